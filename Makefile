@@ -1,0 +1,40 @@
+# `make` alone lists what there is to do. Nothing outside this folder is touched.
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+
+# Where one of these is set, NumPy's matrix product uses the kernel it names, often a slower one than OpenBLAS would
+# choose for this processor.
+unexport OPENBLAS_CORETYPE
+unexport OPENBLAS_L2_SIZE
+
+.DEFAULT_GOAL := help
+.PHONY: help train test clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  PYTHON=python3.12 chooses the Python (3.11 or newer), ARGS='--epochs 5' adds flags to the training"
+
+train: $(VENV)/installed  ## train AlexNet on drawn shapes, about two minutes on two cores; the result lands in runs/first
+	$(RUN) -m minitorch_alex.train --data shapes --name first --overwrite $(ARGS)
+
+test: $(VENV)/installed-test  ## ruff and the tests
+	$(RUN) -m ruff check .
+	$(RUN) -m pytest -q
+
+clean:  ## remove the virtual environment and caches; runs/ and data/ stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "minitorch_alex needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)."; \
+	  echo "Name another one, say: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; } >&2
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed pyproject.toml
+	$(RUN) -m pip install --quiet --editable '.[test]'
+	@touch $@

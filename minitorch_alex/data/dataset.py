@@ -1,0 +1,81 @@
+"""Labelled images in memory: what every reader of data returns, and what the loader takes."""
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..backend import rng
+from ..errors import DataError, UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N labelled colour images, kept as bytes: a quarter of the size of float32, and what the files hold.
+
+    images   uint8 (N, H, W, 3), C-contiguous, values 0..255
+    labels   int64 (N,), each in 0..len(classes)-1
+    classes  the names of the classes; a label is a place in this tuple
+    name     what messages call the set
+
+    Raises DataError when the parts do not fit together, naming the first bad index.
+    """
+
+    images: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self):
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise DataError(f"{self.name}: images are {images.dtype} {images.shape}, "
+                            "expected uint8 (N, H, W, 3)")
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise DataError(f"{self.name}: labels are {labels.dtype} {labels.shape}, "
+                            f"expected one integer for each of the {len(images)} images")
+        bad = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
+        if bad.size:
+            raise DataError(f"{self.name}: label {labels[bad[0]]} at index {bad[0]} is not in "
+                            f"0..{len(self.classes) - 1}; there are {bad.size} such labels")
+        # Frozen, so that images and labels stay in step; the types promised above are settled here, once.
+        object.__setattr__(self, "images", np.ascontiguousarray(images))
+        object.__setattr__(self, "labels", np.ascontiguousarray(labels, dtype=np.int64))
+        object.__setattr__(self, "classes", tuple(self.classes))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Sequence[int] | np.ndarray | slice) -> "Dataset":
+        """The images at `indices` (integers, a boolean mask or a slice), in that order."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
+        """(rest, part), with round(fraction * N) images in `part`, drawn from each class in proportion.
+
+        Which ones depends on the seed alone; both sides keep the order of the whole. Raises UsageError unless
+        both sides get at least one image.
+        """
+        wanted = round(fraction * len(self)) if 0 < fraction < 1 else 0
+        if not 0 < wanted < len(self):
+            raise UsageError(f"cannot split {fraction} off the {len(self)} images of {self.name}: "
+                             "both sides need at least one image")
+        draw = rng(seed, "split")
+        members = [draw.permutation(np.flatnonzero(self.labels == c)) for c in range(len(self.classes))]
+        share = np.array([wanted * len(m) / len(self) for m in members])
+        take = np.floor(share).astype(int)
+        # Largest remainder: what rounding down left over goes to the classes from which it took most.
+        take[np.argsort(take - share, kind="stable")[:wanted - take.sum()]] += 1
+        chosen = np.zeros(len(self), bool)
+        for m, count in zip(members, take, strict=True):
+            chosen[m[:count]] = True
+        return self.subset(~chosen), self.subset(chosen)
+
+    def mean_image(self) -> np.ndarray:
+        """The mean of every pixel and channel over the set: float32 (H, W, 3) on the 0..255 scale.
+
+        "Subtracting the mean activity over the training set from each pixel" (paper, section 2). Summed in
+        float64, which holds sums of bytes exactly: the result depends neither on order nor on the machine.
+        """
+        if not len(self):
+            raise DataError(f"{self.name}: an empty set has no mean image")
+        return (self.images.sum(axis=0, dtype=np.float64) / len(self)).astype(np.float32)

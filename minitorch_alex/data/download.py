@@ -1,0 +1,121 @@
+"""Fetching one large file: resumed where it broke off, from several sources, checked before it counts."""
+import errno
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..errors import DataError, DiskError
+
+ATTEMPTS = 5  # at one source, as long as each attempt gets further than the one before
+
+
+def md5_of(path: Path) -> str:
+    """The md5 of a file, 32 hex digits: what the owners of the data publish, to tell damage (not malice)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def download(urls: Sequence[str], path: str | Path, md5: str, timeout: float = 30.0) -> Path:
+    """Bring the file with this md5 to `path` from the first of `urls` that delivers it, and return the path.
+
+    The bytes go to `<path>.part`, and what an earlier try left there is not fetched again. Only a file with
+    the right md5 is renamed to `path`, in one step: it is there whole or not at all.
+
+    Raises DataError when no source delivers, listing what happened at each; what has arrived is kept for the
+    next try. Raises DiskError when the disk is full or not writable, and removes the part file.
+    `timeout` is in seconds without a byte.
+    """
+    path = Path(path)
+    if path.is_file() and md5_of(path) == md5:
+        return path
+    part = path.with_name(path.name + ".part")
+    with _writing(part):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    failures = []
+    for url in urls:
+        while True:
+            resumed = part.stat().st_size > 0
+            problem = _complete(url, part, timeout)
+            if problem is None:
+                got = md5_of(part)
+                if got == md5:
+                    with _writing(part):
+                        os.replace(part, path)
+                    return path
+                problem = f"wrong file: md5 {got}, expected {md5}"
+                os.truncate(part, 0)
+                if resumed:  # the older half may have been the bad one: this source deserves a clean try
+                    continue
+            break
+        failures.append(f"  {url}\n    {problem}")
+    if part.stat().st_size == 0:
+        part.unlink()
+    raise DataError(f"could not download {path.name}:\n" + "\n".join(failures))
+
+
+def _complete(url: str, part: Path, timeout: float) -> str | None:
+    """Append what is missing to the part file, going on after interruptions; None, or what went wrong."""
+    for _ in range(ATTEMPTS):
+        before = part.stat().st_size
+        try:
+            return _fetch(url, part, timeout)
+        except (OSError, HTTPException) as error:
+            problem = str(getattr(error, "reason", None) or error) or type(error).__name__
+            if part.stat().st_size <= before:
+                break
+    return problem
+
+
+def _fetch(url: str, part: Path, timeout: float) -> None:
+    """One request for the rest of the file. Raises OSError or HTTPException when it breaks off."""
+    have = part.stat().st_size
+    request = urllib.request.Request(url, headers={"User-Agent": "minitorch_alex"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416 and have:  # nothing after what we have: the md5 will tell whether that is all
+            return
+        raise OSError(f"HTTP {error.code} {error.reason}") from error
+    with response:
+        if response.status != 206:  # a server without Range sends everything from the start
+            have = 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length and length.isdigit() else None
+        with _writing(part):
+            file = open(part, "ab" if have else "wb", buffering=0)
+        # disable=None: no bar where the output is not a terminal.
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
+        with file, bar:
+            while chunk := response.read(1 << 18):
+                with _writing(part):
+                    if file.write(chunk) != len(chunk):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                have += len(chunk)
+                bar.update(len(chunk))
+    if total is not None and have < total:  # read() ends quietly when the other side hangs up
+        raise ConnectionError(f"connection closed after {have:,} of {total:,} bytes")
+
+
+@contextmanager
+def _writing(part: Path) -> Iterator[None]:
+    """Turn an OSError of the disk (never of the network) into DiskError, and leave nothing half-written."""
+    try:
+        yield
+    except OSError as error:
+        try:
+            part.unlink(missing_ok=True)
+        except OSError:
+            pass  # the folder itself refuses us: then there is no part file either
+        raise DiskError(f"cannot write {part}: {error.strerror or error}; free some room, or choose another "
+                        "folder with --data-dir") from error

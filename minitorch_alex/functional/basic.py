@@ -1,0 +1,284 @@
+"""Arithmetic, reshaping, reduction. Broadcasting is NumPy's; autograd.unbroadcast undoes it, nobody here needs to."""
+from typing import Any
+
+from .. import backend
+from ..autograd import Function
+from ..errors import ShapeError
+from ..tensor import Tensor
+
+Operand = Tensor | float
+
+
+class Add(Function):
+    """y = a + b."""
+
+    def forward(self, a, b):
+        return a + b
+
+    def backward(self, gy):
+        return gy, gy
+
+
+class Mul(Function):
+    """y = a b; saves both."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        return a * b
+
+    def backward(self, gy):
+        a, b = self.saved
+        return gy * b if self.needs[0] else None, gy * a if self.needs[1] else None
+
+
+class Div(Function):
+    """y = a / b; saves both.   ga = gy / b,  gb = -gy a / b^2."""
+
+    def forward(self, a, b):
+        self.save(a, b)
+        return a / b
+
+    def backward(self, gy):
+        a, b = self.saved
+        return gy / b if self.needs[0] else None, -gy * a / (b * b) if self.needs[1] else None
+
+
+class Scale(Function):
+    """y = c x with a Python number c: a number never changes the dtype, and has no gradient."""
+
+    def __init__(self, c: float) -> None:
+        self.c = c
+
+    def forward(self, x):
+        return x * self.c
+
+    def backward(self, gy):
+        return gy * self.c
+
+
+class Shift(Function):
+    """y = x + c with a Python number c."""
+
+    def __init__(self, c: float) -> None:
+        self.c = c
+
+    def forward(self, x):
+        return x + self.c
+
+    def backward(self, gy):
+        return gy
+
+
+class Pow(Function):
+    """y = x^p for a Python number p; saves x.   gx = gy p x^(p-1)."""
+
+    def __init__(self, p: float) -> None:
+        self.p = p
+
+    def forward(self, x):
+        self.save(x)
+        return x ** self.p
+
+    def backward(self, gy):
+        (x,) = self.saved
+        return gy * (self.p * x ** (self.p - 1))
+
+
+class Exp(Function):
+    """y = e^x; saves y."""
+
+    def forward(self, x):
+        y = backend.xp_of(x).exp(x)
+        self.save(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved
+        return gy * y
+
+
+class Log(Function):
+    """y = ln x; saves x."""
+
+    def forward(self, x):
+        self.save(x)
+        return backend.xp_of(x).log(x)
+
+    def backward(self, gy):
+        (x,) = self.saved
+        return gy / x
+
+
+class MatMul(Function):
+    """y = a @ b for matrices a (M,K), b (K,N); saves both.   ga = gy b^T,  gb = a^T gy."""
+
+    def forward(self, a, b):
+        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+            raise ShapeError(f"matmul needs (M,K) @ (K,N), got {a.shape} @ {b.shape}")
+        self.save(a, b)
+        return a @ b
+
+    def backward(self, gy):
+        a, b = self.saved
+        return gy @ b.T if self.needs[0] else None, a.T @ gy if self.needs[1] else None
+
+
+class Sum(Function):
+    """y = sum over `axis` (all axes if None)."""
+
+    def __init__(self, axis: int | tuple[int, ...] | None, keepdims: bool) -> None:
+        self.axis, self.keepdims = axis, keepdims
+
+    def forward(self, x):
+        self.shape = x.shape
+        return x.sum(axis=self.axis, keepdims=self.keepdims)
+
+    def backward(self, gy):
+        xp = backend.xp_of(gy)
+        if self.axis is not None and not self.keepdims:
+            gy = xp.expand_dims(gy, self.axis)
+        return xp.broadcast_to(gy, self.shape)
+
+
+class Reshape(Function):
+    """y = x in another shape, elements in row-major order of the logical shape whatever the memory order."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x):
+        self.before = x.shape
+        try:
+            return x.reshape(self.shape)
+        except ValueError:
+            raise ShapeError(f"reshape: {x.shape} has {x.size} elements and does not fit {self.shape}") from None
+
+    def backward(self, gy):
+        return gy.reshape(self.before)
+
+
+class Transpose(Function):
+    """y = x with its axes permuted."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x):
+        return x.transpose(self.axes)
+
+    def backward(self, gy):
+        return gy.transpose(tuple(self.axes.index(i) for i in range(len(self.axes))))
+
+
+def _checked(name: str, a: Any, b: Any) -> None:
+    for m, n in zip(reversed(a.shape), reversed(b.shape), strict=False):
+        if m != n and m != 1 and n != 1:
+            raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast")
+
+
+def _tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def add(a: Operand, b: Operand) -> Tensor:
+    """a + b, broadcast."""
+    if _is_number(b):
+        return Shift(b)(a)
+    if _is_number(a):
+        return Shift(a)(b)
+    a, b = _tensor(a), _tensor(b)
+    _checked("add", a, b)
+    return Add()(a, b)
+
+
+def mul(a: Operand, b: Operand) -> Tensor:
+    """a b, element by element, broadcast."""
+    if _is_number(b):
+        return Scale(b)(a)
+    if _is_number(a):
+        return Scale(a)(b)
+    a, b = _tensor(a), _tensor(b)
+    _checked("mul", a, b)
+    return Mul()(a, b)
+
+
+def div(a: Operand, b: Operand) -> Tensor:
+    """a / b, element by element, broadcast."""
+    if _is_number(b):
+        return Scale(1 / b)(a)
+    if _is_number(a):
+        return Scale(a)(Pow(-1)(b))
+    a, b = _tensor(a), _tensor(b)
+    _checked("div", a, b)
+    return Div()(a, b)
+
+
+def neg(x: Tensor) -> Tensor:
+    """-x."""
+    return Scale(-1.0)(x)
+
+
+def sub(a: Operand, b: Operand) -> Tensor:
+    """a - b, broadcast."""
+    return add(a, -b)
+
+
+def power(x: Tensor, p: float) -> Tensor:
+    """x^p for a number p."""
+    if not _is_number(p):
+        raise ShapeError(f"x ** p needs a number p, got {type(p).__name__}; write exp(p * log(x)) for a tensor")
+    return Pow(p)(x)
+
+
+def exp(x: Tensor) -> Tensor:
+    """e^x."""
+    return Exp()(x)
+
+
+def log(x: Tensor) -> Tensor:
+    """The natural logarithm."""
+    return Log()(x)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two matrices, (M,K) @ (K,N)."""
+    return MatMul()(a, b)
+
+
+def sum(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:  # noqa: A001
+    """The sum over `axis`, or over everything."""
+    return Sum(axis, keepdims)(x)
+
+
+def mean(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """The mean over `axis`, or over everything."""
+    total = Sum(axis, keepdims)(x)
+    return Scale(total.size / x.size)(total)
+
+
+def reshape(x: Tensor, *shape: int) -> Tensor:
+    """x in another shape; one entry may be -1."""
+    return Reshape(shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)(x)
+
+
+def transpose(x: Tensor, *axes: int) -> Tensor:
+    """x with its axes permuted; without axes, reversed."""
+    return Transpose(axes or tuple(reversed(range(x.ndim))))(x)
+
+
+def flatten(x: Tensor, start_dim: int = 1) -> Tensor:
+    """x with all axes from start_dim on made into one: (N,C,H,W) becomes (N, C H W)."""
+    return Reshape((*x.shape[:start_dim], -1))(x)
+
+
+for _name, _function in {
+    "__add__": add, "__radd__": add, "__mul__": mul, "__rmul__": mul, "__sub__": sub,
+    "__rsub__": lambda b, a: add(a, -b), "__truediv__": div, "__rtruediv__": lambda b, a: div(a, b),
+    "__neg__": neg, "__pow__": power, "__matmul__": matmul, "sum": sum, "mean": mean, "reshape": reshape,
+    "transpose": transpose, "exp": exp, "log": log, "T": property(transpose),
+}.items():
+    setattr(Tensor, _name, _function)

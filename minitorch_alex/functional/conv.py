@@ -1,0 +1,102 @@
+"""Convolution, and its sibling whose weights are not shared."""
+from .. import backend
+from ..autograd import Function
+from ..errors import ShapeError
+from ..kernels.window import Pair, Window
+from ..tensor import Tensor
+from .layout import to_nchw, to_nhwc
+
+
+class Conv2d(Function):
+    """y[n,o,oh,ow] = b[o] + sum_{c,kh,kw} w[o,c,kh,kw] x[n, c, oh S - P + kh D, ow S - P + kw D]
+
+    (a cross-correlation, as everywhere in deep learning), where c runs over o's group of channels. Saves x and w;
+    the im2col matrix is gathered again in backward, which costs 2-3 % of the time and saves up to 25 images of memory.
+    """
+
+    def __init__(self, win: Window, groups: int) -> None:
+        self.win, self.groups = win, groups
+
+    def forward(self, x, w, b):
+        x = to_nhwc(x)
+        self.save(x, w)
+        return to_nchw(backend.kernels_for(x, w, b).conv2d(x, w, b, self.win, self.groups))
+
+    def backward(self, gy):
+        x, w = self.saved
+        gy, k = to_nhwc(gy), backend.kernels_for(gy)
+        gx = to_nchw(k.conv2d_backward_input(gy, w, x.shape, self.win, self.groups)) if self.needs[0] else None
+        gw = k.conv2d_backward_weight(x, gy, self.win, self.groups) if self.needs[1] else None
+        gb = k.sum_rows(gy) if self.needs[2] else None
+        return gx, gw, gb
+
+
+class LocallyConnected2d(Function):
+    """As Conv2d with a weight of its own at every output place: w[oh,ow,o,c,kh,kw], b[o,oh,ow]. Saves x and w."""
+
+    def __init__(self, win: Window) -> None:
+        self.win = win
+
+    def forward(self, x, w, b):
+        x = to_nhwc(x)
+        self.save(x, w)
+        k = backend.kernels_for(x, w, b)
+        return to_nchw(k.locally_connected2d(x, w, None if b is None else b.transpose(1, 2, 0), self.win))
+
+    def backward(self, gy):
+        x, w = self.saved
+        gy, k = to_nhwc(gy), backend.kernels_for(gy)
+        gx = to_nchw(k.locally_connected2d_backward_input(gy, w, x.shape, self.win)) if self.needs[0] else None
+        gw = k.locally_connected2d_backward_weight(x, gy, self.win) if self.needs[1] else None
+        gb = gy.sum(axis=0).transpose(2, 0, 1) if self.needs[2] else None
+        return gx, gw, gb
+
+
+def check_images(name: str, x: Tensor) -> None:
+    """ShapeError unless x is a batch of images."""
+    if x.ndim != 4:
+        raise ShapeError(f"{name}: got input {x.shape}, expected (N, C, H, W)")
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1, padding: int | Pair = 0,
+           dilation: int | Pair = 1, groups: int = 1, ceil_mode: bool = False) -> Tensor:
+    """Convolve x (N,C,H,W) with weight (O,C/groups,KH,KW) and add bias (O,): (N,O,OH,OW).
+
+    OH = 1 + floor((H + 2 padding - dilation (KH-1) - 1) / stride), with ceil_mode the ceiling instead, zeros being
+    read past the right and bottom edge: the 2012 code's rounding, by which 224 gives 55 (AlexNet-Source-Code
+    layer.py:1004). `groups` splits input and output channels into that many separate convolutions, the paper's two
+    GPUs (section 3.5). ShapeError when the shapes do not fit.
+    """
+    check_images("conv2d", x)
+    if weight.ndim != 4:
+        raise ShapeError(f"conv2d: got weight {weight.shape}, expected (O, C/groups, KH, KW)")
+    (C, O), cg = (x.shape[1], weight.shape[0]), weight.shape[1]
+    if groups < 1 or C % groups or O % groups:
+        raise ShapeError(f"conv2d: {groups} groups do not divide {C} input and {O} output channels")
+    if cg * groups != C:
+        raise ShapeError(f"conv2d: got input {x.shape} with {C} channels, expected {cg * groups} "
+                         f"(weight {weight.shape}, groups {groups})")
+    if bias is not None and bias.shape != (O,):
+        raise ShapeError(f"conv2d: got bias {bias.shape}, expected ({O},)")
+    win = Window.of(weight.shape[2:], stride, padding, dilation, ceil_mode)
+    win.out(*x.shape[2:])
+    return Conv2d(win, groups)(x, weight, bias)
+
+
+def locally_connected2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1,
+                        padding: int | Pair = 0, dilation: int | Pair = 1) -> Tensor:
+    """Convolve x (N,C,H,W) with weights that differ from place to place: weight (OH,OW,O,C,KH,KW), bias (O,OH,OW).
+
+    The `local` layers of the 2012 CIFAR nets (AlexNet-Source-Code example-layers/layers-conv-local-13pct.cfg).
+    ShapeError when the shapes do not fit.
+    """
+    check_images("locally_connected2d", x)
+    if weight.ndim != 6:
+        raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected (OH, OW, O, C, KH, KW)")
+    win = Window.of(weight.shape[4:], stride, padding, dilation)
+    expected = (*win.out(*x.shape[2:]), weight.shape[2], x.shape[1], *win.kernel)
+    if weight.shape != expected:
+        raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected {expected} for input {x.shape}")
+    if bias is not None and bias.shape != (expected[2], *expected[:2]):
+        raise ShapeError(f"locally_connected2d: got bias {bias.shape}, expected {(expected[2], *expected[:2])}")
+    return LocallyConnected2d(win)(x, weight, bias)

@@ -1,0 +1,18 @@
+"""Between the shapes users see, NCHW, and the memory kernels work in, NHWC (PyTorch calls it channels_last).
+
+A result of one operation is an NCHW view of NHWC memory, so the next operation's conversion costs nothing. A plain
+NCHW array costs one copy, and gives the same answer.
+"""
+from typing import Any
+
+from .. import backend
+
+
+def to_nhwc(x: Any) -> Any:
+    """(N,C,H,W) -> (N,H,W,C), C-contiguous; other ranks just C-contiguous. A view where the memory allows."""
+    return backend.xp_of(x).ascontiguousarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
+
+
+def to_nchw(x: Any) -> Any:
+    """(N,H,W,C) -> (N,C,H,W) as a view; other ranks unchanged."""
+    return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x

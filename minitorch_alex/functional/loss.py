@@ -1,0 +1,80 @@
+"""Softmax and the loss: multinomial logistic regression (paper section 3.5), softmax and log fused so that neither
+overflow nor log(0) can happen."""
+from typing import Any
+
+from .. import backend
+from ..autograd import Function
+from ..errors import ShapeError, UsageError
+from ..tensor import Tensor
+
+
+class LogSoftmax(Function):
+    """y = x - log sum exp x over the last axis; saves y.   gx = gy - softmax(x) sum gy."""
+
+    def forward(self, x):
+        xp = backend.xp_of(x)
+        y = x - x.max(axis=-1, keepdims=True)
+        y = y - xp.log(xp.exp(y).sum(axis=-1, keepdims=True))
+        self.save(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved
+        return gy - backend.xp_of(y).exp(y) * gy.sum(axis=-1, keepdims=True)
+
+
+class Softmax(Function):
+    """y = exp x / sum exp x over the last axis; saves y.   gx = y (gy - sum gy y)."""
+
+    def forward(self, x):
+        y = backend.xp_of(x).exp(x - x.max(axis=-1, keepdims=True))
+        y = y / y.sum(axis=-1, keepdims=True)
+        self.save(y)
+        return y
+
+    def backward(self, gy):
+        (y,) = self.saved
+        return y * (gy - (gy * y).sum(axis=-1, keepdims=True))
+
+
+class CrossEntropy(Function):
+    """loss_n = -log softmax(logits_n)[label_n]; saves the probabilities.   glogits = g (softmax - onehot)."""
+
+    def __init__(self, labels: Any) -> None:
+        self.labels = labels
+
+    def forward(self, logits):
+        logits = backend.xp_of(logits).ascontiguousarray(logits)
+        loss, probs = backend.kernels_for(logits, self.labels).softmax_cross_entropy(logits, self.labels)
+        self.save(probs)
+        return loss
+
+    def backward(self, g):
+        (probs,) = self.saved
+        return backend.kernels_for(g, probs).softmax_cross_entropy_backward(g, probs, self.labels)
+
+
+def softmax(x: Tensor) -> Tensor:
+    """exp x / sum exp x over the last axis."""
+    return Softmax()(x)
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """log(softmax(x)) over the last axis, without overflow."""
+    return LogSoftmax()(x)
+
+
+def cross_entropy(logits: Tensor, labels: Any, reduction: str = "mean") -> Tensor:
+    """-log softmax(logits)[label] for logits (N,K) and integer labels (N,), a raw array: the mean over the batch, the
+    "sum", or with "none" the N losses (natural logarithm; ln K at chance). ShapeError for labels of the wrong shape
+    or kind, or outside 0..K-1."""
+    labels = backend.asarray(labels)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ShapeError(f"cross_entropy: got logits {logits.shape} and labels {labels.shape}; "
+                         "expected (N, K) and (N,)")
+    if labels.dtype.kind not in "iu":
+        raise ShapeError(f"cross_entropy: got labels of {labels.dtype}, expected integers")
+    if reduction not in ("mean", "sum", "none"):
+        raise UsageError(f"cross_entropy: got reduction {reduction!r}, expected 'mean', 'sum' or 'none'")
+    losses = CrossEntropy(labels)(logits)
+    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()

@@ -1,0 +1,68 @@
+"""Fully connected layers and the loss."""
+import numpy as np
+
+from ...errors import ShapeError
+from ..workers import parallel_for
+from .blocks import TILE
+
+
+def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    """y (N,O) = x (N,I) @ w^T + b; the threads share the output features."""
+    y = np.empty((x.shape[0], w.shape[0]), x.dtype)
+
+    def body(o0: int, o1: int) -> None:
+        np.matmul(x, w[o0:o1].T, out=y[:, o0:o1])
+        if b is not None:
+            y[:, o0:o1] += b[o0:o1]
+
+    parallel_for(w.shape[0], body, least=128)
+    return y
+
+
+def linear_backward_input(gy: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """gx (N,I) = gy (N,O) @ w; the threads share the input features."""
+    gx = np.empty((gy.shape[0], w.shape[1]), gy.dtype)
+    parallel_for(w.shape[1], lambda i0, i1: np.matmul(gy, w[:, i0:i1], out=gx[:, i0:i1]), least=128)
+    return gx
+
+
+def linear_backward_weight(gy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """gw (O,I) = gy^T @ x; the threads share the output features."""
+    gw = np.empty((gy.shape[1], x.shape[1]), gy.dtype)
+    parallel_for(gy.shape[1], lambda o0, o1: np.matmul(gy[:, o0:o1].T, x, out=gw[o0:o1]), least=128)
+    return gw
+
+
+def sum_rows(g: np.ndarray) -> np.ndarray:
+    """The sum over all axes but the last, tile by tile, so that float32 rounding does not pile up."""
+    rows = g.reshape(-1, g.shape[-1])
+    step = max(1, TILE // rows.shape[1])
+    sums = np.empty((-(-len(rows) // step), rows.shape[1]), g.dtype)
+
+    def body(i0: int, i1: int) -> None:
+        for i in range(i0, i1):
+            np.sum(rows[i * step:(i + 1) * step], axis=0, out=sums[i])
+
+    parallel_for(len(sums), body)
+    return sums.sum(axis=0)
+
+
+def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """loss_n = -log softmax(logits_n)[label_n] (N,) and probabilities (N,K), shifted so that exp cannot overflow."""
+    K = logits.shape[1]
+    wrong = np.flatnonzero((labels < 0) | (labels >= K))
+    if wrong.size:
+        raise ShapeError(f"cross_entropy: label {labels[wrong[0]]} at position {wrong[0]} is not a class 0..{K - 1}")
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    probs = np.exp(shifted)
+    total = probs.sum(axis=1, keepdims=True)
+    loss = np.log(total[:, 0]) - shifted[np.arange(len(labels)), labels]
+    probs /= total
+    return loss, probs
+
+
+def softmax_cross_entropy_backward(g: np.ndarray, probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """glogits = g (probs - onehot(label)), with g (N,) the gradient of each loss."""
+    glogits = probs * g[:, None]
+    glogits[np.arange(len(labels)), labels] -= g
+    return glogits

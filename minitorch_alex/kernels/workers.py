@@ -1,0 +1,113 @@
+"""A few threads that share a batch, each with a single-threaded BLAS.
+
+NumPy gives up Python's lock inside its loops and matrix products, so plain threads run on all cores. Two rules make
+it fast: BLAS must not start threads of its own meanwhile (its spinning barriers stall as soon as a core is busy), and
+a piece of work must be large enough to hide the hand-over (tens of microseconds).
+"""
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import ThreadpoolController
+
+from ..errors import UsageError
+
+_count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_pool: ThreadPoolExecutor | None = None
+_inside = threading.local()
+_blas = [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
+_blas_lock, _blas_users, _blas_before = threading.Lock(), 0, []
+
+
+def set_threads(count: int) -> None:
+    """How many threads share the work (the caller is one of them). The default is the CPUs this process may use.
+    Results are the same to the bit for a fixed count; between counts sums may round differently."""
+    global _count, _pool
+    if count < 1:
+        raise UsageError(f"threads must be at least 1, got {count}")
+    _count, _pool = int(count), None
+
+
+def get_threads() -> int:
+    """How many threads share the work."""
+    return _count
+
+
+@contextlib.contextmanager
+def _single_threaded_blas() -> Iterator[None]:
+    """Hold BLAS at one thread while anyone is inside; the first in notes the setting, the last out restores it."""
+    global _blas_users
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_before[:] = [lib.get_num_threads() for lib in _blas]
+            for lib in _blas:
+                lib.set_num_threads(1)
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                for lib, before in zip(_blas, _blas_before, strict=True):
+                    lib.set_num_threads(before)
+
+
+def pieces(total: int, least: int = 1) -> list[tuple[int, int]]:
+    """Cut range(total) into (start, stop) pieces of at least `least`, about two a thread so that a slow one can be
+    made up for. The cut depends on `total` and the thread count alone: sums over pieces are repeatable."""
+    wanted = 1 if _count == 1 else 2 * _count
+    number = max(1, min(wanted, total // max(1, least)))
+    edges = [total * i // number for i in range(number + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def parallel_for(total: int, body: Callable[[int, int], None], least: int = 1) -> None:
+    """Call body(start, stop) for the pieces of range(total), on all threads. The bodies must write to disjoint
+    places. Called from inside a body it runs serially; the first exception of a body is raised to the caller."""
+    parallel_list([(lambda start=start, stop=stop: body(start, stop)) for start, stop in pieces(total, least)])
+
+
+def parallel_list(jobs: list[Callable[[], None]]) -> None:
+    """Run the jobs on all threads and wait for them; the caller works too."""
+    global _pool
+    with _single_threaded_blas():
+        if len(jobs) == 1 or _count == 1 or getattr(_inside, "body", False):
+            for job in jobs:
+                job()
+            return
+        if _pool is None:
+            _pool = ThreadPoolExecutor(_count - 1, thread_name_prefix="minitorch")
+        todo = iter(jobs)  # a list iterator: next() on it is atomic, so threads may share it
+
+        def work() -> None:
+            _inside.body = True
+            try:
+                for job in todo:
+                    job()
+            finally:
+                _inside.body = False
+
+        others = [_pool.submit(work) for _ in range(min(_count - 1, len(jobs) - 1))]
+        try:
+            work()
+        finally:
+            errors = [other.exception() for other in others]  # waits: no body may outlive the call
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed blocks for the next allocation instead of handing their pages back to the system,
+    which would be zeroed and mapped afresh at every step: a training step allocates gigabytes. Process-wide, so only
+    programs call it (train, evaluate), not the library. Returns whether it took effect."""
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # not glibc: macOS and Windows manage without
+        return False
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # malloc.h
+    return bool(mallopt(m_mmap_max, 0) and mallopt(m_trim_threshold, -1) and mallopt(m_top_pad, 64 << 20))

@@ -1,0 +1,268 @@
+"""Layers: functions that own parameters. Names, arguments and state_dict keys are PyTorch's."""
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from . import backend
+from . import functional as F
+from .errors import RunError, ShapeError, UsageError
+from .init import Init, fan_in, torch_uniform
+from .kernels.window import Pair, Window, pair
+from .tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A leaf tensor that training changes: float32, drawn from `init` by the next generator of backend.manual_seed."""
+
+    __slots__ = ()
+
+    def __init__(self, shape: tuple[int, ...], init: Init) -> None:
+        values = init(backend.next_weight_rng(), shape)
+        super().__init__(backend.asarray(np.ascontiguousarray(values, np.float32)), requires_grad=True)
+
+
+class Module:
+    """A layer or a whole network. Parameters and sub-modules set as attributes are found by themselves, in the order
+    of their definition; `forward` says what the module computes; calling the module calls it."""
+
+    training = True
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.forward(*inputs)
+
+    def forward(self, *inputs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def children(self) -> Iterator[tuple[str, "Module"]]:
+        """(name, module) of the direct sub-modules, in order of definition."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """(dotted name, module) of self and everything below, depth first."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.modules(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, parameter), depth first in order of definition."""
+        for prefix, module in self.modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All parameters, in the same order."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def train(self, mode: bool = True) -> "Module":
+        """Training behaviour for self and everything below (dropout silences units)."""
+        for _, module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> "Module":
+        """Evaluation behaviour."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def astype(self, dtype: Any) -> "Module":
+        """Convert all parameters, in place, to float32 or float64 (before an optimiser takes them)."""
+        for parameter in self.parameters():
+            parameter.data, parameter.grad, parameter.grad_place = parameter.data.astype(dtype), None, None
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """name -> a host copy of each parameter."""
+        return {name: np.array(backend.to_numpy(p.data)) for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take parameters by name. RunError names every missing, surplus or misshapen entry, and changes nothing."""
+        own = dict(self.named_parameters())
+        wrong = [f"missing {name}" for name in own if name not in state]
+        wrong += [f"surplus {name}" for name in state if name not in own]
+        wrong += [f"{name} is {tuple(state[name].shape)}, expected {p.shape}" for name, p in own.items()
+                  if name in state and tuple(state[name].shape) != p.shape]
+        if wrong:
+            raise RunError(f"the weights do not fit this {type(self).__name__}: {'; '.join(wrong)}")
+        for name, parameter in own.items():
+            parameter.data[...] = backend.asarray(state[name], parameter.dtype)
+
+    def __repr__(self) -> str:
+        lines = [f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
+        body = "\n" + "\n".join(lines) + "\n" if lines else self.describe()
+        return f"{type(self).__name__}({body})"
+
+    def describe(self) -> str:
+        """The settings shown between the parentheses of repr."""
+        return ", ".join(f"{k}={v}" for k, v in vars(self).items() if isinstance(v, int | float | str | tuple)
+                         and k != "training")
+
+
+class Sequential(Module):
+    """Modules one after the other, numbered from 0, or named: Sequential(conv1=Conv2d(...), ...)."""
+
+    def __init__(self, *modules: Module, **named: Module) -> None:
+        for name, module in [*((str(i), m) for i, m in enumerate(modules)), *named.items()]:
+            setattr(self, name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name, module in self.children():
+            try:
+                x = module(x)
+            except ShapeError as error:
+                raise ShapeError(f"layer {name}: {error}") from error
+        return x
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self.children())[index][1]
+
+    def __len__(self) -> int:
+        return len(list(self.children()))
+
+
+class _Weighted(Module):
+    """What layers with a weight and a bias share: their creation. Without initialisers they start as torch's do."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def _create(self, weight_shape: tuple[int, ...], bias_shape: tuple[int, ...] | None,
+                weight_init: Init | None, bias_init: Init | None) -> None:
+        fan = fan_in(weight_shape)
+        self.weight = Parameter(weight_shape, weight_init or torch_uniform(fan))
+        self.bias = None if bias_shape is None else Parameter(bias_shape, bias_init or torch_uniform(fan))
+
+
+class Conv2d(_Weighted):
+    """See functional.conv2d. weight (O, C/groups, KH, KW), bias (O,)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | Pair, stride: int | Pair = 1,
+                 padding: int | Pair = 0, dilation: int | Pair = 1, groups: int = 1, bias: bool = True,
+                 ceil_mode: bool = False, weight_init: Init | None = None, bias_init: Init | None = None) -> None:
+        kernel = pair(kernel_size, "kernel_size", 1)
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ShapeError(f"Conv2d: {groups} groups do not divide {in_channels} input and {out_channels} output "
+                             "channels")
+        self.in_channels, self.out_channels, self.kernel_size, self.stride = in_channels, out_channels, kernel, stride
+        self.padding, self.dilation, self.groups, self.ceil_mode = padding, dilation, groups, ceil_mode
+        self._create((out_channels, in_channels // groups, *kernel), (out_channels,) if bias else None,
+                     weight_init, bias_init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
+                        self.ceil_mode)
+
+
+class LocallyConnected2d(_Weighted):
+    """See functional.locally_connected2d. The input size is part of the weight's shape: (OH, OW, O, C, KH, KW)."""
+
+    def __init__(self, in_channels: int, out_channels: int, in_size: int | Pair, kernel_size: int | Pair,
+                 stride: int | Pair = 1, padding: int | Pair = 0, bias: bool = True,
+                 weight_init: Init | None = None, bias_init: Init | None = None) -> None:
+        win = Window.of(kernel_size, stride, padding)
+        out = win.out(*pair(in_size, "in_size", 1))
+        self.in_channels, self.out_channels, self.in_size = in_channels, out_channels, in_size
+        self.kernel_size, self.stride, self.padding = win.kernel, stride, padding
+        self._create((*out, out_channels, in_channels, *win.kernel), (out_channels, *out) if bias else None,
+                     weight_init, bias_init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.locally_connected2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+class Linear(_Weighted):
+    """See functional.linear. weight (out_features, in_features), bias (out_features,)."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True,
+                 weight_init: Init | None = None, bias_init: Init | None = None) -> None:
+        self.in_features, self.out_features = in_features, out_features
+        self._create((out_features, in_features), (out_features,) if bias else None, weight_init, bias_init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x)
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.tanh(x)
+
+
+class MaxPool2d(Module):
+    """See functional.max_pool2d."""
+
+    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
+                 dilation: int | Pair = 1, ceil_mode: bool = False) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
+        self.dilation, self.ceil_mode = dilation, ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+
+class AvgPool2d(Module):
+    """See functional.avg_pool2d."""
+
+    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
+                 ceil_mode: bool = False, count_include_pad: bool = True) -> None:
+        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+
+class LocalResponseNorm(Module):
+    """See functional.local_response_norm; torch's defaults (k = 1, alpha divided by the window size)."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, groups: int = 1,
+                 within_map: bool = False) -> None:
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.groups, self.within_map = groups, within_map
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.groups, self.within_map)
+
+
+class Dropout(Module):
+    """See functional.dropout: rule "inverted" (torch) or "2012" (the paper's)."""
+
+    def __init__(self, p: float = 0.5, rule: str = "inverted") -> None:
+        if not 0 <= p < 1 or rule not in ("inverted", "2012"):
+            raise UsageError(f"Dropout: got p = {p!r}, rule {rule!r}, expected 0 <= p < 1 and 'inverted' or '2012'")
+        self.p, self.rule = p, rule
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, self.training, self.rule)
+
+
+class Flatten(Module):
+    """(N,C,H,W) -> (N, C H W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.flatten(x)
+
+
+class CrossEntropyLoss(Module):
+    """See functional.cross_entropy: called with logits (N,K) and integer labels (N,)."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = reduction
+
+    def forward(self, logits: Tensor, labels: Any) -> Tensor:
+        return F.cross_entropy(logits, labels, self.reduction)

@@ -1,0 +1,231 @@
+"""Two pictures: the curves of one or several training runs, and a confusion matrix.
+
+matplotlib is imported when a picture is drawn, not before, and its Figure is used without pyplot: no window,
+no display, no global state. Pictures are written like checkpoints, whole or not at all.
+"""
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checkpoint import write_atomic
+from .errors import ShapeError, UsageError
+
+Rows = Sequence[Mapping[str, Any]]
+End = tuple[float, str, str]  # the last value of a line, the label there, its colour
+
+TRAIN, HELD_OUT = "#7b8794", "#c8451b"  # one run: training in slate, held-out data in vermilion
+RUNS = ("#c8451b", "#1f6f9f", "#3a8f4d", "#8a4fa0", "#b8860b", "#444c56")  # several runs: a colour each
+INK, FAINT = "#2b3036", "#d5dae0"
+STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 11, "text.color": INK,
+    "axes.edgecolor": "#9aa3ad", "axes.labelcolor": INK, "axes.linewidth": 0.8,
+    "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True,
+    "grid.color": "#e8ebee", "grid.linewidth": 0.8,
+    "xtick.color": "#9aa3ad", "xtick.labelcolor": INK,
+    "ytick.color": "#9aa3ad", "ytick.labelcolor": INK, "ytick.left": False,
+}
+BIG_DROP = 0.6  # a learning rate below this part of the last one is marked; a gentle decay is not
+
+
+def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str = "",
+           held_out: str = "validation") -> None:
+    """Loss (left) and top-1 error in % (right) over the epochs, of one run's log or of several by name.
+
+    A log is a sequence of rows of two kinds; other kinds and other keys are passed over:
+        {"kind": "interval", "epoch": 3.25, "loss", "error"}          training, since the last such row
+        {"kind": "epoch", "epoch": 4, "train_loss", "train_error", "val_loss", "val_error", "lr"}
+    Errors are in percent. "epoch" is the number of epochs done, so 4 stands at the end of the fourth; the
+    means of training over an epoch are drawn in its middle. A value that is missing, None or not finite
+    leaves a gap. `held_out` is the name of the data behind val_loss and val_error. Thin vertical lines mark
+    sharp drops of the learning rate. The suffix of `path` chooses the format: png, svg or pdf.
+    UsageError: another suffix. DiskError: the picture cannot be written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    single = not isinstance(runs, Mapping)
+    logs = {"": runs} if single else runs
+    with rc_context(STYLE):
+        figure = Figure(dpi=160)
+        panels = figure.subplots(1, 2)
+        ends = [_draw_panel(panels[0], logs, "loss", single, held_out),
+                _draw_panel(panels[1], logs, "error", single, held_out)]
+        for axes in panels:
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        note = "" if single else f"thick: {held_out}, thin: training"
+        _arrange(figure, panels, ends, above=0.45 + 0.3 * bool(title) + 0.25 * bool(note))
+        _heading(figure, title, note)
+        _write(figure, path)
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLike, title: str = "") -> None:
+    """A confusion matrix: `matrix[i, j]` counts the images of class i taken for class j; (K, K) and K names.
+
+    Each cell has its share of the row in % and, below it, the count. Right answers are blue, mistakes orange.
+    The depth of colour goes with the square root of the share (orange is full at 25 %), so that a mistake
+    of 1 % shows beside 90 % of right answers. Above 25 classes the cells carry no text, above 100 the axes
+    no names.
+    ShapeError: matrix and names do not fit. UsageError, DiskError: as for `curves`.
+    """
+    from matplotlib import colormaps, rc_context
+    from matplotlib.figure import Figure
+
+    matrix = np.asarray(matrix)
+    k = len(classes)
+    if matrix.shape != (k, k):
+        raise ShapeError(f"confusion: got a matrix of shape {matrix.shape} for {k} classes, expected {(k, k)}")
+    total = matrix.sum()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    right = np.eye(k, dtype=bool)[:, :, None]
+    colours = np.where(right, colormaps["Blues"](0.85 * np.sqrt(share)),
+                       colormaps["Oranges"](0.75 * np.minimum(1, 2 * np.sqrt(share))))  # (K, K, 4)
+    colours[matrix == 0] = 1.0
+
+    bare = {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False}
+    with rc_context(STYLE | bare):
+        side = min(max(0.72 * k, 3.0), 11.0)
+        figure = Figure(figsize=(side + 1.9, side + 1.9), dpi=120)
+        axes = figure.add_subplot()
+        axes.imshow(colours, interpolation="nearest")
+        if k <= 25:
+            for (i, j), n in np.ndenumerate(matrix):
+                if n:
+                    ink = "white" if colours[i, j, :3] @ (0.3, 0.59, 0.11) < 0.55 else INK
+                    cell = {"ha": "center", "va": "center", "color": ink}
+                    axes.text(j, i - 0.12, _percent(share[i, j]), **cell, fontsize=11.5,
+                              fontweight="bold" if i == j else "normal")
+                    axes.text(j, i + 0.25, f"{n}", **cell, fontsize=8.5, alpha=0.75)
+        axes.hlines(np.arange(k + 1) - 0.5, -0.5, k - 0.5, color=FAINT, linewidth=0.5)
+        axes.vlines(np.arange(k + 1) - 0.5, -0.5, k - 0.5, color=FAINT, linewidth=0.5)
+        names = classes if k <= 100 else []
+        ticks = range(len(names))
+        axes.set_xticks(ticks, names, rotation=35 if k <= 25 else 90, ha="right" if k <= 25 else "center",
+                        rotation_mode="anchor" if k <= 25 else "default")
+        axes.set_yticks(ticks, names)
+        axes.tick_params(labelsize=11 if k <= 25 else 6, length=0)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("true class")
+        error = 100 * (1 - np.trace(matrix) / max(total, 1))
+        figure.tight_layout(rect=(0, 0, 1, 1 - 0.62 / (side + 1.9)))
+        _heading(figure, title, f"top-1 error {error:.2f} % of {total} images; cells: % of the row, count")
+        _write(figure, path)
+
+
+def _series(rows: Rows, kind: str, key: str, shift: float = 0.0) -> tuple[list[float], list[float]]:
+    """The epochs and values of `key` in the rows of a kind; NaN, a gap in the line, where there is none."""
+    rows = [row for row in rows if row["kind"] == kind]
+    values = [row.get(key) for row in rows]
+    values = [np.nan if v is None or not np.isfinite(v) else float(v) for v in values]
+    if np.isnan(values).all():
+        return [], []
+    return [row["epoch"] + shift for row in rows], values
+
+
+def _dots(series: tuple[list[float], list[float]]) -> dict[str, Any]:
+    """A short series shows its points, and a single point shows at all."""
+    return {"marker": "o", "markersize": 3.2} if len(series[0]) <= 20 else {}
+
+
+def _end(series: tuple[list[float], list[float]], text: str, colour: str, key: str) -> list[End]:
+    """The label at the end of a line: its name and its last value."""
+    known = [v for v in series[1] if not np.isnan(v)]
+    if not known:
+        return []
+    value = f"{known[-1]:.3g}" if key == "loss" else f"{known[-1]:.1f} %"
+    return [(known[-1], f"{text} {value}", colour)]
+
+
+def _draw_panel(axes: Any, logs: Mapping[str, Rows], key: str, single: bool, held_out: str) -> list[End]:
+    """The lines of one panel, "loss" or "error"; what is to be written at their ends is returned."""
+    ends = []
+    for i, (run, rows) in enumerate(logs.items()):
+        train, val = (TRAIN, HELD_OUT) if single else (RUNS[i % len(RUNS)],) * 2
+        steps = _series(rows, "interval", key)
+        means = _series(rows, "epoch", f"train_{key}", shift=-0.5)
+        held = _series(rows, "epoch", f"val_{key}")
+        axes.plot(*steps, color=train, linewidth=0.8, alpha=0.35)
+        axes.plot(*means, color=train, linewidth=1.6 if single else 1.0, **_dots(means))
+        axes.plot(*held, color=val, linewidth=2.0, **_dots(held))
+        if single:
+            ends += _end(means if means[0] else steps, "training", train, key)
+        ends += _end(held, held_out if single else run, val, key)
+
+    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
+    top = 1.06 * np.nanmax(values, initial=1e-3)
+    axes.set_ylim(0, min(top, 100) if key == "error" else top)
+    axes.set_xlim(0, max((row["epoch"] for rows in logs.values() for row in rows if "epoch" in row), default=1))
+    axes.set_title("loss" if key == "loss" else "top-1 error, %")
+    _mark_drops(axes, logs.values())
+    return ends
+
+
+def _mark_drops(axes: Any, logs: Iterable[Rows]) -> None:
+    """A thin vertical line, with the new rate at its top, where the learning rate fell sharply."""
+    drops: dict[float, float] = {}
+    for rows in logs:
+        epochs = [row for row in rows if row["kind"] == "epoch" and row.get("lr")]
+        for before, after in pairwise(epochs):
+            if after["lr"] < BIG_DROP * before["lr"]:
+                drops[before["epoch"]] = after["lr"]
+    line, last = 0, -np.inf
+    for epoch in sorted(drops):
+        near = epoch - last < 0.2 * axes.get_xlim()[1]  # its text would run into the last: a line lower
+        line, last = (line + 1 if near else 0), epoch
+        axes.axvline(epoch, color="#c3cad1", linewidth=0.9, zorder=1)
+        axes.annotate(f"lr {drops[epoch]:.3g}", (epoch, 1), xycoords=("data", "axes fraction"),
+                      xytext=(3, -2 - 11 * line), textcoords="offset points", va="top", fontsize=8,
+                      color=TRAIN)
+
+
+def _arrange(figure: Any, panels: Sequence[Any], ends: Sequence[list[End]], above: float) -> None:
+    """Lay out panels of 3.6 x 2.9 inches with room for the labels right of each; write the labels."""
+    room = 0.15 + 0.084 * max((len(text) for panel in ends for _, text, _ in panel), default=0)
+    left, width, height, below = 0.5, 3.6, 2.9, 0.6
+    figure.set_size_inches(2 * (left + width + room), below + height + above)
+    for i, axes in enumerate(panels):
+        x = left + i * (left + width + room)
+        axes.set_position((x / figure.get_figwidth(), below / figure.get_figheight(),
+                           width / figure.get_figwidth(), height / figure.get_figheight()))
+        _label_ends(axes, ends[i])
+
+
+def _label_ends(axes: Any, ends: list[End], gap: float = 0.065) -> None:
+    """Write each label at the height of its line's end, pushed apart to `gap` of the panel's height."""
+    ends = sorted(ends)
+    heights = [y / axes.get_ylim()[1] for y, _, _ in ends]
+    for _ in range(100):
+        for i in range(1, len(heights)):
+            short = max(0.0, gap - (heights[i] - heights[i - 1])) / 2
+            heights[i - 1], heights[i] = heights[i - 1] - short, heights[i] + short
+        if heights and heights[0] < 0.02:
+            heights[0] = 0.02
+    for height, (_, text, colour) in zip(heights, ends):
+        axes.text(1.02, height, text, transform=axes.transAxes, color=colour, va="center", fontsize=10)
+
+
+def _heading(figure: Any, title: str, note: str) -> None:
+    """The title, bold, and a note below it, both at the upper left, at a fixed distance from the edge."""
+    x, up = 0.14 / figure.get_figwidth(), 1 / figure.get_figheight()
+    figure.text(x, 1 - 0.12 * up, title, fontsize=13, fontweight="bold", va="top")
+    figure.text(x, 1 - (0.40 if title else 0.14) * up, note, fontsize=9.5, color="#66707a", va="top")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.1f}"
+
+
+def _write(figure: Any, path: str | os.PathLike) -> None:
+    suffix = Path(path).suffix.removeprefix(".").lower()
+    if suffix not in ("png", "svg", "pdf"):
+        raise UsageError(f"cannot draw {path}: the name must end in .png, .svg or .pdf")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=suffix)
+    write_atomic(path, [buffer.getvalue()])
