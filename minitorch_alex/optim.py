@@ -79,6 +79,8 @@ class SGD:
         for p in params:
             if p.grad is None:
                 continue
+            if p.grad is not p.grad_place:  # someone set .grad afresh, to clip it say
+                p.grad_place[...] = p.grad
             place = self._places[id(p)]
             if runs and runs[-1].stop == place.start:
                 runs[-1] = slice(runs[-1].start, place.stop)

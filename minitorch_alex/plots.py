@@ -22,7 +22,7 @@ TRAIN, HELD_OUT = "#7b8794", "#c8451b"  # one run: training in slate, held-out d
 RUNS = ("#c8451b", "#1f6f9f", "#3a8f4d", "#8a4fa0", "#b8860b", "#444c56")  # several runs: a colour each
 INK, FAINT = "#2b3036", "#d5dae0"
 STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 11, "text.color": INK,
+    "font.family": "DejaVu Sans", "font.size": 11, "text.color": INK, "svg.fonttype": "none",
     "axes.edgecolor": "#9aa3ad", "axes.labelcolor": INK, "axes.linewidth": 0.8,
     "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True,
@@ -81,7 +81,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLik
     matrix = np.asarray(matrix)
     k = len(classes)
     if matrix.shape != (k, k):
-        raise ShapeError(f"confusion: got a matrix of shape {matrix.shape} for {k} classes, expected {(k, k)}")
+        raise ShapeError(f"confusion: got shape {matrix.shape} for {k} classes, expected {(k, k)}")
     total = matrix.sum()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     right = np.eye(k, dtype=bool)[:, :, None]
@@ -103,8 +103,9 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLik
                     axes.text(j, i - 0.12, _percent(share[i, j]), **cell, fontsize=11.5,
                               fontweight="bold" if i == j else "normal")
                     axes.text(j, i + 0.25, f"{n}", **cell, fontsize=8.5, alpha=0.75)
-        axes.hlines(np.arange(k + 1) - 0.5, -0.5, k - 0.5, color=FAINT, linewidth=0.5)
-        axes.vlines(np.arange(k + 1) - 0.5, -0.5, k - 0.5, color=FAINT, linewidth=0.5)
+        if k <= 100:
+            axes.hlines(np.arange(k + 1) - 0.5, -0.5, k - 0.5, color=FAINT, linewidth=0.5)
+            axes.vlines(np.arange(k + 1) - 0.5, -0.5, k - 0.5, color=FAINT, linewidth=0.5)
         names = classes if k <= 100 else []
         ticks = range(len(names))
         axes.set_xticks(ticks, names, rotation=35 if k <= 25 else 90, ha="right" if k <= 25 else "center",
@@ -115,7 +116,8 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLik
         axes.set_ylabel("true class")
         error = 100 * (1 - np.trace(matrix) / max(total, 1))
         figure.tight_layout(rect=(0, 0, 1, 1 - 0.62 / (side + 1.9)))
-        _heading(figure, title, f"top-1 error {error:.2f} % of {total} images; cells: % of the row, count")
+        cells = "; in the cells, % of the row and count" if k <= 25 else ""
+        _heading(figure, title, f"top-1 error {error:.2f} % of {total} images{cells}")
         _write(figure, path)
 
 
@@ -151,17 +153,17 @@ def _draw_panel(axes: Any, logs: Mapping[str, Rows], key: str, single: bool, hel
         steps = _series(rows, "interval", key)
         means = _series(rows, "epoch", f"train_{key}", shift=-0.5)
         held = _series(rows, "epoch", f"val_{key}")
-        axes.plot(*steps, color=train, linewidth=0.8, alpha=0.35)
+        axes.plot(*steps, color=train, linewidth=0.8, alpha=0.35 if means[0] else 1.0)
         axes.plot(*means, color=train, linewidth=1.6 if single else 1.0, **_dots(means))
-        axes.plot(*held, color=val, linewidth=2.0, **_dots(held))
+        axes.plot(*held, color=val, linewidth=2.0, clip_on=False, **_dots(held))
         if single:
             ends += _end(means if means[0] else steps, "training", train, key)
         ends += _end(held, held_out if single else run, val, key)
 
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines])
-    top = 1.06 * np.nanmax(values, initial=1e-3)
+    values = [y for line in axes.lines for y in line.get_ydata() if np.isfinite(y)]
+    top = 1.06 * max(values, default=0.0) or 1.0
     axes.set_ylim(0, min(top, 100) if key == "error" else top)
-    axes.set_xlim(0, max((row["epoch"] for rows in logs.values() for row in rows if "epoch" in row), default=1))
+    axes.set_xlim(0, max((row.get("epoch", 0) for rows in logs.values() for row in rows), default=0) or 1)
     axes.set_title("loss" if key == "loss" else "top-1 error, %")
     _mark_drops(axes, logs.values())
     return ends
@@ -181,14 +183,14 @@ def _mark_drops(axes: Any, logs: Iterable[Rows]) -> None:
         line, last = (line + 1 if near else 0), epoch
         axes.axvline(epoch, color="#c3cad1", linewidth=0.9, zorder=1)
         axes.annotate(f"lr {drops[epoch]:.3g}", (epoch, 1), xycoords=("data", "axes fraction"),
-                      xytext=(3, -2 - 11 * line), textcoords="offset points", va="top", fontsize=8,
+                      xytext=(3, -2 - 12 * line), textcoords="offset points", va="top", fontsize=9,
                       color=TRAIN)
 
 
 def _arrange(figure: Any, panels: Sequence[Any], ends: Sequence[list[End]], above: float) -> None:
-    """Lay out panels of 3.6 x 2.9 inches with room for the labels right of each; write the labels."""
-    room = 0.15 + 0.084 * max((len(text) for panel in ends for _, text, _ in panel), default=0)
-    left, width, height, below = 0.5, 3.6, 2.9, 0.6
+    """Lay out panels of 3.3 x 2.8 inches with room for the labels right of each; write the labels."""
+    room = 0.15 + 0.087 * max((len(text) for panel in ends for _, text, _ in panel), default=0)
+    left, width, height, below = 0.5, 3.3, 2.8, 0.55
     figure.set_size_inches(2 * (left + width + room), below + height + above)
     for i, axes in enumerate(panels):
         x = left + i * (left + width + room)
@@ -208,7 +210,7 @@ def _label_ends(axes: Any, ends: list[End], gap: float = 0.065) -> None:
         if heights and heights[0] < 0.02:
             heights[0] = 0.02
     for height, (_, text, colour) in zip(heights, ends):
-        axes.text(1.02, height, text, transform=axes.transAxes, color=colour, va="center", fontsize=10)
+        axes.text(1.02, height, text, transform=axes.transAxes, color=colour, va="center", fontsize=10.5)
 
 
 def _heading(figure: Any, title: str, note: str) -> None:

@@ -55,7 +55,10 @@ class StrictArray:
         return StrictArray(self._host[_open(index, "an index")])
 
     def __setitem__(self, index, value):
-        self._host[_open(index, "an index")] = _open(value, "an assignment")
+        value = _open(value, "an assignment")
+        if not _float_dtypes(value) <= {self.dtype}:
+            raise TypeError(f"an assignment would change precision: {value.dtype} -> {self.dtype}")
+        self._host[_open(index, "an index")] = value
 
 
 def _open(value, where):

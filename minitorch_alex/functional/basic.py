@@ -47,7 +47,7 @@ class Scale(Function):
     """y = c x with a Python number c: a number never changes the dtype, and has no gradient."""
 
     def __init__(self, c: float) -> None:
-        self.c = c
+        self.c = float(c)  # a NumPy scalar would promote
 
     def forward(self, x):
         return x * self.c
@@ -60,7 +60,7 @@ class Shift(Function):
     """y = x + c with a Python number c."""
 
     def __init__(self, c: float) -> None:
-        self.c = c
+        self.c = float(c)  # a NumPy scalar would promote
 
     def forward(self, x):
         return x + self.c
@@ -73,7 +73,7 @@ class Pow(Function):
     """y = x^p for a Python number p; saves x.   gx = gy p x^(p-1)."""
 
     def __init__(self, p: float) -> None:
-        self.p = p
+        self.p = float(p)
 
     def forward(self, x):
         self.save(x)

@@ -4,7 +4,7 @@ from ..autograd import Function
 from ..errors import ShapeError
 from ..kernels.window import Pair, Window
 from ..tensor import Tensor
-from .layout import to_nchw, to_nhwc
+from .layout import contiguous, to_nchw, to_nhwc
 
 
 class Conv2d(Function):
@@ -18,9 +18,9 @@ class Conv2d(Function):
         self.win, self.groups = win, groups
 
     def forward(self, x, w, b):
-        x = to_nhwc(x)
+        x, w = to_nhwc(x), contiguous(w)
         self.save(x, w)
-        return to_nchw(backend.kernels_for(x, w, b).conv2d(x, w, b, self.win, self.groups))
+        return to_nchw(backend.kernels_for(x, w, b).conv2d(x, w, contiguous(b), self.win, self.groups))
 
     def backward(self, gy):
         x, w = self.saved
@@ -38,10 +38,10 @@ class LocallyConnected2d(Function):
         self.win = win
 
     def forward(self, x, w, b):
-        x = to_nhwc(x)
+        x, w = to_nhwc(x), contiguous(w)
         self.save(x, w)
-        k = backend.kernels_for(x, w, b)
-        return to_nchw(k.locally_connected2d(x, w, None if b is None else b.transpose(1, 2, 0), self.win))
+        b = None if b is None else contiguous(b.transpose(1, 2, 0))
+        return to_nchw(backend.kernels_for(x, w, b).locally_connected2d(x, w, b, self.win))
 
     def backward(self, gy):
         x, w = self.saved

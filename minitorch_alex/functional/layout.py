@@ -8,9 +8,14 @@ from typing import Any
 from .. import backend
 
 
+def contiguous(x: Any) -> Any:
+    """x in C order, itself if it is so already; None stays None."""
+    return None if x is None else backend.xp_of(x).ascontiguousarray(x)
+
+
 def to_nhwc(x: Any) -> Any:
     """(N,C,H,W) -> (N,H,W,C), C-contiguous; other ranks just C-contiguous. A view where the memory allows."""
-    return backend.xp_of(x).ascontiguousarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
+    return contiguous(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
 
 
 def to_nchw(x: Any) -> Any:

@@ -3,19 +3,20 @@ from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError
 from ..tensor import Tensor
+from .layout import contiguous
 
 
 class Linear(Function):
     """y = x w^T + b; saves x and w.   gx = gy w,  gw = gy^T x,  gb = sum over the batch of gy."""
 
     def forward(self, x, w, b):
-        x = backend.xp_of(x, w, b).ascontiguousarray(x)
+        x, w = contiguous(x), contiguous(w)
         self.save(x, w)
-        return backend.kernels_for(x).linear(x, w, b)
+        return backend.kernels_for(x, w, b).linear(x, w, contiguous(b))
 
     def backward(self, gy):
         x, w = self.saved
-        gy, k = backend.xp_of(gy).ascontiguousarray(gy), backend.kernels_for(gy)
+        gy, k = contiguous(gy), backend.kernels_for(gy)
         return (k.linear_backward_input(gy, w) if self.needs[0] else None,
                 k.linear_backward_weight(gy, x) if self.needs[1] else None,
                 k.sum_rows(gy) if self.needs[2] else None)

@@ -6,6 +6,7 @@ from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError, UsageError
 from ..tensor import Tensor
+from .layout import contiguous
 
 
 class LogSoftmax(Function):
@@ -44,7 +45,7 @@ class CrossEntropy(Function):
         self.labels = labels
 
     def forward(self, logits):
-        logits = backend.xp_of(logits).ascontiguousarray(logits)
+        logits = contiguous(logits)
         loss, probs = backend.kernels_for(logits, self.labels).softmax_cross_entropy(logits, self.labels)
         self.save(probs)
         return loss
@@ -69,9 +70,9 @@ def cross_entropy(logits: Tensor, labels: Any, reduction: str = "mean") -> Tenso
     "sum", or with "none" the N losses (natural logarithm; ln K at chance). ShapeError for labels of the wrong shape
     or kind, or outside 0..K-1."""
     labels = backend.asarray(labels)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(logits):
         raise ShapeError(f"cross_entropy: got logits {logits.shape} and labels {labels.shape}; "
-                         "expected (N, K) and (N,)")
+                         "expected (N, K) and (N,) with N of at least 1")
     if labels.dtype.kind not in "iu":
         raise ShapeError(f"cross_entropy: got labels of {labels.dtype}, expected integers")
     if reduction not in ("mean", "sum", "none"):

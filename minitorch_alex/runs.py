@@ -1,0 +1,152 @@
+"""A run: its directory, what stands in it, and how a trained model comes back from it.
+
+    runs/<name>/config.json              every setting, and the command
+                log.jsonl                one JSON object a line: intervals and epochs
+                curves.png               the same as a picture, redrawn each epoch
+                checkpoint.safetensors   and checkpoint.previous.safetensors, the one before it
+                result.json              the final numbers with command, commit, seed, device and date
+"""
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import backend, checkpoint, data, models
+from .errors import DiskError, RunError
+from .kernels import get_threads
+from .nn import Module
+
+
+class Run:
+    """The paths of one run directory."""
+
+    def __init__(self, directory: str | os.PathLike) -> None:
+        self.directory = Path(directory)
+        self.config = self.directory / "config.json"
+        self.log = self.directory / "log.jsonl"
+        self.curves = self.directory / "curves.png"
+        self.checkpoint = self.directory / "checkpoint.safetensors"
+        self.result = self.directory / "result.json"
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings of the run; RunError when there are none."""
+        try:
+            return json.loads(self.config.read_text())
+        except FileNotFoundError:
+            raise RunError(f"there is no run in {self.directory} (no {self.config.name}); start one with "
+                           "python -m minitorch_alex.train") from None
+        except ValueError as error:
+            raise RunError(f"{self.config} is damaged: {error}") from None
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """`value` as indented JSON, atomically."""
+        checkpoint.write_atomic(path, [(json.dumps(value, indent=1) + "\n").encode()])
+
+    def append_log(self, row: dict[str, Any]) -> None:
+        """One more line of the log."""
+        try:
+            with open(self.log, "a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise DiskError(f"cannot write {self.log}: {error.strerror or error}") from error
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """All lines of the log; one cut short by a kill is left out."""
+        rows = []
+        for line in self.log.read_text().splitlines() if self.log.exists() else []:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return rows
+
+    def truncate_log(self, step: int) -> None:
+        """Drop the lines after `step`: a resumed run writes them again."""
+        self.rewrite_log(row for row in self.read_log() if row["step"] <= step)
+
+    def rewrite_log(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Replace the log, atomically."""
+        checkpoint.write_atomic(self.log, ["".join(json.dumps(row) + "\n" for row in rows).encode()])
+
+
+def find(path: str | os.PathLike, use_previous: bool = False) -> tuple[Run, Path]:
+    """The run and the checkpoint file that a path means: a run directory, or a checkpoint in one. RunError when there
+    is neither."""
+    path = Path(path)
+    if path.is_dir():
+        run = Run(path)
+        file = checkpoint.previous(run.checkpoint) if use_previous else run.checkpoint
+    else:
+        run, file = Run(path.parent), path
+    if not file.exists():
+        raise RunError(f"there is no checkpoint at {file}; give a run directory such as runs/NAME, or a "
+                       "checkpoint.safetensors in one")
+    return run, file
+
+
+def load_model(file: Path, config: dict[str, Any]) -> tuple[Module, dict[str, np.ndarray], dict[str, Any]]:
+    """(model with the checkpoint's weights, all arrays, meta). RunError when it belongs to another model."""
+    arrays, meta = checkpoint.load(file)
+    backend.manual_seed(config["seed"])
+    model = models.build(config["model"], config["num_classes"], **tuples(config["model_fields"]))
+    weights = {name.removeprefix("model."): a for name, a in arrays.items() if name.startswith("model.")}
+    checkpoint.check_model(arrays, meta, config["model"], {n: p.shape for n, p in model.named_parameters()}, file)
+    model.load_state_dict(weights)
+    return model, arrays, meta
+
+
+def tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they were before JSON made lists of tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def cpu_name() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                 if line.startswith("model name")]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def provenance(seed: int) -> dict[str, Any]:
+    """Where a number comes from: command, commit, seed, device, versions and date."""
+    package = Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=package, text=True,
+                                capture_output=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    program = Path(sys.argv[0])
+    name = f"python -m {package.name}.{program.stem}" if program.parent == package else program.name
+    return {"command": " ".join([name, *sys.argv[1:]]), "commit": commit, "seed": seed, "backend": backend.current().name,
+            "device": f"{cpu_name()}, {get_threads()} threads", "python": platform.python_version(),
+            "numpy": np.__version__, "date": time.strftime("%Y-%m-%d")}
+
+
+def load_data(config: dict[str, Any]) -> dict[str, data.Dataset | None]:
+    """{"train", "val", "test"} as a run's settings say; "val" is None without a validation split."""
+    train, test = data.load(config["data"], config["data_dir"], download=config.get("download", False),
+                            size=config["data_size"], seed=0)
+    val = None
+    if config["val_split"]:
+        train, val = train.split(config["val_split"], config["seed"])
+    if config["limit"]:
+        train = train.subset(slice(config["limit"]))
+    return {"train": train, "val": val, "test": test}
+
+
+def build_transform(config: dict[str, Any], mean: np.ndarray, train: data.Dataset | None = None) -> data.Transform:
+    """The transform of a run: the mean image, and in training what its recipe says of crops, flips and colour."""
+    recipe = models.Recipe(**tuples(config["recipe"]))
+    pca = data.fit_pca(train.images) if recipe.color != "none" and train is not None else None
+    return data.Transform(mean, crop=recipe.crop or None, pad=recipe.pad, flip=recipe.flip, pca=pca,
+                          convention="source" if recipe.color == "none" else recipe.color)

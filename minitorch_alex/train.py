@@ -1,0 +1,326 @@
+"""python -m minitorch_alex.train: train a network from scratch, on the framework of this package.
+
+Reads top to bottom: the flags, what follows from them, the loop, the end. Flags are named as in pytorch/examples;
+what is not given comes from the model's own recipe.
+"""
+import argparse
+import ast
+import math
+import shlex
+import shutil
+import signal
+import sys
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from . import __version__, backend, checkpoint, data, kernels, models, plots, profile, runs
+from . import functional as F
+from .errors import EXIT_CODES, DivergedError, RunError, UsageError, run_cli
+from .evaluate import error_rates, predict
+from .models import Recipe
+from .runs import Run
+from .tensor import Tensor
+
+CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq"}  # when resuming
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m minitorch_alex.train", epilog=EXIT_CODES, argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train a network from scratch. Defaults marked * belong to the model: see --dry-run.")
+    p.set_defaults(model="alexnet_cifar", data="cifar10", data_dir="data", runs_dir="runs", seed=0, val_split=0.1,
+                   limit=0, workers=1, print_freq=50, checkpoint_freq=500, backend="numpy", set=[], resume=None,
+                   name=None, overwrite=False, dry_run=False, threads=0)
+
+    what = p.add_argument_group("what")
+    what.add_argument("-a", "--arch", "--model", dest="model", metavar="NAME",
+                      help=f"{', '.join(models.MODELS)} (default: alexnet_cifar)")
+    what.add_argument("--data", metavar="NAME", help=f"{' or '.join(data.NAMES)} (default: cifar10; shapes is made on "
+                      "the fly and needs no download)")
+    what.add_argument("--data-dir", metavar="DIR", help="where the data is, or is downloaded to (default: data)")
+    what.add_argument("--limit", type=int, metavar="N", help="train on the first N images only")
+    what.add_argument("--val-split", type=float, metavar="F",
+                      help="share of the training images held out to be watched (default: 0.1; 0 trains on all)")
+
+    how = p.add_argument_group("how")
+    how.add_argument("--epochs", type=int, metavar="N", help="*")
+    how.add_argument("-b", "--batch-size", type=int, metavar="N", help="*")
+    how.add_argument("--lr", type=float, metavar="X", help="learning rate of the weights *")
+    how.add_argument("--momentum", type=float, metavar="X", help="*")
+    how.add_argument("--wd", "--weight-decay", dest="weight_decay", type=float, metavar="X",
+                     help="weight decay; of every layer, also where the model has its own *")
+    how.add_argument("--set", action="append", metavar="FIELD=VALUE",
+                     help="change any field of the model's configuration or recipe, e.g. --set lrn_size=3 "
+                     "--set schedule=plateau; may be repeated")
+    how.add_argument("--seed", type=int, metavar="N", help="of weights, shuffles, crops and dropout (default: 0)")
+
+    where = p.add_argument_group("where")
+    where.add_argument("--name", help="of the run's directory (default: MODEL-DATA)")
+    where.add_argument("--runs-dir", metavar="DIR", help="where runs are kept (default: runs)")
+    where.add_argument("--overwrite", action="store_true", help="begin again where a run of that name exists")
+    where.add_argument("--resume", nargs="?", const="", metavar="RUN",
+                       help="go on with a run (a directory, or a checkpoint in one; default: the one of --name)")
+    where.add_argument("--backend", metavar="NAME", help="numpy (default)")
+    where.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
+    where.add_argument("-j", "--workers", type=int, metavar="N", help="threads that prepare batches (default: 1)")
+    where.add_argument("-p", "--print-freq", type=int, metavar="N", help="steps between log lines (default: 50)")
+    where.add_argument("--checkpoint-freq", type=int, metavar="N",
+                       help="steps between checkpoints; one is also written each epoch (default: 500)")
+    where.add_argument("--dry-run", action="store_true", help="print what would be done, layer by layer, and stop")
+    return p
+
+
+def derive(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
+    """The run's whole configuration: flags over --set over the model's recipe. UsageError for what makes no sense."""
+    for name in ("limit", "val_split", "threads", "workers"):
+        if getattr(args, name) < 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be 0 or more, got {getattr(args, name)}")
+    for name in ("print_freq", "checkpoint_freq"):
+        if getattr(args, name) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if args.data not in data.NAMES:
+        raise UsageError(f"unknown data {args.data!r}; there are: {', '.join(data.NAMES)}")
+
+    settings: dict[str, Any] = {}
+    for item in args.set:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item}: expected FIELD=VALUE")
+        try:
+            settings[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            settings[name] = text
+    recipe_fields = {f.name for f in fields(Recipe)}
+    model_fields = {k: v for k, v in settings.items() if k not in recipe_fields}
+
+    backend.manual_seed(args.seed)
+    model = models.build(args.model, 10, **model_fields)
+    recipe = models.changed(model.recipe, **{k: v for k, v in settings.items() if k in recipe_fields},
+                            **{k: getattr(args, k) for k in given & recipe_fields})
+    if args.val_split == 0 and recipe.schedule == "plateau":
+        raise UsageError("the plateau schedule watches the validation error: give --val-split above 0")
+    config = {k: getattr(args, k) for k in ("model", "data", "data_dir", "seed", "val_split", "limit", "workers",
+                                            "print_freq", "checkpoint_freq", "threads", "backend")}
+    room = model.image_size if not recipe.crop or recipe.pad else recipe.crop + max(8, recipe.crop // 7)
+    return {**config, "data_size": room, "num_classes": 10, "image_size": model.image_size, "model_fields": model_fields,
+            "recipe": asdict(recipe), "layer_decay": {} if "weight_decay" in given else model.layer_decay,
+            "version": __version__}
+
+
+def open_run(args: argparse.Namespace, given: set[str]) -> tuple[Run, dict[str, Any], Path | None]:
+    """(run, configuration, checkpoint to go on from or None). RunError for a run that exists or does not."""
+    name = args.name or f"{args.model}-{args.data}"
+    directory = Path(args.runs_dir) / name
+    if args.resume is None:
+        config = derive(args, given)
+        if (directory / "config.json").exists() and not args.overwrite and not args.dry_run:
+            raise RunError(f"the run {directory} exists; choose another --name, go on with --resume {directory}, or "
+                           "begin again with --overwrite")
+        return Run(directory), config, None
+    run, file = runs.find(args.resume or directory)
+    config = run.read_config()
+    surplus = given - CHANGEABLE - {"resume", "name", "runs_dir"}
+    surplus = {k for k in surplus if k in ("set", "dry_run", "overwrite")
+               or getattr(args, k) != config.get(k, config["recipe"].get(k))}
+    if surplus:
+        flags = ", ".join("--" + k.replace("_", "-") for k in sorted(surplus))
+        raise UsageError(f"{flags} cannot be changed when resuming; the settings of {run.directory} are in {run.config}")
+    for k in given & CHANGEABLE:
+        (config["recipe"] if k == "epochs" else config)[k] = getattr(args, k)
+    return run, config, file
+
+
+def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str, Any]) -> None:
+    """Print what follows from the settings, before the first step."""
+    train, steps = parts["train"], math.ceil(len(parts["train"]) / recipe.batch_size)
+    count = sum(p.size for p in model.parameters())
+    print(f"device      {backend.current().name} {np.__version__} on {kernels.get_threads()} threads, {runs.cpu_name()}")
+    print(f"model       {config['model']}, {count:,} parameters, input 3 x {model.image_size} x {model.image_size}")
+    for deviation in model.deviations:
+        print(f"            differs from the paper: {deviation}")
+    sizes = [f"{len(parts[k]):,} {name}" for k, name in
+             (("train", "to train"), ("val", "to validate"), ("test", "to test")) if parts[k] is not None]
+    print(f"data        {train.name}: {', '.join(sizes)}; {len(train.classes)} classes; "
+          f"a guess has loss ln {len(train.classes)} = {math.log(len(train.classes)):.3f}")
+    print(f"training    {recipe.epochs} epochs of {steps:,} steps of {recipe.batch_size} images, lr {recipe.lr:g} "
+          f"({recipe.schedule}{' ' + str(list(recipe.milestones)) if recipe.schedule == 'steps' else ''}), "
+          f"momentum {recipe.momentum:g}")
+    print(f"            weight decay {config['layer_decay'] or format(recipe.weight_decay, 'g')}, "
+          f"biases at {recipe.bias_lr:g} x lr without decay, update rule {recipe.rule}")
+    augment = [f"random {recipe.crop or model.image_size} x {recipe.crop or model.image_size} crops"
+               + (f" of the image with a border of {recipe.pad}" if recipe.pad else "")] \
+        if recipe.crop or recipe.pad else []
+    augment += ["flips"] * recipe.flip + [f"PCA colour ({recipe.color})"] * (recipe.color != "none")
+    print(f"            images minus the mean image; {', '.join(augment) or 'no augmentation'}")
+    print(f"memory      about {profile.step_bytes(model, recipe.batch_size) / 1e6:,.0f} MB a step")
+
+
+def main(argv: list[str] | None = None) -> int:
+    flags = parser()
+    args = flags.parse_args(argv)
+    bare = argparse.ArgumentParser(argument_default=argparse.SUPPRESS, parents=[flags], add_help=False,
+                                   conflict_handler="resolve")
+    bare._defaults.clear()
+    given = set(vars(bare.parse_args(argv)))
+
+    kernels.keep_freed_memory()
+    if args.threads:
+        kernels.set_threads(args.threads)
+    backend.use(args.backend)
+    run, config, resume_from = open_run(args, given)
+    recipe = Recipe(**runs.tuples(config["recipe"]))
+    if recipe.epochs < 1 or recipe.batch_size < 1:
+        raise UsageError(f"epochs and batch size must be at least 1, got {recipe.epochs} and {recipe.batch_size}")
+
+    # data, model, optimiser, schedule
+    parts = runs.load_data({**config, "download": True})
+    train, val, test = parts["train"], parts["val"], parts["test"]
+    config["num_classes"] = len(train.classes)
+    backend.manual_seed(config["seed"])
+    model = models.build(config["model"], config["num_classes"], **runs.tuples(config["model_fields"]))
+    model.layer_decay = config["layer_decay"]
+    mean = train.mean_image()
+    epoch, batch, step, seconds, sums = 0, 0, 0, 0.0, [0.0, 0.0, 0.0]  # sums over the epoch: loss, errors, images
+    arrays: dict[str, np.ndarray] = {}
+    meta: dict[str, Any] = {}
+    if resume_from is not None:
+        model, arrays, meta = runs.load_model(resume_from, config)
+        model.layer_decay, mean = config["layer_decay"], arrays["data.mean"]
+        epoch, batch, step, seconds, sums = (meta[k] for k in ("epoch", "batch", "step", "seconds", "sums"))
+    describe(config, model, recipe, parts)
+    if args.dry_run:
+        print("\n" + profile.layer_table(model))
+        return 0
+    optimizer = models.build_optimizer(model, recipe)
+    schedule = models.build_schedule(optimizer, recipe)
+    if resume_from is not None:
+        optimizer.load_state_dict({"velocity": arrays["optim.velocity"], "groups": meta["groups"]})
+        schedule.load_state_dict(meta["schedule"])
+        run.truncate_log(step)
+        print(f"resuming    {resume_from} at epoch {epoch}, step {step:,}")
+    elif run.directory.exists() and args.overwrite:
+        shutil.rmtree(run.directory)
+    run.write_json(run.config, {**config, "command": shlex.join(sys.argv)})
+    transform = runs.build_transform(config, mean, train)
+    still = transform.eval()
+    loader = data.Loader(train, recipe.batch_size, transform, config["seed"], workers=config["workers"])
+
+    def save() -> None:
+        state = {f"model.{name}": a for name, a in model.state_dict().items()}
+        velocities = optimizer.state_dict()
+        checkpoint.save(run.checkpoint, {**state, "optim.velocity": velocities["velocity"], "data.mean": mean}, {
+            "model": config["model"], "config": config, "version": __version__, "epoch": epoch, "batch": batch,
+            "step": step, "seconds": seconds, "sums": sums, "groups": velocities["groups"],
+            "schedule": schedule.state_dict()}, rotate=True)
+
+    # Ctrl-C and SIGTERM end the loop after the step at hand; a second Ctrl-C ends it at once
+    stopped: list[int] = []
+
+    def on_signal(number: int, _frame: Any) -> None:
+        stopped.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+
+    # the loop
+    model.train()
+    recent, since, waited = [0.0, 0.0, 0.0], time.perf_counter(), 0.0
+    while epoch < recipe.epochs:
+        bar = tqdm(total=len(loader), initial=batch, desc=f"epoch {epoch + 1}/{recipe.epochs}", unit="batch",
+                   leave=False, disable=None, dynamic_ncols=True)
+        begin = time.perf_counter() - 1e-9
+        for x, labels in loader.epoch(epoch, batch):
+            backend.set_step(step)
+            optimizer.zero_grad()
+            logits = model(Tensor(backend.asarray(x)))
+            targets = backend.asarray(labels)
+            loss = F.cross_entropy(logits, targets)
+            loss.backward()
+            optimizer.step()
+            batch, step = batch + 1, step + 1
+            news = (loss.data * len(labels), (logits.data.argmax(axis=1) != targets).sum(), len(labels))
+            sums, recent = [a + b for a, b in zip(sums, news, strict=True)], \
+                [a + b for a, b in zip(recent, news, strict=True)]
+            bar.update()
+            if step % config["print_freq"] == 0 or step == 1:
+                recent, sums = [float(a) for a in recent], [float(a) for a in sums]
+                check_finite(recent[0], model, x, step, run)
+                now = time.perf_counter()
+                row = {"kind": "interval", "step": step, "epoch": epoch + batch / len(loader),
+                       "loss": recent[0] / recent[2], "error": 100 * recent[1] / recent[2], "lr": optimizer.groups[0]["lr"],
+                       "img_s": recent[2] / (now - since), "wait": (loader.wait - waited) / (now - since)}
+                run.append_log(row)
+                bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, data wait {row['wait']:.0%}")
+                recent, since, waited = [0.0, 0.0, 0.0], now, loader.wait
+            if stopped or step % config["checkpoint_freq"] == 0 and batch < len(loader):
+                sums = [float(a) for a in sums]
+                check_finite(sums[0], model, x, step, run)
+                seconds, begin = seconds + time.perf_counter() - begin, time.perf_counter()
+                save()
+            if stopped:
+                bar.close()
+                print(f"\nstopped by {signal.Signals(stopped[0]).name} after step {step:,}; go on with\n"
+                      f"  python -m minitorch_alex.train --resume {run.directory}")
+                return 128 + stopped[0]
+        bar.close()
+
+        # the end of an epoch: the validation error, the schedule, one line, a checkpoint, the picture
+        sums = [float(a) for a in sums]
+        check_finite(sums[0], model, x, step, run)
+        seconds += time.perf_counter() - begin
+        row = {"kind": "epoch", "step": step, "epoch": epoch + 1, "train_loss": sums[0] / sums[2],
+               "train_error": 100 * sums[1] / sums[2], "lr": optimizer.groups[0]["lr"], "seconds": round(seconds, 1)}
+        if val is not None:
+            row["val_loss"], row["val_error"], _ = error_rates(predict(model, val, still), val.labels)
+        pace = sums[2] / (time.perf_counter() - begin)
+        epoch, batch, sums = epoch + 1, 0, [0.0, 0.0, 0.0]
+        schedule.step(row.get("val_error"))
+        run.append_log(row)
+        save()
+        plots.curves(run.read_log(), run.curves, f"{config['model']} on {config['data']}")
+        held_out = f"   val {row['val_loss']:.4f} {row['val_error']:5.2f} %" if val is not None else ""
+        print(f"epoch {epoch:>3}/{recipe.epochs}   train {row['train_loss']:.4f} {row['train_error']:5.2f} %{held_out}"
+              f"   lr {row['lr']:g}   {pace:,.0f} img/s   {clock(seconds)}")
+        since, waited = time.perf_counter(), loader.wait
+
+    # the end: the test set is read here, once
+    loss, top1, top5 = error_rates(predict(model, test, still), test.labels)
+    log = [row for row in run.read_log() if row["kind"] == "epoch"]
+    run.write_json(run.result, {
+        **runs.provenance(config["seed"]), "command": shlex.join(["python", "-m", "minitorch_alex.train", *(argv or sys.argv[1:])]),
+        "model": config["model"], "data": config["data"], "recipe": asdict(recipe), "val_split": config["val_split"],
+        "train_images": len(train), "test_images": len(test), "seconds": round(seconds, 1),
+        "test": {"view": "single", "loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)},
+        "curve": [{k: round(v, 4) for k, v in row.items() if k not in ("kind", "step")} for row in log]})
+    print(f"\ntest accuracy {100 - top1:.2f} %  (error {top1:.2f} %, loss {loss:.4f}) on {len(test):,} images of "
+          f"{test.name}, after {clock(seconds)} of training")
+    print(f"curves        {run.curves}\nmodel         {run.checkpoint}")
+    return 0
+
+
+def check_finite(loss: float, model: Any, x: np.ndarray, step: int, run: Run) -> None:
+    """DivergedError, after the layers' statistics, when the loss is NaN or infinite."""
+    if math.isfinite(loss):
+        return
+    print("\n" + profile.statistics(model.eval(), Tensor(backend.asarray(x))), file=sys.stderr)
+    kept = f"; the last good checkpoint is {run.checkpoint}" if run.checkpoint.exists() else ""
+    raise DivergedError(f"the loss is {loss} by step {step:,}: the layers' numbers are above; try a lower --lr or "
+                        f"--set warmup_epochs=1{kept}")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,177 @@
+"""Loader: the same pixels for any number of workers, exact resumption, and no thread left behind."""
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from minitorch_alex.data import Dataset, Loader, Transform
+from minitorch_alex.errors import DataError, UsageError
+
+
+def a_set(n=50, size=8):
+    images = np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+    return Dataset(images, np.arange(n) % 10, tuple("0123456789"), "toy")
+
+
+def augment(d):
+    return Transform(d.mean_image(), crop=6, flip=True)
+
+
+def epoch(loader, number=0, start=0):
+    return [(x.copy(), y.copy()) for x, y in loader.epoch(number, start)]
+
+
+def same(a, b):
+    return len(a) == len(b) and all((p == r).all() and (q == s).all()
+                                    for (p, q), (r, s) in zip(a, b, strict=True))
+
+
+def loader_threads():
+    return [t for t in threading.enumerate() if t.name.startswith("loader")]
+
+
+def test_shape_and_memory():
+    d = a_set()
+    x, y = next(iter(Loader(d, 8, augment(d)).epoch(0)))
+    assert x.shape == (8, 3, 6, 6) and x.dtype == np.float32 and y.shape == (8,) and y.dtype == np.int64
+    assert x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_without_shuffle_and_transform_the_set_comes_as_it_is():
+    d = a_set()
+    x, y = (np.concatenate(parts) for parts in zip(*epoch(Loader(d, 8, shuffle=False)), strict=True))
+    assert (x.transpose(0, 2, 3, 1) == d.images).all() and (y == d.labels).all()
+
+
+def test_an_epoch_shows_every_image_once_with_its_label():
+    d = a_set()
+    label = {d.images[i].tobytes(): d.labels[i] for i in range(len(d))}
+    seen = [(image.astype(np.uint8).tobytes(), y) for x, ys in Loader(d, 8).epoch(3)
+            for image, y in zip(x.transpose(0, 2, 3, 1), ys, strict=True)]
+    assert len({image for image, _ in seen}) == len(d) and all(label[image] == y for image, y in seen)
+
+
+@pytest.mark.parametrize("workers, prefetch", [(1, 1), (1, 3), (4, 2), (4, 8)])
+def test_the_number_of_workers_changes_nothing(workers, prefetch):
+    d = a_set()
+    inner, delays = augment(d), iter(np.random.default_rng(1).random(1000))
+
+    def uneven(images, rng):
+        time.sleep(next(delays) * 0.01)  # so that batches would overtake each other if they could
+        return inner(images, rng)
+
+    alone = epoch(Loader(d, 4, inner, seed=7, workers=0), 2)
+    assert same(epoch(Loader(d, 4, uneven, seed=7, workers=workers, prefetch=prefetch), 2), alone)
+
+
+def test_epochs_and_seeds_differ_and_repeat():
+    d = a_set()
+    loader = Loader(d, 8, augment(d), seed=1)
+    first = epoch(loader, 0)
+    assert same(first, epoch(loader, 0))
+    assert not same(first, epoch(loader, 1))
+    assert not same(first, epoch(Loader(d, 8, augment(d), seed=2), 0))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("start", [0, 1, 5, 7])
+def test_resuming_inside_an_epoch_is_exact(workers, start):
+    d = a_set()
+    loader = Loader(d, 8, augment(d), workers=workers)
+    assert same(epoch(loader, 4, start), epoch(loader, 4)[start:])
+
+
+def test_length_last_batch_and_limit():
+    d = a_set(50)
+    for settings, sizes in [({}, [16, 16, 16, 2]), ({"drop_last": True}, [16, 16, 16]),
+                            ({"limit": 2}, [16, 16]), ({"limit": 9}, [16, 16, 16, 2])]:
+        loader = Loader(d, 16, **settings)
+        assert len(loader) == len(sizes) and [len(y) for _, y in loader.epoch(0)] == sizes
+
+
+def test_limit_shows_the_same_first_batches():
+    d = a_set()
+    assert same(epoch(Loader(d, 8, augment(d), limit=3)), epoch(Loader(d, 8, augment(d)))[:3])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_a_worker_s_exception_reaches_the_consumer_at_its_batch(workers):
+    d, cause = a_set(), KeyError("why")
+
+    def fails(images, rng):
+        if (images == d.images[17]).all((1, 2, 3)).any():
+            raise DataError("image 17 is bad") from cause
+        return images.astype(np.float32)
+
+    seen = []
+    with pytest.raises(DataError, match="image 17 is bad") as caught:
+        for _, y in Loader(d, 5, fails, shuffle=False, workers=workers).epoch(6):
+            seen.append(y)
+    assert len(seen) == 3 and caught.value.__cause__ is cause
+    assert caught.value.__notes__ == ["while preparing batch 3 of epoch 6 of toy"]
+    assert not loader_threads()
+
+
+def test_leaving_early_leaves_no_thread():
+    d = a_set()
+    for i, _ in enumerate(Loader(d, 4, augment(d), workers=3).epoch(0)):
+        assert loader_threads()
+        if i == 2:
+            break
+    assert not loader_threads()
+
+    kept = Loader(d, 4, augment(d), workers=2).epoch(0)
+    next(kept)
+    kept.close()
+    assert not loader_threads()
+
+    Loader(d, 4, workers=2).epoch(0)  # never started: nothing to end
+    assert not loader_threads()
+
+
+@pytest.mark.parametrize("workers, prefetch", [(1, 1), (4, 2)])
+def test_no_more_than_prefetch_batches_are_made_ahead(workers, prefetch):
+    d, made = a_set(), []
+
+    def count(images, rng):
+        made.append(len(images))
+        return images.astype(np.float32)
+
+    for taken, _ in enumerate(Loader(d, 2, count, workers=workers, prefetch=prefetch).epoch(0), start=1):
+        time.sleep(0.002)
+        assert len(made) <= taken + prefetch
+    assert len(made) == 25
+
+
+def test_wait_counts_the_consumer_s_waiting():
+    d = a_set(20)
+
+    def slow(images, rng):
+        time.sleep(0.02)
+        return images.astype(np.float32)
+
+    inline = Loader(d, 5, slow, workers=0)
+    epoch(inline)
+    once = inline.wait
+    assert 0.08 <= once < 1
+    epoch(inline)
+    assert inline.wait > once + 0.07  # over all epochs
+
+    hidden = Loader(d, 5, slow, workers=1)
+    for _ in hidden.epoch(0):
+        time.sleep(0.04)  # the consumer's work hides all but the first batch
+    assert hidden.wait < once
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"batch_size": 4, "workers": -1},
+                                      {"batch_size": 4, "prefetch": 0}, {"batch_size": 4, "limit": 0},
+                                      {"batch_size": 51, "drop_last": True}])
+def test_settings_without_sense_are_refused(settings):
+    with pytest.raises(UsageError, match="loader: "):
+        Loader(a_set(), **settings)
+
+
+def test_starting_past_the_end_is_refused():
+    with pytest.raises(UsageError, match="cannot start at batch 8 of an epoch of 7 batches"):
+        Loader(a_set(), 8).epoch(0, start=8)
