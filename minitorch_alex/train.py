@@ -26,6 +26,9 @@ from .models import Recipe
 from .runs import Run
 from .tensor import Tensor
 
+DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, set=[], seed=0, name=None,
+                runs_dir="runs", overwrite=False, resume=None, backend="numpy", threads=0, workers=1, print_freq=50,
+                checkpoint_freq=500, dry_run=False)
 CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq"}  # when resuming
 
 
@@ -34,9 +37,6 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m minitorch_alex.train", epilog=EXIT_CODES, argument_default=argparse.SUPPRESS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train a network from scratch. Defaults marked * belong to the model: see --dry-run.")
-    p.set_defaults(model="alexnet_cifar", data="cifar10", data_dir="data", runs_dir="runs", seed=0, val_split=0.1,
-                   limit=0, workers=1, print_freq=50, checkpoint_freq=500, backend="numpy", set=[], resume=None,
-                   name=None, overwrite=False, dry_run=False, threads=0)
 
     what = p.add_argument_group("what")
     what.add_argument("-a", "--arch", "--model", dest="model", metavar="NAME",
@@ -162,12 +162,8 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
 
 
 def main(argv: list[str] | None = None) -> int:
-    flags = parser()
-    args = flags.parse_args(argv)
-    bare = argparse.ArgumentParser(argument_default=argparse.SUPPRESS, parents=[flags], add_help=False,
-                                   conflict_handler="resolve")
-    bare._defaults.clear()
-    given = set(vars(bare.parse_args(argv)))
+    flags = vars(parser().parse_args(argv))  # those that were given, and no others
+    args, given = argparse.Namespace(**{**DEFAULTS, **flags}), set(flags)
 
     kernels.keep_freed_memory()
     if args.threads:

@@ -12,7 +12,7 @@ import minitorch_alex as mt
 from minitorch_alex import backend
 from minitorch_alex import functional as F
 from minitorch_alex.errors import UsageError
-from minitorch_alex.kernels import Window, cpu, naive
+from minitorch_alex.kernels import Window, cpu, naive, workers
 
 # comparing
 
@@ -325,6 +325,42 @@ def check_dropout_statistics():
                 assert abs(share.mean() - want) < 4 * sigma, f"p {p} key {key}: {share.mean()} for {want}"
 
 
+def check_dropout_tiles():
+    """Elements keep their numbers when an array is cut into tiles."""
+    n = 150_001  # more than two tiles
+    kept = cpu.dropout(np.ones(n), 0.5, 1.0, KEYS[3]) != 0
+    for i in range(0, n, 7001):
+        assert kept[i] == (naive.dropout_hash(i, KEYS[3]) >= 2 ** 31), f"element {i}"
+
+
+def check_wide_linear():
+    """Wide enough for every thread to have a share of the features."""
+    x, w, b, gy = normal(2, 300), normal(700, 300), normal(700), normal(2, 700)
+    before = workers.get_threads()
+    try:
+        workers.set_threads(2)
+        agree("linear", x, w, b)
+        agree("linear_backward_input", gy, w)
+        agree("linear_backward_weight", gy, x)
+    finally:
+        workers.set_threads(before)
+
+
+def check_threads_share_the_batch():
+    """With several threads every piece of the batch counts."""
+    before = workers.get_threads()
+    try:
+        for threads in (2, 3):
+            workers.set_threads(threads)
+            for case in CONV_CASES[:3]:
+                case = replace(case, N=5)
+                conv2d_forward(case)
+                conv2d_weight_gradient(case)
+                conv2d_input_gradient(case)
+    finally:
+        workers.set_threads(before)
+
+
 def check_linear():
     x, w, b, gy = normal(3, 4), normal(5, 4), normal(5), normal(3, 5)
     agree("linear", x, w, b)
@@ -355,6 +391,8 @@ def check_sgd():
             assert np.array_equal(g, np.full(3, 0.5)), "the gradient must be left alone"
 
 
+KERNEL_CHECKS = [f for name, f in list(globals().items()) if name.startswith("check_")]
+
 # operations: gradients against finite differences, on whatever backend is current
 
 
@@ -384,11 +422,10 @@ def nchw(case):
     return case.N, case.C * case.groups, case.H, case.W
 
 
-def conv2d_gradients(case):
+def conv2d_gradients(case, with_bias=True):
     _, w, b, _ = case.arrays()
-    for bias in ((b,), ()):
-        gradients(lambda x, w, *b: F.conv2d(x, w, *(b or (None,)), case.stride, case.padding, case.dilation,
-                                            case.groups, case.ceil_mode), normal(*nchw(case)), w, *bias)
+    gradients(lambda x, w, b=None: F.conv2d(x, w, b, case.stride, case.padding, case.dilation, case.groups,
+                                            case.ceil_mode), normal(*nchw(case)), w, *([b] if with_bias else []))
 
 
 def locally_connected2d_gradients(case):
@@ -419,6 +456,7 @@ def lrn_gradients(case, within_map=False):
 def check_gradients_of_conv2d():
     for case in CONV_CASES:
         conv2d_gradients(case)
+    conv2d_gradients(CONV_CASES[1], with_bias=False)
 
 
 def check_gradients_of_locally_connected2d():
@@ -550,6 +588,41 @@ def check_dropout_in_training_and_evaluation():
         assert_close(host(layer(t).data), x * at_test, 1e-12, f"{rule} in evaluation")
 
 
+def check_values_of_local_response_norm():
+    """alpha is divided by the number of cells of the window, size or size^2, as in torch and the 2012 code."""
+    x = normal(2, 6, 3, 3)
+    nhwc = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    for within_map, cells in ((False, 5), (True, 25)):
+        got = F.local_response_norm(leaf(x), 5, 1.0, 0.75, 2.0, within_map=within_map)
+        want = (naive.lrn_within(nhwc, 5, 1 / cells, 0.75, 2.0) if within_map
+                else naive.lrn(nhwc, 5, 1 / cells, 0.75, 2.0, 1))[0]
+        assert_close(host(got.data), want.transpose(0, 3, 1, 2), 1e-12, "local_response_norm")
+
+
+def check_ties_in_max_pool2d():
+    """On a constant image the first cell of each window takes the whole gradient."""
+    x = leaf(np.ones((1, 1, 4, 4)))
+    y = F.max_pool2d(x, 2)
+    y.backward(backend.asarray(np.array([[[[1.0, 2.0], [3.0, 4.0]]]])))
+    assert host(x.grad)[0, 0].tolist() == [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
+
+
+def check_gradcheck_is_not_blind():
+    """A softmax whose backward returns 0: every row sums to 1, so the plain sum of outputs has gradient 0 indeed."""
+    class Lazy(mt.Function):
+        def forward(self, x):
+            return F.softmax(mt.Tensor(x)).data
+
+        def backward(self, gy):
+            return gy * 0.0
+    try:
+        mt.gradcheck(lambda x: Lazy()(x), [leaf(normal(2, 3))])
+    except AssertionError as error:
+        assert "input 0, element" in str(error)
+    else:
+        raise RuntimeError("gradcheck accepted a gradient of 0")
+
+
 # the graph
 
 
@@ -596,7 +669,29 @@ def check_no_grad():
     assert (x * 2.0).requires_grad
 
 
+def check_gradients_are_not_shared():
+    """add hands the same array to both of its inputs; each leaf goes on adding to its own."""
+    a, b = leaf([1.0]), leaf([1.0])
+    total = a + b
+    (total + a * 3.0).sum().backward()
+    assert host(a.grad).tolist() == [4.0] and host(b.grad).tolist() == [1.0]
+    c, d = leaf([1.0]), leaf([1.0])
+    (c + d).sum().backward()
+    c.grad += 1.0
+    assert host(d.grad).tolist() == [1.0]
+
+
 # layers and the update
+
+
+def check_state_dict_is_a_copy():
+    layer = mt.nn.Linear(3, 2)
+    state = layer.state_dict()
+    before = host(layer.weight.data).copy()
+    state["weight"][...] = 7
+    assert np.array_equal(host(layer.weight.data), before)
+    layer.load_state_dict(state)
+    assert (host(layer.weight.data) == 7).all()
 
 
 def check_sgd_optimizer():
@@ -622,3 +717,6 @@ def check_sgd_optimizer():
             assert_close(host(b.data), [want_b] * 2, 1e-12, f"{rule}: b")
             for group in sgd.groups:
                 group["lr"] /= 10
+
+
+ENGINE_CHECKS = [f for name, f in list(globals().items()) if name.startswith("check_") and f not in KERNEL_CHECKS]

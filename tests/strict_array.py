@@ -1,11 +1,12 @@
 """`StrictArray`: a stand-in for a device array that runs on the host and forgives nothing.
 
-It owns an ndarray and does with it what CuPy would do on a GPU, but refuses whatever would be slow, silent or wrong there:
-leaving the device without asking (`np.asarray(x)`, `float(x)`, `if x:`, a loop over it), meeting a NumPy array or a NumPy
-scalar in one operation, and changing precision on the way. Code whose tests pass on it is written for `xp` alone.
+It owns an ndarray and does with it what CuPy would do on a GPU, but refuses whatever would be slow, silent or wrong
+there: leaving the device without asking (`np.asarray(x)`, `float(x)`, `if x:`, a loop over it), meeting a NumPy
+array or a NumPy scalar in one operation, and changing precision on the way. Code that passes its tests on it is
+written for `xp` alone.
 
-The two doors stay open: `strict_xp.asarray` takes a host array in, `get` (called by `backend.to_numpy`) gives one out.
-`install()` registers it as the backend "strict"; its kernels are `kernels.cpu` behind a check of every argument.
+The two doors stay open: `strict_xp.asarray` takes a host array in, `get` (called by `backend.to_numpy`) gives one
+out. `install()` registers it as the backend "strict"; its kernels are `kernels.cpu` behind a check of every argument.
 """
 from types import SimpleNamespace
 
@@ -62,7 +63,8 @@ class StrictArray:
 
 
 def _open(value, where):
-    """The host arrays inside `value` (an argument, an index, or a tuple, list or dict of them); host arrays are refused."""
+    """The arrays that the StrictArrays in `value` hold (an argument, an index, or a tuple, list or dict of them); bare
+    host arrays are refused."""
     if isinstance(value, StrictArray):
         return value._host
     if isinstance(value, np.ndarray | np.generic):
@@ -133,8 +135,8 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
         setattr(StrictArray, f"__i{_name}__", _in_place(f"__i{_name}__"))
 for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
     setattr(StrictArray, _name, _operator(_name))
-for _name in ("__neg__", "__pos__", "__abs__", "__invert__", "reshape", "transpose", "swapaxes", "squeeze", "ravel", "sum",
-              "max", "min", "mean", "argmax", "any", "all", "copy", "dot", "clip", "take", "fill"):
+for _name in ("__neg__", "__pos__", "__abs__", "__invert__", "reshape", "transpose", "swapaxes", "squeeze", "ravel",
+              "sum", "max", "min", "mean", "argmax", "any", "all", "copy", "dot", "clip", "take", "fill"):
     setattr(StrictArray, _name, _guarded(getattr(np.ndarray, _name), _name))
 
 
@@ -145,10 +147,14 @@ def _astype(self, dtype, order="K", copy=True):
 StrictArray.astype = _astype  # the one place where precision may change: it says so
 
 
+def _array(value, dtype=None):
+    """The door in: a StrictArray of a host value, or of another StrictArray. Always a copy, as onto a device."""
+    return StrictArray(np.array(value._host if isinstance(value, StrictArray) else value, dtype=dtype))
+
+
 def _asarray(value, dtype=None):
-    """The door in: a StrictArray of a host value. Always a copy, as onto a device."""
-    return value if isinstance(value, StrictArray) and dtype in (None, value.dtype) else StrictArray(
-        np.array(value._host if isinstance(value, StrictArray) else value, dtype=dtype))
+    """As `_array`, but an array that is on the device already is returned as it is."""
+    return value if isinstance(value, StrictArray) and dtype in (None, value.dtype) else _array(value, dtype)
 
 
 def _creator(name):
@@ -180,13 +186,14 @@ def _ufunc(name):
 
 
 strict_xp = SimpleNamespace(
-    ndarray=StrictArray, asarray=_asarray, array=_asarray,
+    ndarray=StrictArray, asarray=_asarray, array=_array,
     **{name: _creator(name) for name in ("empty", "zeros", "ones", "full", "arange", "eye")},
     **{name: _like(name) for name in ("empty_like", "zeros_like", "ones_like", "full_like")},
     **{name: _ufunc(name) for name in (
         "maximum", "minimum", "exp", "log", "log1p", "sqrt", "square", "tanh", "abs", "absolute", "negative", "sign",
-        "reciprocal", "power", "add", "subtract", "multiply", "divide", "true_divide", "greater", "greater_equal", "less",
-        "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "isfinite", "isnan", "sum", "max",
+        "reciprocal", "power", "add", "subtract", "multiply", "divide", "true_divide", "greater", "greater_equal",
+        "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "isfinite", "isnan",
+        "sum", "max",
         "amax", "min", "amin", "mean", "argmax", "any", "all", "matmul", "dot", "outer", "where", "clip",
         "ascontiguousarray", "concatenate", "stack", "broadcast_to", "transpose", "swapaxes", "expand_dims", "squeeze",
         "reshape", "ravel", "moveaxis", "take", "take_along_axis", "copyto", "pad", "flip", "tensordot")},

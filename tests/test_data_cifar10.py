@@ -25,8 +25,8 @@ real = pytest.mark.skipif(not REAL, reason="set MINITORCH_DATA to a folder with 
 def python2_pickle(data, labels):
     """What Python 2 wrote for {'data': data, 'labels': labels}: the official files look like this."""
     raw = data.tobytes()
-    return (b"\x80\x02}q\x01(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87"
-            b"R(K\x01K" + bytes([len(data)]) + b"M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
+    return (b"\x80\x02}q\x01(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U"
+            b"\x01b\x87R(K\x01K" + bytes([len(data)]) + b"M\x00\x0c\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
             b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T" + struct.pack("<i", len(raw))
             + raw + b"tbU\x06labels](" + b"".join(b"K" + bytes([y]) for y in labels) + b"eu.")
 
@@ -152,7 +152,7 @@ def test_without_data_the_message_says_how_to_get_it(small, download):
 def test_a_missing_file_is_named(small):
     write_files(small, "python")
     (small / "data_batch_4").unlink()
-    with pytest.raises(DataError, match="data_batch_4: No such file or directory; the six files"):
+    with pytest.raises(DataError, match="data_batch_4: No such file or directory; CIFAR-10's six"):
         load_cifar10(small)
 
 
@@ -225,6 +225,21 @@ def test_a_hostile_file_in_the_folder(small, tmp_path):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("data", [
+    np.zeros((1, 3072), object), np.zeros((1, 3072), np.int8), np.zeros((1, 3072), "u1,u1"),
+    np.asfortranarray(np.zeros((2, 3072), np.uint8))])
+def test_other_arrays_are_refused(data):
+    with pytest.raises(DataError, match="the pickle"):
+        parse_python(pickle.dumps({"data": data, "labels": [0] * len(data)}, protocol=4))
+
+
+def test_a_pickle_cannot_reach_numpy_s_own_dtypes():
+    # State for the dtype that says its items are pointers to objects: NumPy itself would believe it.
+    raw = GOOD.replace(b"K\x00tb\x89T", b"K\x3ftb\x89T")
+    assert raw != GOOD and (parse_python(raw)[0] == 0).all()
+    assert not np.dtype(np.uint8).hasobject
+
+
 GOOD = python2_pickle(np.zeros((2, 3072), np.uint8), [1, 2])
 
 
@@ -252,12 +267,12 @@ def test_the_real_files():
 @real
 def test_the_real_files_in_the_binary_format(tmp_path):
     python = next(p for p in [Path(REAL), *Path(REAL).glob("*/")] if (p / "test_batch").is_file())
-    # A second, independent reader, now that the test above has checked the md5.
+    expected_images, expected_labels = read_batch(python / "test_batch")
+    # The md5 is right, so a plain unpickler may serve as a second, independent reader.
     batch = pickle.loads((python / "test_batch").read_bytes(), encoding="bytes")
     path = tmp_path / "test_batch.bin"
     path.write_bytes(b"".join(bytes([y]) + row.tobytes()
                               for y, row in zip(batch[b"labels"], batch[b"data"], strict=True)))
     images, labels = read_batch(path)
-    expected_images, expected_labels = read_batch(python / "test_batch")
     assert (images == expected_images).all() and (labels == expected_labels).all()
     assert (images.transpose(0, 3, 1, 2).reshape(-1, 3072) == batch[b"data"]).all()

@@ -46,7 +46,8 @@ def test_crop_is_the_loop(dtype):
     assert not np.shares_memory(crop(x, rows * 0, cols * 0, 8), x)
 
 
-@pytest.mark.parametrize("size, to, draws", [(32, 24, 20), (40, 8, 300)])  # 9 x 9 places; 33 x 33, as from 256 to 224
+# 9 x 9 places, and 33 x 33: as many as from 256 to 224.
+@pytest.mark.parametrize("size, to, draws", [(32, 24, 20), (40, 8, 300)])
 def test_random_crop_covers_every_position_evenly(size, to, draws):
     x, r, places = coordinates(64, size), rng(), (size - to + 1) ** 2
     seen = np.concatenate([random_crop(x, to, r)[:, 0, 0] for _ in range(draws)])

@@ -53,8 +53,7 @@ pool_windows = windows(lambda k: k // 2)
 # gradients
 
 
-@pytest.mark.parametrize("check", [f for name, f in vars(checks).items() if name.startswith("check_")],
-                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize("check", checks.ENGINE_CHECKS, ids=lambda f: f.__name__)
 def test_every_check_passes(check):
     check()
 
@@ -143,16 +142,7 @@ def test_gradients_of_a_small_alexnet():
     assert mt.gradcheck(loss, [leaf(normal(2, 1, 10, 10)), *parameters])
 
 
-def test_gradcheck_catches_what_a_cotangent_of_ones_would_not():
-    """A softmax whose backward returns 0: every row sums to 1, so a plain sum of outputs has gradient 0 indeed."""
-    class Lazy(mt.Function):
-        def forward(self, x):
-            return F.softmax(mt.Tensor(x)).data
-
-        def backward(self, gy):
-            return gy * 0.0
-    with pytest.raises(AssertionError, match="input 0, element"):
-        mt.gradcheck(lambda x: Lazy()(x), [leaf(normal(2, 3))])
+def test_gradcheck_wants_double_precision():
     with pytest.raises(AssertionError, match="float64"):
         mt.gradcheck(F.exp, [leaf(normal(3).astype(np.float32))])
 
@@ -245,14 +235,15 @@ def test_an_operation_asks_its_arrays_and_not_the_current_backend(array_kind):
 
 def test_the_strict_array_refuses_what_a_device_would():
     x, f32 = StrictArray(np.ones((2, 3))), StrictArray(np.ones((2, 3), np.float32))
-    for leak in (np.asarray, float, int, bool, list, np.sum, lambda x: np.maximum(x, 0), lambda x: np.concatenate([x, x]),
-                 lambda x: x + np.ones(3), lambda x: np.ones(3) + x, lambda x: x * np.float64(2), lambda x: x.item(),
-                 lambda x: 1.0 if x.sum() > 0 else 2.0, lambda x: x[np.array([0])], lambda x: x @ np.ones(3),
-                 lambda x: x.__setitem__(0, np.ones(3)), lambda x: x == np.ones(3), lambda x: x + f32, lambda x: f32 * x,
-                 lambda x: strict_array.strict_xp.maximum(x, np.zeros(3)), lambda x: strict_array.strict_xp.exp(np.ones(3)),
-                 lambda x: f32.__setitem__(0, x[0]), lambda x: strict_array.strict_kernels.relu(x.T),
-                 lambda x: strict_array.strict_kernels.relu(np.ones(3)),
-                 lambda x: strict_array.strict_kernels.relu_backward(x, f32)):
+    xp, kernels = strict_array.strict_xp, strict_array.strict_kernels
+    for leak in (np.asarray, float, int, bool, list, np.sum, lambda x: np.maximum(x, 0),
+                 lambda x: np.concatenate([x, x]), lambda x: x + np.ones(3), lambda x: np.ones(3) + x,
+                 lambda x: x * np.float64(2), lambda x: x.item(), lambda x: 1.0 if x.sum() > 0 else 2.0,
+                 lambda x: x[np.array([0])], lambda x: x @ np.ones(3), lambda x: x == np.ones(3),
+                 lambda x: x.__setitem__(0, np.ones(3)), lambda x: f32.__setitem__(0, x[0]),
+                 lambda x: x + f32, lambda x: f32 * x, lambda x: xp.maximum(x, np.zeros(3)),
+                 lambda x: xp.exp(np.ones(3)), lambda x: kernels.relu(x.T), lambda x: kernels.relu(np.ones(3)),
+                 lambda x: kernels.relu_backward(x, f32)):
         with pytest.raises(TypeError):
             leak(x)
     assert ((f32 * 2 + 1).sum() / 3).dtype == np.float32
@@ -260,7 +251,7 @@ def test_the_strict_array_refuses_what_a_device_would():
     x += 1
     x[0, :2] = 7
     assert backend.to_numpy(x).tolist() == [[7, 7, 2], [2, 2, 2]]
-    assert backend.to_numpy(x[1:].T @ x[1:] * strict_array.strict_xp.exp(x.sum() * 0)).tolist() == [[4] * 3] * 3
+    assert backend.to_numpy(x[1:].T @ x[1:] * xp.exp(x.sum() * 0)).tolist() == [[4] * 3] * 3
 
 
 def test_a_planted_mixing_bug_is_caught(array_kind):
@@ -385,16 +376,6 @@ def test_no_grad_is_a_matter_of_the_thread():
     assert seen == [True]
 
 
-def test_the_gradient_of_a_shared_operand_is_not_changed_in_place():
-    """add hands the same array to both of its inputs; each goes on adding to its own."""
-    a, b = leaf([1.0]), leaf([1.0])
-    total = a + b
-    (total + a * 3.0).sum().backward()
-    assert host(a.grad).tolist() == [4.0] and host(b.grad).tolist() == [1.0]
-    a.grad += 1.0
-    assert host(b.grad).tolist() == [1.0]
-
-
 # layers and the update
 
 
@@ -421,16 +402,6 @@ def test_the_seed_decides_the_weights():
     assert all(np.array_equal(nets[0][name], nets[1][name]) for name in nets[0])
     assert not any(np.array_equal(nets[0][name], nets[2][name]) for name in nets[0])
     assert not np.array_equal(nets[0]["conv1.weight"].ravel()[:4], nets[0]["fc.weight"].ravel()[:4])
-
-
-def test_a_state_dict_is_a_copy_and_comes_back():
-    net, other = tiny_net(), tiny_net()
-    state = net.state_dict()
-    other.load_state_dict(state)
-    assert all(np.array_equal(a, b) for a, b in zip(state.values(), other.state_dict().values(), strict=True))
-    before = host(net.conv1.weight.data).copy()
-    state["conv1.weight"][...] = 0
-    assert np.array_equal(host(net.conv1.weight.data), before)
 
 
 def test_weights_that_do_not_fit_are_all_named_and_change_nothing():

@@ -53,10 +53,11 @@ def test_several_runs_are_laid_over_each_other_by_name(tmp_path):
 @pytest.mark.filterwarnings("error")
 def test_a_log_with_holes_or_without_rows_is_drawn(tmp_path):
     rows = a_log()
-    rows[2]["val_error"], rows[5]["val_loss"], rows[8]["train_loss"] = None, float("nan"), float("inf")
+    rows[2]["val_error"], rows[5]["val_loss"], rows[17]["train_error"] = None, float("nan"), float("inf")
     del rows[11]["val_loss"]
     rows.append({"kind": "note", "text": "resumed"})
-    assert ">validation 0.5<" in drawn(tmp_path / "c.svg", plots.curves, rows)
+    svg = drawn(tmp_path / "c.svg", plots.curves, rows)
+    assert ">validation 0.5<" in svg and ">training 18.0 %<" in svg
     zeros = [{"kind": "interval", "epoch": 0.5, "loss": 0.0, "error": 0.0}]
     for few in ([], rows[:1], zeros, {}, {"empty": []}):
         assert ">top-1 error, %<" in drawn(tmp_path / "c.svg", plots.curves, few)

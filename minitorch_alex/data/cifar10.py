@@ -90,8 +90,8 @@ def read_batch(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; the six files of CIFAR-10 belong together: {_again(path)}"
-                        ) from error
+        problem = f"{error.strerror}; CIFAR-10's six files belong together"
+        raise DataError(f"{path}: {problem}: {_again(path)}") from error
     if path.suffix == ".bin":
         pixels, labels = _parse_binary(raw, path)
     else:
@@ -120,9 +120,9 @@ def parse_python(raw: bytes, path: str | Path = "batch") -> tuple[np.ndarray, np
     """`data` uint8 (N, 3072) and `labels` int64 (N,) out of one pickle. Executes nothing that it brings."""
     try:
         batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
-        data, labels = batch["data"], np.asarray(batch["labels"])
-        if (data.dtype, data.shape, labels.dtype.kind) != (np.uint8, (len(labels), RECORD - 1), "i"):
-            raise ValueError("expected `data` uint8 (N, 3072) and N integers in `labels`")
+        data, labels = batch["data"].values, np.asarray(batch["labels"])
+        if (data.shape, labels.dtype.kind) != ((len(labels), RECORD - 1), "i"):
+            raise ValueError("expected `data` of (N, 3072) bytes and N integers in `labels`")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # a damaged pickle can fail in any way at all
@@ -130,26 +130,48 @@ def parse_python(raw: bytes, path: str | Path = "batch") -> tuple[np.ndarray, np
     return data, labels.astype(np.int64)
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler that knows three names, those by which a byte array is rebuilt; any other is refused."""
+class _Dtype:
+    """Stands for numpy.dtype("u1"), the only one in CIFAR-10."""
 
-    RECONSTRUCT = np.zeros(0, np.uint8).__reduce__()[0]  # wherever this NumPy keeps it
-
-    @staticmethod
-    def dtype(code, align, copy):
-        """In the place of numpy.dtype: bytes only, never objects, whose elements would be anything."""
+    def __init__(self, code, *_):
         if code != "u1":
-            raise DataError(f"an array of {code!r} in the pickle, expected 'u1' (bytes)")
-        return np.dtype(np.uint8)
+            raise DataError(f"the pickle has an array of {code!r}, expected 'u1' (bytes)")
+
+    def __setstate__(self, state):
+        """Byte order and the like, which bytes do not have."""
+
+
+class _Array:
+    """Stands for a NumPy array of bytes: made empty, then given its state."""
+
+    def __init__(self, *_):
+        self.values = None
+
+    def __setstate__(self, state):
+        _version, shape, dtype, fortran, raw = state
+        if not isinstance(dtype, _Dtype) or fortran:
+            raise DataError("the pickle has an array of another layout than CIFAR-10's")
+        raw = raw.encode("latin1") if isinstance(raw, str) else raw  # a string of Python 2 comes as str
+        self.values = np.frombuffer(raw, np.uint8).reshape(shape)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Puts the two above in the place of the three names in CIFAR-10's pickles and refuses any other name.
+
+    So a pickle can call nothing else: not even NumPy's own code for setting up dtypes and arrays.
+    """
+
+    NAMES = {
+        ("numpy.core.multiarray", "_reconstruct"): _Array,
+        ("numpy._core.multiarray", "_reconstruct"): _Array,  # its name since NumPy 2
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Dtype,
+    }
 
     def find_class(self, module, name):
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return self.RECONSTRUCT
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return self.dtype
-        raise DataError(f"the pickle asks for {module}.{name}, which no file of CIFAR-10 does; refused")
+        if (module, name) not in self.NAMES:
+            raise DataError(f"the pickle asks for {module}.{name}, which no file of CIFAR-10 does; refused")
+        return self.NAMES[module, name]
 
 
 def _holds(folder, names):

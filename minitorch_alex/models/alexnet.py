@@ -36,7 +36,7 @@ class AlexNetConfig:
     hidden: tuple[int, int] = (4096, 4096)       # fc6, fc7
     dropout: float = 0.5                         # section 4.2: on the outputs of fc6 and fc7
     dropout_rule: str = "2012"                   # "multiply their outputs by 0.5" at test time
-    init: str = "gaussian"                       # "gaussian": N(0, init_std^2); "he": N(0, 2 / fan_in)
+    init: str = "gaussian"                       # "gaussian": N(0, init_std^2); "he": N(0, 2 / fan_in), but for fc8
     init_std: float = 0.01                       # section 5
     ones: tuple[int, ...] = (2, 4, 5, 6, 7)      # section 5: layers whose biases start at 1; the others at 0
 
@@ -115,8 +115,8 @@ class AlexNet(nn.Sequential):
             layers[f"relu{i}"] = nn.ReLU()
             layers[f"drop{i}"] = nn.Dropout(config.dropout, config.dropout_rule)
             features = width
-        layers["fc8"] = nn.Linear(features, config.num_classes, weight_init=self._weights(),
-                                  bias_init=constant(8 in config.ones))
+        layers["fc8"] = nn.Linear(features, config.num_classes, weight_init=gaussian(config.init_std),
+                                  bias_init=constant(8 in config.ones))  # small, so that the loss starts near ln C
         super().__init__(**layers)
 
     def _weights(self) -> Init:

@@ -1,0 +1,32 @@
+"""Mistakes in the engine and in arithmetic."""
+from . import Mutant
+
+MUTANTS = (
+    Mutant("fan-out-overwritten", "of several gradients in flight to one node the last one wins",
+           "autograd:backward", "flight[source] + g if source in flight else g", "g", "check_fan_out"),
+    Mutant("leaf-overwritten", "a leaf keeps the last gradient that reaches it",
+           "autograd:accumulate", "leaf.grad + g", "g", "check_fan_out"),
+    Mutant("node-runs-early", "a node runs when its first consumer has spoken, and again for each other",
+           "autograd:backward", "if waiting[source] == 0:", "if True:", "check_fan_out"),
+    Mutant("leaves-share-a-gradient", "the first gradient of a leaf is kept without a copy",
+           "autograd:accumulate", "backend.xp_of(g).array(g) if leaf.grad is None", "g if leaf.grad is None",
+           "check_gradients_are_not_shared"),
+    Mutant("unbroadcast-forgets-keepdims", "stretched axes vanish from the gradient",
+           "autograd:unbroadcast", "keepdims=True", "keepdims=False", "check_gradients_of_arithmetic"),
+    Mutant("unbroadcast-stretched-only", "axes that broadcasting put in front are cut off and not summed",
+           "autograd:unbroadcast", "g.sum(axis=tuple(range(front))) if front > 0", "g[(0,) * front] if front > 0",
+           "check_gradients_of_arithmetic"),
+    Mutant("graph-kept", "the graph is freed when asked to be kept, and kept when not",
+           "autograd:backward", "if not retain_graph:", "if retain_graph:", "check_the_graph_is_freed"),
+    Mutant("no-grad-ignored", "operations record inside no_grad()",
+           "autograd:Function.__call__", "recording = is_grad_enabled()", "recording = True", "check_no_grad"),
+    Mutant("transpose-not-inverted", "the gradient is permuted like the input and not back",
+           "functional.basic:Transpose.backward", "tuple(self.axes.index(i) for i in range(len(self.axes)))",
+           "self.axes", "check_gradients_of_single_operands"),
+    Mutant("power-without-its-factor", "the gradient of x^p is x^(p-1)",
+           "functional.basic:Pow.backward", "self.p * x", "x", "check_gradients_of_single_operands"),
+    Mutant("quotient-sign", "the gradient of the divisor has the wrong sign",
+           "functional.basic:Div.backward", "-gy * a", "gy * a", "check_gradients_of_arithmetic"),
+    Mutant("gradcheck-with-ones", "gradcheck sums the outputs: whatever sums to a constant passes",
+           "gradcheck:gradcheck", "rng.standard_normal(y.shape)", "np.ones(y.shape)", "check_gradcheck_is_not_blind"),
+)

@@ -1,0 +1,132 @@
+"""The networks: exact counts, shapes and settings, from the paper and the released source."""
+import math
+
+import numpy as np
+import pytest
+
+import minitorch_alex as mt
+import minitorch_alex.functional as F
+from minitorch_alex import models
+from minitorch_alex.errors import UsageError
+from minitorch_alex.models import AlexNet, AlexNetConfig
+from minitorch_alex.profile import outputs
+
+
+def shapes(model, size):
+    x = mt.Tensor(np.zeros((1, 3, size, size)))
+    return {name: y.shape[1:] for name, _, y in outputs(model, x)}
+
+
+def parameters(model):
+    return sum(p.size for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "count"), [("quick_26", 145_578), ("net_18", 89_578), ("conv_local_13", 1_116_490),
+                                             ("conv_local_11", 2_112_970)])
+def test_parameter_counts_of_the_2012_cifar_nets(name, count):
+    assert parameters(models.build(name)) == count
+
+
+def test_at_24_the_small_nets_have_their_other_counts():
+    assert parameters(models.build("quick_26", image_size=24)) == 116_906
+    assert parameters(models.build("net_18", image_size=24)) == 85_098
+
+
+def test_maps_shrink_by_ceiling_32_16_8_4_and_24_12_6():
+    sizes = shapes(models.build("net_18"), 32)
+    assert [sizes[f"pool{i}"] for i in (1, 2, 3)] == [(32, 16, 16), (32, 8, 8), (64, 4, 4)]
+    sizes = shapes(models.build("conv_local_11"), 24)
+    assert (sizes["pool1"], sizes["pool2"], sizes["local3"]) == ((64, 12, 12), (64, 6, 6), (64, 6, 6))
+
+
+def test_the_papers_alexnet_exactly():
+    model = AlexNet(AlexNetConfig.paper())
+    counts = [model_layer.weight.size + model_layer.bias.size for _, model_layer in model.children()
+              if hasattr(model_layer, "weight")]
+    assert counts == [34_944, 307_456, 885_120, 663_936, 442_624, 37_752_832, 16_781_312, 4_097_000]
+    assert sum(counts) == 60_965_224
+    sizes = shapes(model, 224)
+    assert [sizes[k][1] for k in ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")] == [
+        55, 27, 27, 13, 13, 13, 13, 6]
+    assert sizes["flatten"] == (9216,) and sizes["fc8"] == (1000,)
+    assert model.deviations == []
+
+
+def test_the_papers_initial_values():
+    model = AlexNet(AlexNetConfig.paper(channels=(8, 8, 8, 8, 8), hidden=(64, 64), image_size=67, num_classes=10))
+    biases = {name: float(layer.bias.data[0]) for name, layer in model.children() if hasattr(layer, "bias")}
+    assert biases == {"conv1": 0, "conv2": 1, "conv3": 0, "conv4": 1, "conv5": 1, "fc6": 1, "fc7": 1, "fc8": 0}
+    assert abs(model.fc7.weight.data.std() / 0.01 - 1) < 0.05
+
+
+def test_normalisation_follows_the_printed_formula_and_keeps_to_its_gpu():
+    lrn = AlexNet(AlexNetConfig.paper(channels=(8, 8, 8, 8, 8), hidden=(8, 8), image_size=67)).lrn1
+    x = np.random.default_rng(0).standard_normal((1, 8, 2, 2)) * 100
+    y = lrn(mt.Tensor(x)).data
+    for i in range(8):
+        gpu = range(0, 4) if i < 4 else range(4, 8)
+        window = [j for j in range(i - 2, i + 3) if j in gpu]
+        assert np.allclose(y[0, i], x[0, i] / (2 + 1e-4 * (x[0, window] ** 2).sum(axis=0)) ** 0.75)
+
+
+def test_cifar_states_its_deviations():
+    model = models.build("alexnet_cifar")
+    assert any(text.startswith("kernels: (3, 5, 3, 3, 3) (paper: (11,") for text in model.deviations)
+    assert {text.partition(":")[0] for text in model.deviations} == {
+        "input_scale", "channels", "kernels", "strides", "paddings", "hidden", "dropout_rule", "init", "ones"}
+
+
+@pytest.mark.parametrize("name", ["alexnet_cifar", "quick_26", "net_18", "conv_local_13", "conv_local_11"])
+def test_an_untrained_net_guesses(name):
+    """The loss starts near ln 10, and every parameter receives a gradient."""
+    mt.manual_seed(0)
+    model = models.build(name)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 3, model.image_size, model.image_size)) - 128.0
+    loss = F.cross_entropy(model(mt.Tensor(images)), rng.integers(0, 10, 8))
+    loss.backward()
+    assert abs(loss.item() - math.log(10)) < {"quick_26": 0.5, "alexnet_cifar": 0.3}.get(name, 0.05)
+    assert all(p.grad is not None and np.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["quick_26", "net_18", "conv_local_13", "conv_local_11"])
+def test_decay_and_rates_of_the_2012_files(name):
+    model = models.build(name)
+    optimizer = models.build_optimizer(model, model.recipe)
+    of = {id(p): g for g in optimizer.groups for p in g["params"]}
+    expected = {
+        "quick_26": {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc64": 0.03, "fc10": 0.03},
+        "net_18": {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc10": 1.0},
+        "conv_local_13": {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc10": 0.004},
+        "conv_local_11": {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc10": 0.01}}[name]
+    for layer, decay in expected.items():
+        weight, bias = getattr(model, layer).weight, getattr(model, layer).bias
+        assert (of[id(weight)]["lr"], of[id(weight)]["weight_decay"]) == (0.001, decay)
+        assert (of[id(bias)]["lr"], of[id(bias)]["weight_decay"]) == (0.002, 0)
+        assert (bias.data == 0).all()
+    stds = {"conv1": 0.0001, "conv2": 0.01, "conv3": 0.01, "local3": 0.04, "local4": 0.04, "fc64": 0.1,
+            "fc10": 0.1 if name == "quick_26" else 0.01}
+    for layer in expected:
+        assert abs(getattr(model, layer).weight.data.std() / stds[layer] - 1) < 0.1, layer
+
+
+def test_schedules_by_name():
+    model = models.build("quick_26")
+    optimizer = models.build_optimizer(model, model.recipe)
+    rates = []
+    schedule = models.build_schedule(optimizer, models.changed(model.recipe, milestones=(2,), warmup_epochs=1))
+    for _ in range(4):
+        rates.append(optimizer.groups[0]["lr"])
+        schedule.step()
+    assert np.allclose(rates, [0.0001, 0.001, 0.0001, 0.0001])
+
+
+def test_unknown_names_and_values_of_the_wrong_kind_are_refused():
+    with pytest.raises(UsageError, match="unknown model 'alexnt'; there are: alexnet_cifar"):
+        models.build("alexnt")
+    with pytest.raises(UsageError, match="no field lrn_sise"):
+        models.build("alexnet_cifar", lrn_sise=3)
+    with pytest.raises(UsageError, match="lr is 'high', expected a float"):
+        models.changed(models.build("quick_26").recipe, lr="high")
+    with pytest.raises(UsageError, match="kernels has 2 entries"):
+        AlexNetConfig.paper(kernels=(3, 3))

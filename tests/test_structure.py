@@ -1,0 +1,135 @@
+"""How the package is built: imports run one way, one file knows CuPy, and the engine stays short enough to read."""
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "minitorch_alex"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# From the bottom up; a module may import from its own layer and from those below it. `data` stands beside the ladder:
+# it knows arrays and not Tensors, and only runs and the command lines know it.
+LAYERS = (
+    ("errors",),
+    ("backend",),
+    ("kernels",),
+    ("autograd", "tensor"),
+    ("functional",),
+    ("nn", "init", "optim", "schedule", "gradcheck"),
+    ("models",),
+    ("checkpoint", "plots", "profile"),
+    ("runs",),
+    ("train", "evaluate", "predict", "prepare", "check"),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+ENGINE = ("autograd", "tensor", "backend", "nn", "optim", "functional")
+ENGINE_LINES = 1700
+
+
+def unit(file):
+    """The part of the package that a file belongs to: kernels/cpu/conv.py is `kernels`, nn.py is `nn`."""
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(file):
+    """Every module that a file imports, anywhere in it, as dotted absolute names; `from a import b` gives a.b."""
+    package = ("minitorch_alex", *file.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[:len(package) - node.level + 1] if node.level else ()
+            base += tuple(node.module.split(".")) if node.module else ()
+            yield from (".".join((*base, alias.name)) for alias in node.names)
+
+
+def allowed(importer, imported):
+    """Whether part `importer` of the package may import part `imported`."""
+    if importer == imported or importer == "__init__":
+        return True
+    if importer == "data":
+        return imported in ("backend", "errors")
+    if importer not in RANK:
+        return False
+    if imported == "data":
+        return RANK[importer] >= RANK["runs"]
+    if imported == "__init__":
+        return RANK[importer] == RANK["train"]
+    return imported in RANK and RANK[imported] <= RANK[importer]
+
+
+def violations(files):
+    """(importing part, imported part, file) of every import that runs up. The package itself, imported for one of
+    its names, counts as the part `__init__`, which stands above everything."""
+    for file in files:
+        for name in imports(file):
+            root, *parts = name.split(".")
+            if root == "minitorch_alex":
+                known = parts and ((PACKAGE / f"{parts[0]}.py").exists() or (PACKAGE / parts[0]).is_dir())
+                part = parts[0] if known else "__init__"
+                if not allowed(unit(file), part):
+                    yield unit(file), part, file.name
+
+
+def test_every_part_has_its_place():
+    parts = {unit(file) for file in FILES} - {"__init__"}
+    assert parts <= {*RANK, "data"}, "a new part of the package needs a place in LAYERS"
+    assert {"errors", "backend", "kernels", "autograd", "functional", "nn"} <= parts
+
+
+def test_imports_run_one_way():
+    assert not list(violations(FILES))
+
+
+@pytest.mark.parametrize("file, line, up", (
+    ("kernels/cpu/conv.py", "from ...tensor import Tensor", ("kernels", "tensor")),
+    ("functional/conv.py", "from .. import nn", ("functional", "nn")),
+    ("backend.py", "import minitorch_alex.kernels.cpu", ("backend", "kernels")),
+    ("data/loader.py", "from ..tensor import Tensor", ("data", "tensor")),
+    ("nn.py", "def f():\n    from .train import main", ("nn", "train")),
+    ("models/alexnet.py", "from ..data.cifar10 import load_cifar10", ("models", "data")),
+    ("errors.py", "from . import backend", ("errors", "backend")),
+    ("checkpoint.py", "from .train import main", ("checkpoint", "train")),
+    ("profile.py", "from . import data", ("profile", "data")),
+    ("nn.py", "from . import Tensor", ("nn", "__init__")),
+    ("nn.py", "import minitorch_alex as mt", ("nn", "__init__")),
+))
+def test_an_import_that_runs_up_is_seen(file, line, up, tmp_path, monkeypatch):
+    """The test above looks where it should: each of these planted imports is found."""
+    for name in (file, "train.py", "tensor.py", "nn.py", "backend.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("kernels", "data"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / file).write_text(line, encoding="utf-8")
+    monkeypatch.setattr("test_structure.PACKAGE", tmp_path)
+    assert list(violations([tmp_path / file])) == [(*up, Path(file).name)]
+
+
+def outsiders(files):
+    """{first part of an imported name: files that import it}"""
+    found = {}
+    for file in files:
+        for name in imports(file):
+            found.setdefault(name.split(".")[0], set()).add(file.relative_to(PACKAGE).as_posix())
+    return found
+
+
+def test_only_the_backend_knows_cupy_and_nobody_knows_another_framework():
+    found = outsiders(FILES)
+    for name in ("cupy", "cupyx", "cupy_backends"):
+        assert found.get(name, set()) <= {"backend.py"}, name
+    for name in ("torch", "torchvision", "scipy", "numba", "jax", "tensorflow", "sklearn", "cv2"):
+        assert name not in found, f"{name} is imported by {found[name]}"
+
+
+def test_nothing_in_the_package_imports_lessons_tests_or_benchmarks():
+    found = outsiders(FILES)
+    for name in ("lessons", "tests", "benchmarks", "conftest", "checks", "mutants"):
+        assert name not in found, f"{name} is imported by {found[name]}"
+
+
+def test_the_engine_can_be_read_in_one_evening():
+    files = [file for file in FILES if unit(file) in ENGINE]
+    lines = {file.relative_to(PACKAGE).as_posix(): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
+    assert sum(lines.values()) <= ENGINE_LINES, lines

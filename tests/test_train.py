@@ -1,0 +1,215 @@
+"""`train` and `evaluate` as a user runs them: real processes, small runs on shapes."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minitorch_alex import checkpoint
+from minitorch_alex.train import main
+
+TINY = ["-a", "quick_26", "--data", "shapes", "--limit", "400", "-b", "50", "--print-freq", "2", "--threads", "1"]
+
+
+def command(*args, module="train"):
+    return [sys.executable, "-m", f"minitorch_alex.{module}", *map(str, args)]
+
+
+def run(*args, module="train", cwd=None, **options):
+    return subprocess.run(command(*args, module=module), text=True, capture_output=True, cwd=cwd, timeout=300,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}, **options)
+
+
+def start(*args, cwd):
+    return subprocess.Popen(command(*args), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)})
+
+
+def fails(result, code, *texts):
+    """One clear line on stderr, that exit code, no traceback."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ") and len(result.stderr.strip().splitlines()) == 1, result.stderr
+    for text in texts:
+        assert text in result.stderr, result.stderr
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A run of three epochs, eight steps each, as it should be."""
+    folder = tmp_path_factory.mktemp("runs")
+    result = run(*TINY, "--epochs", 3, "--name", "whole", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder, result
+
+
+def test_a_run_prints_what_follows_from_its_settings(uninterrupted):
+    _, result = uninterrupted
+    for text in ("145,578 parameters", "400 to train, 1,000 to validate, 2,000 to test", "ln 10 = 2.303",
+                 "3 epochs of 8 steps of 50 images", "epoch   3/3", "test accuracy", "curves.png", "MB a step"):
+        assert text in result.stdout
+    assert result.stderr == ""  # no progress bar where there is no terminal
+
+
+def test_a_run_leaves_log_curves_checkpoints_and_result(uninterrupted):
+    folder, _ = uninterrupted
+    directory = folder / "runs" / "whole"
+    assert {p.name for p in directory.iterdir()} == {
+        "config.json", "log.jsonl", "curves.png", "checkpoint.safetensors", "checkpoint.previous.safetensors",
+        "result.json"}
+    rows = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+    assert [r["epoch"] for r in rows if r["kind"] == "epoch"] == [1, 2, 3]
+    assert [r["step"] for r in rows if r["kind"] == "interval"] == [1, *range(2, 25, 2)]
+    assert abs(rows[0]["loss"] - np.log(10)) < 0.1
+    result = json.loads((directory / "result.json").read_text())
+    assert result["seed"] == 0 and result["test_images"] == 2000 and len(result["curve"]) == 3
+    assert result["command"].startswith("python -m minitorch_alex.train -a quick_26 --data shapes")
+    _, meta = checkpoint.load(directory / "checkpoint.safetensors")
+    assert (meta["epoch"], meta["batch"], meta["step"]) == (3, 0, 24)
+
+
+@pytest.mark.parametrize("moment", [0.3, 0.9, 1.6])
+def test_killed_at_an_arbitrary_step_and_resumed_it_ends_the_same_byte_for_byte(uninterrupted, tmp_path, moment):
+    """SIGKILL, --resume, and the final weights, momenta, log and curve equal those of the uninterrupted run."""
+    whole, _ = uninterrupted
+    process = start(*TINY, "--epochs", 3, "--name", "cut", "--checkpoint-freq", 3, cwd=tmp_path)
+    file = tmp_path / "runs" / "cut" / "checkpoint.safetensors"
+    while not file.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    time.sleep(moment)
+    assert process.poll() is None, "the run ended before it could be killed"
+    process.kill()
+    process.communicate()
+    result = run("--resume", "--name", "cut", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "resuming" in result.stdout
+    expected, _ = checkpoint.load(whole / "runs" / "whole" / "checkpoint.safetensors")
+    got, _ = checkpoint.load(file)
+    assert expected.keys() == got.keys()
+    for name in expected:
+        assert expected[name].tobytes() == got[name].tobytes(), name
+
+    def log(folder, name):
+        rows = [json.loads(line) for line in (folder / "runs" / name / "log.jsonl").read_text().splitlines()]
+        return [(r["kind"], r["step"], r["epoch"], r["lr"], r.get("train_loss")) for r in rows]
+
+    assert log(tmp_path, "cut") == log(whole, "whole")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interrupted_it_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, name):
+    process = start(*TINY, "--epochs", 50, cwd=tmp_path)
+    log = tmp_path / "runs" / "quick_26-shapes" / "log.jsonl"
+    while not log.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + getattr(signal, name) and "Traceback" not in err
+    assert f"stopped by {name}" in out and "--resume runs/quick_26-shapes" in out
+    _, meta = checkpoint.load(log.parent / "checkpoint.safetensors")
+    assert 0 < meta["step"] < 400
+    assert run("--resume", "runs/quick_26-shapes", "--epochs", meta["epoch"] + 1, cwd=tmp_path).returncode == 0
+
+
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_used_on_request(uninterrupted, tmp_path):
+    folder = tmp_path / "runs" / "hurt"
+    folder.mkdir(parents=True)
+    for file in (uninterrupted[0] / "runs" / "whole").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    file, whole = folder / "checkpoint.safetensors", (folder / "checkpoint.safetensors").read_bytes()
+    previous = folder / "checkpoint.previous.safetensors"
+
+    file.write_bytes(whole[:-1000])
+    fails(run("--resume", "runs/hurt", cwd=tmp_path), 6, "checkpoint.safetensors", f"--resume runs/hurt/{previous.name}")
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    file.write_bytes(flipped)
+    fails(run("--resume", "runs/hurt", cwd=tmp_path), 6, "damaged", previous.name)
+    result = run("--resume", f"runs/hurt/{previous.name}", cwd=tmp_path)
+    assert result.returncode == 0 and "at epoch 2" in result.stdout
+
+    other = run(*TINY[2:], "-a", "net_18", "--epochs", 1, "--limit", 50, "--name", "other", cwd=tmp_path)
+    assert other.returncode == 0, other.stderr
+    file.write_bytes((tmp_path / "runs" / "other" / "checkpoint.safetensors").read_bytes())
+    fails(run("--resume", "runs/hurt", cwd=tmp_path), 6, "'net_18', not 'quick_26'")
+
+
+def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted):
+    folder, trained = uninterrupted
+    result = run("runs/whole", "--limit", 200, cwd=folder, module="evaluate")
+    assert result.returncode == 0, result.stderr
+    assert all(text in result.stdout for text in ("single view", "nine   views", "ten    views", "top-5 error"))
+    report = json.loads((folder / "runs" / "whole" / "evaluate-test.json").read_text())
+    assert np.sum(report["confusion"]) == 200 and set(report["views"]) == {"single", "nine", "ten"}
+    assert (folder / "runs" / "whole" / "confusion-test.png").read_bytes().startswith(b"\x89PNG")
+    full = run("runs/whole", "--views", "single", cwd=folder, module="evaluate")
+    accuracy = trained.stdout.partition("(error ")[2].partition(" %")[0]
+    assert f"top-1 error {float(accuracy):6.2f} %" in full.stdout, "evaluate and train disagree"
+
+
+@pytest.mark.parametrize(("args", "code", "texts"), [
+    (["-a", "alexnt"], 2, ["unknown model 'alexnt'", "alexnet_cifar"]),
+    (["--lr", "-1"], 2, ["lr = -1.0", "at least 0"]),
+    (["--epochs", "0"], 2, ["epochs"]),
+    (["--data", "mnist"], 2, ["unknown data 'mnist'", "shapes"]),
+    (["--set", "lrn_sise=3", "-a", "alexnet_cifar"], 2, ["lrn_sise", "lrn_size"]),
+    (["--set", "milestones=5"], 2, ["milestones is 5, expected a tuple"]),
+    (["--set", "schedule=cosine"], 2, ["schedule", "plateau"]),
+    (["--limit", "-3"], 2, ["--limit"]),
+    (["--val-split", "1.5"], 2, ["1.5"]),
+    (["--seed", "-1"], 2, ["seed"]),
+    (["--backend", "cupy"], 3, ["'cupy' is not available", "numpy"]),
+    (["--resume"], 6, ["no checkpoint", "runs/quick_26-shapes"]),
+    (["--resume", "nowhere"], 6, ["no checkpoint", "nowhere"]),
+], ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].startswith("-") else "")
+def test_bad_input_is_one_line_and_a_code_and_leaves_nothing(tmp_path, args, code, texts):
+    fails(run(*TINY, *args, cwd=tmp_path), code, *texts)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_an_existing_run_is_not_overwritten_unless_asked(uninterrupted):
+    folder, _ = uninterrupted
+    before = (folder / "runs" / "whole" / "checkpoint.safetensors").read_bytes()
+    fails(run(*TINY, "--name", "whole", cwd=folder), 6, "runs/whole exists", "--resume", "--overwrite")
+    assert (folder / "runs" / "whole" / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_settings_cannot_change_in_the_middle_of_a_run(uninterrupted):
+    fails(run("--resume", "runs/whole", "--lr", 0.5, cwd=uninterrupted[0]), 2, "--lr cannot be changed")
+
+
+def test_a_loss_that_is_no_number_stops_with_the_layers_statistics(tmp_path):
+    result = run(*TINY, "--lr", "1e30", "--epochs", 2, cwd=tmp_path)
+    assert result.returncode == 5 and "Traceback" not in result.stderr
+    assert "conv1" in result.stderr and "output mean" in result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith("error: the loss is nan by step")
+
+
+def test_dry_run_writes_nothing(tmp_path):
+    result = run(*TINY, "--dry-run", cwd=tmp_path)
+    assert result.returncode == 0 and "64 x 8 x 8" in result.stdout and "145,578" in result.stdout
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_any_field_can_be_set(tmp_path):
+    result = run("-a", "alexnet_cifar", "--data", "shapes", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16, 16)",
+                 "--set", "schedule=plateau", "--dry-run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "(plateau)" in result.stdout and "channels: (8, 8, 8, 8, 8) (paper: (96," in result.stdout
+
+
+def test_help_names_every_flag_and_exit_code(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    for flag in ("--arch", "--epochs", "--batch-size", "--lr", "--momentum", "--wd", "--seed", "--resume", "--limit",
+                 "--dry-run", "--val-split", "--set", "--data-dir", "--threads", "--workers", "130, 143"):
+        assert flag in text
