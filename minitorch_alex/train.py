@@ -166,13 +166,11 @@ def main(argv: list[str] | None = None) -> int:
     args, given = argparse.Namespace(**{**DEFAULTS, **flags}), set(flags)
 
     kernels.keep_freed_memory()
-    if args.threads:
-        kernels.set_threads(args.threads)
     backend.use(args.backend)
     run, config, resume_from = open_run(args, given)
+    config["threads"] = config["threads"] or kernels.get_threads()  # sums over threads round differently: resume with
+    kernels.set_threads(config["threads"])                          # as many, or the weights differ in the last bits
     recipe = Recipe(**runs.tuples(config["recipe"]))
-    if recipe.epochs < 1 or recipe.batch_size < 1:
-        raise UsageError(f"epochs and batch size must be at least 1, got {recipe.epochs} and {recipe.batch_size}")
 
     # data, model, optimiser, schedule
     parts = runs.load_data({**config, "download": True})
@@ -231,7 +229,8 @@ def main(argv: list[str] | None = None) -> int:
     while epoch < recipe.epochs:
         bar = tqdm(total=len(loader), initial=batch, desc=f"epoch {epoch + 1}/{recipe.epochs}", unit="batch",
                    leave=False, disable=None, dynamic_ncols=True)
-        begin = time.perf_counter() - 1e-9
+        begin, done = time.perf_counter(), sums[2]
+        working = 0.0
         for x, labels in loader.epoch(epoch, batch):
             backend.set_step(step)
             optimizer.zero_grad()
@@ -258,7 +257,8 @@ def main(argv: list[str] | None = None) -> int:
             if stopped or step % config["checkpoint_freq"] == 0 and batch < len(loader):
                 sums = [float(a) for a in sums]
                 check_finite(sums[0], model, x, step, run)
-                seconds, begin = seconds + time.perf_counter() - begin, time.perf_counter()
+                now = time.perf_counter()
+                seconds, working, begin = seconds + now - begin, working + now - begin, now
                 save()
             if stopped:
                 bar.close()
@@ -270,12 +270,12 @@ def main(argv: list[str] | None = None) -> int:
         # the end of an epoch: the validation error, the schedule, one line, a checkpoint, the picture
         sums = [float(a) for a in sums]
         check_finite(sums[0], model, x, step, run)
-        seconds += time.perf_counter() - begin
+        seconds, working = seconds + time.perf_counter() - begin, working + time.perf_counter() - begin
         row = {"kind": "epoch", "step": step, "epoch": epoch + 1, "train_loss": sums[0] / sums[2],
                "train_error": 100 * sums[1] / sums[2], "lr": optimizer.groups[0]["lr"], "seconds": round(seconds, 1)}
         if val is not None:
             row["val_loss"], row["val_error"], _ = error_rates(predict(model, val, still), val.labels)
-        pace = sums[2] / (time.perf_counter() - begin)
+        pace = (sums[2] - done) / working
         epoch, batch, sums = epoch + 1, 0, [0.0, 0.0, 0.0]
         schedule.step(row.get("val_error"))
         run.append_log(row)

@@ -12,7 +12,6 @@ from checks import NormCase, WindowCase, host, leaf, normal, spaced
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strict_array import StrictArray
-from test_kernels import fitting
 
 import minitorch_alex as mt
 from minitorch_alex import backend, nn
@@ -43,7 +42,7 @@ def windows(draw, padding_limit, dilations=small["dilation"]):
                           kernel=small["kernel"], stride=small["stride"], dilation=dilations,
                           ceil_mode=st.booleans()))
     padding = tuple(draw(st.integers(0, padding_limit(k))) for k in case.kernel)
-    return fitting(replace(case, padding=padding))
+    return checks.fitting(replace(case, padding=padding))
 
 
 conv_windows = windows(lambda k: 2)
@@ -67,7 +66,7 @@ def test_gradients_of_conv2d(case):
 @drawn
 @given(conv_windows)
 def test_gradients_of_locally_connected2d(case):
-    checks.locally_connected2d_gradients(replace(fitting(replace(case, ceil_mode=False)), groups=1))
+    checks.locally_connected2d_gradients(replace(checks.fitting(replace(case, ceil_mode=False)), groups=1))
 
 
 @drawn

@@ -1,7 +1,7 @@
 """How a model is trained: the defaults of `train`, which belong to the model."""
 from dataclasses import dataclass
-from typing import Any
 
+from ..errors import UsageError
 from ..nn import Module
 from ..optim import SGD
 from ..schedule import ExponentialLR, MultiStepLR, ReduceLROnPlateau, Schedule, WarmUp
@@ -28,6 +28,19 @@ class Recipe:
     flip: bool = False               # mirror half of the images
     color: str = "none"              # PCA colour noise: "none", "source" or "paper" (see data.transforms)
 
+    def __post_init__(self) -> None:
+        """UsageError for a value that no training can have."""
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("crop", "pad", "warmup_epochs", "patience"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        for name, kinds in (("schedule", ("steps", "plateau", "exponential")), ("rule", ("2012", "torch")),
+                            ("color", ("none", "source", "paper"))):
+            if getattr(self, name) not in kinds:
+                raise UsageError(f"{name} must be one of {', '.join(kinds)}, got {getattr(self, name)!r}")
+
 
 def build_optimizer(model: Module, recipe: Recipe) -> SGD:
     """SGD over the model's parameters in groups: weights with their decay (model.layer_decay names layers that have
@@ -47,10 +60,11 @@ def build_optimizer(model: Module, recipe: Recipe) -> SGD:
 
 def build_schedule(optimizer: SGD, recipe: Recipe) -> Schedule:
     """The learning-rate schedule the recipe names."""
-    kinds: dict[str, Any] = {
-        "steps": lambda: MultiStepLR(optimizer, recipe.milestones, recipe.gamma),
-        "plateau": lambda: ReduceLROnPlateau(optimizer, recipe.gamma, recipe.patience),
-        "exponential": lambda: ExponentialLR(optimizer, recipe.gamma),
-    }
-    schedule = kinds[recipe.schedule]()
+    schedule: Schedule
+    if recipe.schedule == "plateau":
+        schedule = ReduceLROnPlateau(optimizer, recipe.gamma, recipe.patience)
+    elif recipe.schedule == "exponential":
+        schedule = ExponentialLR(optimizer, recipe.gamma)
+    else:
+        schedule = MultiStepLR(optimizer, recipe.milestones, recipe.gamma)
     return WarmUp(schedule, recipe.warmup_epochs) if recipe.warmup_epochs else schedule

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FAMILIES = ("conv", "pool", "lrn", "pointwise", "dense", "update", "graph")
 
@@ -24,6 +24,10 @@ class Mutant:
     new: str
     check: str
     also: tuple[tuple[str, str, str], ...] = ()
+
+    def healthy(self):
+        """The same planting without the bug."""
+        return replace(self, new=self.old, also=tuple((target, old, old) for target, old, _ in self.also))
 
     def plant(self, monkeypatch):
         """Give the functions concerned the code of their buggy twins; callers keep the functions they know."""
