@@ -173,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     recipe = Recipe(**runs.tuples(config["recipe"]))
 
     # data, model, optimiser, schedule
-    parts = runs.load_data({**config, "download": True})
+    parts = runs.load_data({**config, "download": not args.dry_run})
     train, val, test = parts["train"], parts["val"], parts["test"]
     config["num_classes"] = len(train.classes)
     backend.manual_seed(config["seed"])

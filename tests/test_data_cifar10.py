@@ -145,7 +145,7 @@ def test_without_data_the_message_says_how_to_get_it(small, download):
     message = str(caught.value)
     for part in (str(small / "cifar-10-python.tar.gz"), "c58f30108f718f92721af3b95e74349a", "--data shapes"):
         assert part in message
-    assert ("--download" in message) != download and ("Connection refused" in message) == download
+    assert ("download=True" in message) != download and ("Connection refused" in message) == download
     assert len(message.splitlines()) <= 20 and not list(small.glob("*"))
 
 

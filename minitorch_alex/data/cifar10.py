@@ -192,7 +192,7 @@ def _unpack(archive):
     got = md5_of(archive)
     if got != expected:
         raise DataError(f"{archive} is damaged or not CIFAR-10: md5 {got}, expected {expected}; "
-                        "delete it and get it again with --download")
+                        "delete it, and the next run fetches it afresh")
     try:
         scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=archive.parent))
         try:
@@ -210,14 +210,14 @@ def _unpack(archive):
 
 
 def _again(path):
-    return f"move the folder {path.parent} away, then unpack the archive again or use --download"
+    return f"move the folder {path.parent} away, and the next run unpacks or fetches it afresh"
 
 
 def _by_hand(data_dir, online):
     name, url = "cifar-10-python.tar.gz", SOURCES[0]
     return "\n".join([
         "either",
-        *(["  add --download to fetch it (170 MB), or"] if online else []),
+        *(["  let it be fetched, 170 MB: load_cifar10(..., download=True), as `train` does, or"] if online else []),
         f"  put {name} there by hand, packed or unpacked:",
         f"    from  {url}",
         f"    to    {data_dir / name}",

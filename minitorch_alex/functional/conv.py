@@ -58,6 +58,14 @@ def check_images(name: str, x: Tensor) -> None:
         raise ShapeError(f"{name}: got input {x.shape}, expected (N, C, H, W)")
 
 
+def out_size(name: str, win: Window, x: Tensor) -> Pair:
+    """(OH, OW) of the windows on x (N,C,H,W); ShapeError, naming the operation, when they do not fit."""
+    try:
+        return win.out(*x.shape[2:])
+    except ShapeError as error:
+        raise ShapeError(f"{name}: {error}") from None
+
+
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1, padding: int | Pair = 0,
            dilation: int | Pair = 1, groups: int = 1, ceil_mode: bool = False) -> Tensor:
     """Convolve x (N,C,H,W) with weight (O,C/groups,KH,KW) and add bias (O,): (N,O,OH,OW).
@@ -79,7 +87,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | 
     if bias is not None and bias.shape != (O,):
         raise ShapeError(f"conv2d: got bias {bias.shape}, expected ({O},)")
     win = Window.of(weight.shape[2:], stride, padding, dilation, ceil_mode)
-    win.out(*x.shape[2:])
+    out_size("conv2d", win, x)
     return Conv2d(win, groups)(x, weight, bias)
 
 
@@ -94,7 +102,7 @@ def locally_connected2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, s
     if weight.ndim != 6:
         raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected (OH, OW, O, C, KH, KW)")
     win = Window.of(weight.shape[4:], stride, padding, dilation)
-    expected = (*win.out(*x.shape[2:]), weight.shape[2], x.shape[1], *win.kernel)
+    expected = (*out_size("locally_connected2d", win, x), weight.shape[2], x.shape[1], *win.kernel)
     if weight.shape != expected:
         raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected {expected} for input {x.shape}")
     if bias is not None and bias.shape != (expected[2], *expected[:2]):

@@ -52,6 +52,7 @@ class CrossEntropy(Function):
 
     def backward(self, g):
         (probs,) = self.saved
+        g = contiguous(g)  # from mean() or sum() it comes as one number seen N times
         return backend.kernels_for(g, probs).softmax_cross_entropy_backward(g, probs, self.labels)
 
 

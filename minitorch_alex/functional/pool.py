@@ -5,7 +5,7 @@ from ..autograd import Function
 from ..errors import ShapeError
 from ..kernels.window import Pair, Window
 from ..tensor import Tensor
-from .conv import check_images
+from .conv import check_images, out_size
 from .layout import to_nchw, to_nhwc
 
 
@@ -50,7 +50,7 @@ def _window(name: str, x: Tensor, kernel_size, stride, padding, dilation, ceil_m
     if any(2 * p > k for p, k in zip(win.padding, win.kernel, strict=True)):
         raise ShapeError(f"{name}: got padding {padding} for kernel_size {kernel_size}, expected at most half of it, "
                          "or some windows would hold nothing but padding")
-    win.out(*x.shape[2:])
+    out_size(name, win, x)
     return win
 
 
