@@ -16,8 +16,9 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PYTHON=python3.12 chooses the Python (3.11 or newer), ARGS='--epochs 5' adds flags to the training"
 
-train: $(VENV)/installed  ## train AlexNet on drawn shapes, about two minutes on two cores; the result lands in runs/first
-	$(RUN) -m minitorch_alex.train --data shapes --name first --overwrite $(ARGS)
+train: $(VENV)/installed  ## train a narrow AlexNet on drawn shapes, about two minutes on two cores; see runs/first
+	$(RUN) -m minitorch_alex.train --data shapes --set "channels=(24,64,96,96,64)" --set "hidden=(256,256)" \
+	  --epochs 12 --set "milestones=(8,11)" --name first --overwrite $(ARGS)
 
 test: $(VENV)/installed-test  ## ruff and the tests
 	$(RUN) -m ruff check .

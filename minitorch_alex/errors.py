@@ -53,6 +53,7 @@ class DiskError(UserError):
 
 EXIT_CODES = """exit codes:
   0  done
+  1  out of memory, or a fault of the program
   2  wrong usage: a flag, a name, a shape
   3  the backend is not available
   4  data missing or damaged
@@ -64,11 +65,15 @@ EXIT_CODES = """exit codes:
 
 def run_cli(main: Callable[[], int | None]) -> None:
     """Run a command line's `main` and exit: a UserError becomes one line on stderr and its exit code."""
+    sys.stdout.reconfigure(line_buffering=True)  # a line shows at once in a pipe or a log file too
     try:
         code = main() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
+    except MemoryError as error:
+        print(f"error: out of memory{f' ({error})' if str(error) else ''}; use a smaller --batch-size", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130

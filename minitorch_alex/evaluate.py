@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import backend, data, kernels, plots, runs
+from . import backend, kernels, plots, runs
 from . import functional as F
 from .autograd import no_grad
 from .data import Dataset, Transform
@@ -70,7 +70,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--views", choices=("single", "nine", "ten", "all"), default="all",
                         help="single view, the 9- or the 10-view average, or all three (default)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    parser.add_argument("-b", "--batch-size", type=int, default=250, metavar="N", help="images at a time (default: 250)")
+    parser.add_argument("-b", "--batch-size", type=int, default=250, metavar="N",
+                        help="images at a time (default: 250)")
     parser.add_argument("--data-dir", metavar="DIR", help="where the data is (default: as in training)")
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
     parser.add_argument("--previous", action="store_true", help="use the checkpoint before the last one")
@@ -100,8 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         loss, top1, top5 = error_rates(probs, part.labels)
         seconds = time.perf_counter() - begin
         report["views"][views] = {"loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)}
-        print(f"  {views:<6} view{' ' if views == 'single' else 's'}  top-1 error {top1:6.2f} %   top-5 error {top5:5.2f} %"
-              f"   loss {loss:.4f}   {seconds:.1f} s")
+        print(f"  {views:<6} view{' ' if views == 'single' else 's'}  top-1 error {top1:6.2f} %   "
+              f"top-5 error {top5:5.2f} %   loss {loss:.4f}   {seconds:.1f} s")
         if views == "single" or args.views == views:
             matrix = np.zeros((len(part.classes),) * 2, np.int64)
             np.add.at(matrix, (part.labels, probs.argmax(axis=1)), 1)

@@ -9,6 +9,7 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -126,9 +127,10 @@ def provenance(seed: int) -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         commit = None
     program = Path(sys.argv[0])
-    name = f"python -m {package.name}.{program.stem}" if program.parent == package else program.name
-    return {"command": " ".join([name, *sys.argv[1:]]), "commit": commit, "seed": seed, "backend": backend.current().name,
-            "device": f"{cpu_name()}, {get_threads()} threads", "python": platform.python_version(),
+    name = ["python", "-m", f"{package.name}.{program.stem}"] if program.parent == package else [program.name]
+    return {"command": shlex.join([*name, *sys.argv[1:]]), "commit": commit, "seed": seed,
+            "backend": backend.current().name, "device": f"{cpu_name()}, {get_threads()} threads",
+            "python": platform.python_version(),
             "numpy": np.__version__, "date": time.strftime("%Y-%m-%d")}
 
 

@@ -6,7 +6,6 @@ what is not given comes from the model's own recipe.
 import argparse
 import ast
 import math
-import shlex
 import shutil
 import signal
 import sys
@@ -26,9 +25,9 @@ from .models import Recipe
 from .runs import Run
 from .tensor import Tensor
 
-DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, set=[], seed=0, name=None,
-                runs_dir="runs", overwrite=False, resume=None, backend="numpy", threads=0, workers=1, print_freq=50,
-                checkpoint_freq=500, dry_run=False)
+DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, set=[], seed=0,
+                name=None, runs_dir="runs", overwrite=False, resume=None, backend="numpy", threads=0, workers=1,
+                print_freq=50, checkpoint_freq=500, dry_run=False)
 CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq"}  # when resuming
 
 
@@ -108,9 +107,9 @@ def derive(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
     config = {k: getattr(args, k) for k in ("model", "data", "data_dir", "seed", "val_split", "limit", "workers",
                                             "print_freq", "checkpoint_freq", "threads", "backend")}
     room = model.image_size if not recipe.crop or recipe.pad else recipe.crop + max(8, recipe.crop // 7)
-    return {**config, "data_size": room, "num_classes": 10, "image_size": model.image_size, "model_fields": model_fields,
-            "recipe": asdict(recipe), "layer_decay": {} if "weight_decay" in given else model.layer_decay,
-            "version": __version__}
+    return {**config, "data_size": room, "num_classes": 10, "image_size": model.image_size,
+            "model_fields": model_fields, "recipe": asdict(recipe),
+            "layer_decay": {} if "weight_decay" in given else model.layer_decay, "version": __version__}
 
 
 def open_run(args: argparse.Namespace, given: set[str]) -> tuple[Run, dict[str, Any], Path | None]:
@@ -130,7 +129,7 @@ def open_run(args: argparse.Namespace, given: set[str]) -> tuple[Run, dict[str, 
                or getattr(args, k) != config.get(k, config["recipe"].get(k))}
     if surplus:
         flags = ", ".join("--" + k.replace("_", "-") for k in sorted(surplus))
-        raise UsageError(f"{flags} cannot be changed when resuming; the settings of {run.directory} are in {run.config}")
+        raise UsageError(f"{flags} cannot be changed when resuming; see the settings in {run.config}")
     for k in given & CHANGEABLE:
         (config["recipe"] if k == "epochs" else config)[k] = getattr(args, k)
     return run, config, file
@@ -140,7 +139,7 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
     """Print what follows from the settings, before the first step."""
     train, steps = parts["train"], math.ceil(len(parts["train"]) / recipe.batch_size)
     count = sum(p.size for p in model.parameters())
-    print(f"device      {backend.current().name} {np.__version__} on {kernels.get_threads()} threads, {runs.cpu_name()}")
+    print(f"device      {runs.cpu_name()}, {backend.current().name} {np.__version__}, {kernels.get_threads()} threads")
     print(f"model       {config['model']}, {count:,} parameters, input 3 x {model.image_size} x {model.image_size}")
     for deviation in model.deviations:
         print(f"            differs from the paper: {deviation}")
@@ -200,7 +199,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"resuming    {resume_from} at epoch {epoch}, step {step:,}")
     elif run.directory.exists() and args.overwrite:
         shutil.rmtree(run.directory)
-    run.write_json(run.config, {**config, "command": shlex.join(sys.argv)})
+    config.setdefault("command", runs.provenance(config["seed"])["command"])
+    run.write_json(run.config, config)
     transform = runs.build_transform(config, mean, train)
     still = transform.eval()
     loader = data.Loader(train, recipe.batch_size, transform, config["seed"], workers=config["workers"])
@@ -249,8 +249,9 @@ def main(argv: list[str] | None = None) -> int:
                 check_finite(recent[0], model, x, step, run)
                 now = time.perf_counter()
                 row = {"kind": "interval", "step": step, "epoch": epoch + batch / len(loader),
-                       "loss": recent[0] / recent[2], "error": 100 * recent[1] / recent[2], "lr": optimizer.groups[0]["lr"],
-                       "img_s": recent[2] / (now - since), "wait": (loader.wait - waited) / (now - since)}
+                       "loss": recent[0] / recent[2], "error": 100 * recent[1] / recent[2],
+                       "lr": optimizer.groups[0]["lr"], "img_s": recent[2] / (now - since),
+                       "wait": (loader.wait - waited) / (now - since)}
                 run.append_log(row)
                 bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, data wait {row['wait']:.0%}")
                 recent, since, waited = [0.0, 0.0, 0.0], now, loader.wait
@@ -290,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     loss, top1, top5 = error_rates(predict(model, test, still), test.labels)
     log = [row for row in run.read_log() if row["kind"] == "epoch"]
     run.write_json(run.result, {
-        **runs.provenance(config["seed"]), "command": shlex.join(["python", "-m", "minitorch_alex.train", *(argv or sys.argv[1:])]),
+        **runs.provenance(config["seed"]), "command": config["command"],
         "model": config["model"], "data": config["data"], "recipe": asdict(recipe), "val_split": config["val_split"],
         "train_images": len(train), "test_images": len(test), "seconds": round(seconds, 1),
         "test": {"view": "single", "loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)},

@@ -172,17 +172,6 @@ def test_a_file_size_limit_is_a_disk_error_and_harms_nothing(file):
     assert [p.name for p in file.parent.iterdir()] == [file.name]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder],
-                                      capture_output=True).returncode:
-        pytest.skip("mounting a small disk is not allowed here; the file size limit above stands in for it")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk_is_a_disk_error_and_harms_nothing(small_disk):
     file = small_disk / "checkpoint.safetensors"
     checkpoint.save(file, tiny_arrays(), META)

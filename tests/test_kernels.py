@@ -123,7 +123,7 @@ def test_lrn_within(case):
 @drawn
 @given(conv_cases())
 def test_the_taps_of_a_window_are_its_cells(case):
-    """Window.tap, which cpu.py slices by, lists the same (output, input) pairs as the naive loop over positions."""
+    """Window.tap, by which `cpu` slices, lists the same (output, input) pairs as the naive loop over positions."""
     win, (OH, OW) = case.win, case.y_shape[1:3]
     by_position = {(kh, kw, oh, ow, ih, iw) for oh in range(OH) for ow in range(OW)
                    for kh, kw, ih, iw in naive.cells(win, oh, ow, case.H, case.W)}

@@ -1,6 +1,7 @@
 """`train` and `evaluate` as a user runs them: real processes, small runs on shapes."""
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from minitorch_alex import checkpoint
+from minitorch_alex.errors import run_cli
 from minitorch_alex.train import main
 
 TINY = ["-a", "quick_26", "--data", "shapes", "--limit", "400", "-b", "50", "--print-freq", "2", "--threads", "1"]
@@ -25,18 +27,28 @@ def run(*args, module="train", cwd=None, **options):
                           env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}, **options)
 
 
+def here(*args):
+    """The same within this process, for what ends before any work is done: the exit code."""
+    with pytest.raises(SystemExit) as stop:
+        run_cli(lambda: main([str(a) for a in args]))
+    return stop.value.code
+
+
 def start(*args, cwd):
     return subprocess.Popen(command(*args), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)})
 
 
-def fails(result, code, *texts):
-    """One clear line on stderr, that exit code, no traceback."""
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stderr.startswith("error: ") and len(result.stderr.strip().splitlines()) == 1, result.stderr
+def one_line(stderr, *texts):
+    """One clear line on stderr that says all this, and no traceback."""
+    assert stderr.startswith("error: ") and len(stderr.strip().splitlines()) == 1, stderr
     for text in texts:
-        assert text in result.stderr, result.stderr
+        assert text in stderr, stderr
+
+
+def fails(result, code, *texts):
+    assert result.returncode == code, result.stderr
+    one_line(result.stderr, *texts)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +139,8 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_used_on_requ
     previous = folder / "checkpoint.previous.safetensors"
 
     file.write_bytes(whole[:-1000])
-    fails(run("--resume", "runs/hurt", cwd=tmp_path), 6, "checkpoint.safetensors", f"--resume runs/hurt/{previous.name}")
+    fails(run("--resume", "runs/hurt", cwd=tmp_path), 6, "checkpoint.safetensors",
+          f"--resume runs/hurt/{previous.name}")
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     file.write_bytes(flipped)
@@ -169,8 +182,10 @@ def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted):
     (["--resume"], 6, ["no checkpoint", "runs/quick_26-shapes"]),
     (["--resume", "nowhere"], 6, ["no checkpoint", "nowhere"]),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].startswith("-") else "")
-def test_bad_input_is_one_line_and_a_code_and_leaves_nothing(tmp_path, args, code, texts):
-    fails(run(*TINY, *args, cwd=tmp_path), code, *texts)
+def test_bad_input_is_one_line_and_a_code_and_leaves_nothing(tmp_path, monkeypatch, capsys, args, code, texts):
+    monkeypatch.chdir(tmp_path)
+    assert here(*TINY, *args) == code
+    one_line(capsys.readouterr().err, *texts)
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -192,17 +207,42 @@ def test_a_loss_that_is_no_number_stops_with_the_layers_statistics(tmp_path):
     assert result.stderr.strip().splitlines()[-1].startswith("error: the loss is nan by step")
 
 
-def test_dry_run_writes_nothing(tmp_path):
-    result = run(*TINY, "--dry-run", cwd=tmp_path)
-    assert result.returncode == 0 and "64 x 8 x 8" in result.stdout and "145,578" in result.stdout
+def test_a_full_disk_stops_with_one_line_and_leaves_no_half_written_file(small_disk):
+    """The weights and momenta of quick_26 take 1.2 MB, the disk has 256 KB."""
+    result = run(*TINY, "--epochs", 1, cwd=small_disk)
+    assert result.returncode == 7 and "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: cannot write runs/quick_26-shapes/checkpoint.safetensors: No space left")
+    assert "it needs 1.2 MB" in result.stderr
+    assert {p.name for p in (small_disk / "runs" / "quick_26-shapes").iterdir()} == {"config.json", "log.jsonl"}
+
+
+def test_damaged_and_hostile_data_is_refused_and_nothing_is_executed(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
+        (folder / name).write_bytes(pickle.dumps({"data": Payload(), "labels": [0]}))
+    result = run("-a", "quick_26", "--data", "cifar10", "--data-dir", "data", cwd=tmp_path)
+    fails(result, 4, "data/cifar-10-batches-py/data_batch_1", "md5", "expected c99cafc152244af753f735de768cd75f")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
+def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert here(*TINY, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "64 x 8 x 8" in out and "145,578" in out
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_any_field_can_be_set(tmp_path):
-    result = run("-a", "alexnet_cifar", "--data", "shapes", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16, 16)",
-                 "--set", "schedule=plateau", "--dry-run", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "(plateau)" in result.stdout and "channels: (8, 8, 8, 8, 8) (paper: (96," in result.stdout
+def test_any_field_can_be_set(capsys):
+    assert here("-a", "alexnet_cifar", "--data", "shapes", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16, 16)",
+                "--set", "schedule=plateau", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "(plateau)" in out and "channels: (8, 8, 8, 8, 8) (paper: (96," in out
 
 
 def test_help_names_every_flag_and_exit_code(capsys):

@@ -1,4 +1,4 @@
-"""Every kernel as loops straight from its formula: what `cpu.py` and `gpu.py` mean, and their tests' oracle.
+"""Every kernel as loops straight from its formula: what the fast ones in `cpu` mean, and their tests' oracle.
 
 Nothing here is fast and nothing is clever. Two habits keep it easy to check against the formula:
 

@@ -17,7 +17,7 @@ class AlexNetConfig:
 
     num_classes: int = 1000
     image_size: int = 224                        # section 2; rounded up to 55 in conv1, see ceil_mode
-    input_scale: float = 1.0                     # what pixels 0..255 minus the mean are multiplied by; the paper: nothing
+    input_scale: float = 1.0                     # times pixels 0..255 minus the mean; the paper does not scale
     channels: Five = (96, 256, 384, 384, 256)    # section 3.5; over both GPUs together
     kernels: Five = (11, 5, 3, 3, 3)             # section 3.5
     strides: Five = (4, 1, 1, 1, 1)              # section 3.5; 1 is not printed but follows from figure 2

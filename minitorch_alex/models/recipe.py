@@ -44,7 +44,7 @@ class Recipe:
 
 def build_optimizer(model: Module, recipe: Recipe) -> SGD:
     """SGD over the model's parameters in groups: weights with their decay (model.layer_decay names layers that have
-    their own), biases at bias_lr times the rate without decay. Parameters that share a rate and a decay lie together."""
+    their own), biases at bias_lr times the rate without decay. Parameters that share both lie together."""
     layer_decay = getattr(model, "layer_decay", {})
     groups: dict[tuple[float, float], list] = {}
     for name, parameter in model.named_parameters():
