@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
             matrix = np.zeros((len(part.classes),) * 2, np.int64)
             np.add.at(matrix, (part.labels, probs.argmax(axis=1)), 1)
     picture = run.directory / f"confusion-{args.split}.png"
-    plots.confusion(matrix, part.classes, picture, f"{config['model']} on {part.name}, {args.split}")
+    plots.confusion(matrix, part.classes, picture, f"{config['model']} on {part.name}")
     result = run.directory / f"evaluate-{args.split}.json"
     run.write_json(result, {**report, "confusion": matrix.tolist()})
     print(f"  {picture}\n  {result}")

@@ -46,6 +46,13 @@ class Run:
         except ValueError as error:
             raise RunError(f"{self.config} is damaged: {error}") from None
 
+    def clear(self) -> None:
+        """Remove what an earlier run of this name left, and nothing else that may stand there."""
+        checkpoints = self.checkpoint, checkpoint.previous(self.checkpoint)
+        for file in (self.config, self.log, self.curves, *checkpoints, self.result,
+                     *self.directory.glob("evaluate-*.json"), *self.directory.glob("confusion-*.png")):
+            file.unlink(missing_ok=True)
+
     def write_json(self, path: Path, value: Any) -> None:
         """`value` as indented JSON, atomically."""
         checkpoint.write_atomic(path, [(json.dumps(value, indent=1) + "\n").encode()])

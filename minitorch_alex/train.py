@@ -6,7 +6,6 @@ what is not given comes from the model's own recipe.
 import argparse
 import ast
 import math
-import shutil
 import signal
 import sys
 import time
@@ -197,8 +196,8 @@ def main(argv: list[str] | None = None) -> int:
         schedule.load_state_dict(meta["schedule"])
         run.truncate_log(step)
         print(f"resuming    {resume_from} at epoch {epoch}, step {step:,}")
-    elif run.directory.exists() and args.overwrite:
-        shutil.rmtree(run.directory)
+    else:
+        run.clear()
     config.setdefault("command", runs.provenance(config["seed"])["command"])
     run.write_json(run.config, config)
     transform = runs.build_transform(config, mean, train)
@@ -240,9 +239,10 @@ def main(argv: list[str] | None = None) -> int:
             loss.backward()
             optimizer.step()
             batch, step = batch + 1, step + 1
-            news = (loss.data * len(labels), (logits.data.argmax(axis=1) != targets).sum(), len(labels))
-            sums, recent = [a + b for a, b in zip(sums, news, strict=True)], \
-                [a + b for a, b in zip(recent, news, strict=True)]
+            wrong = (logits.data.argmax(axis=1) != targets).sum()
+            news = (loss.data.astype(np.float64) * len(labels), wrong, len(labels))
+            sums = [a + b for a, b in zip(sums, news, strict=True)]  # on the device: reading them would wait for it
+            recent = [a + b for a, b in zip(recent, news, strict=True)]
             bar.update()
             if step % config["print_freq"] == 0 or step == 1:
                 recent, sums = [float(a) for a in recent], [float(a) for a in sums]

@@ -195,7 +195,7 @@ def test_transform_is_its_parts_in_the_order_of_the_2012_code():
 
 def test_transform_for_testing_needs_no_chance():
     x, mean = batch(), rng(5).random((8, 8, 3)).astype(np.float32)
-    test = Transform(mean, crop=6, pad=2, flip=True, pca=IMAGENET).eval()
+    test = Transform(mean, crop=6, flip=True, pca=IMAGENET).eval()
     assert (test(x) == x[:, 1:7, 1:7] - mean[1:7, 1:7]).all()
     assert (test.views(x) == ten_crop(x, 6) - mean[1:7, 1:7]).all()
     assert test.views(x, "nine").shape == (9, 6, 6, 6, 3)
@@ -211,3 +211,15 @@ def test_an_empty_transform_only_converts():
     x = batch()
     y = Transform()(x)
     assert y.dtype == np.float32 and (y == x).all()
+
+
+def test_views_are_windows_of_what_training_crops_from():
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    assert Transform(crop=6).views(images).shape == (10, 2, 6, 6, 3)
+    assert Transform(crop=6).views(images, "nine").shape == (9, 2, 6, 6, 3)
+    padded = Transform(pad=2).views(images)
+    assert padded.shape == (10, 2, 8, 8, 3) and (padded[4] == images).all()  # the centre is the image itself
+    assert (padded[0][:, :2] == 0).all() and (padded[0][:, 2:, 2:] == images[:, :6, :6]).all()
+    whole = Transform().views(images)
+    assert (whole[0] == images).all() and (whole[1] == images[:, :, ::-1]).all() and len(whole) == 2
+    assert Transform().views(images, "nine").shape == (1, 2, 8, 8, 3)

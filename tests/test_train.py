@@ -196,6 +196,16 @@ def test_an_existing_run_is_not_overwritten_unless_asked(uninterrupted):
     assert (folder / "runs" / "whole" / "checkpoint.safetensors").read_bytes() == before
 
 
+def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
+    folder = tmp_path / "runs" / "again"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    for _ in range(2):
+        assert run(*TINY, "--epochs", 1, "--limit", 50, "--name", "again", "--overwrite", cwd=tmp_path).returncode == 0
+    assert (folder / "notes.txt").read_text() == "mine" and not (folder / "checkpoint.previous.safetensors").exists()
+    assert len((folder / "log.jsonl").read_text().splitlines()) == 2
+
+
 def test_settings_cannot_change_in_the_middle_of_a_run(uninterrupted):
     fails(run("--resume", "runs/whole", "--lr", 0.5, cwd=uninterrupted[0]), 2, "--lr cannot be changed")
 

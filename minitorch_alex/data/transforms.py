@@ -28,17 +28,24 @@ def crop(images: np.ndarray, rows: np.ndarray, cols: np.ndarray, size: int) -> n
     return windows[np.arange(N), rows, cols].reshape(N, size, size, C)
 
 
+def add_border(images: np.ndarray, pad: int) -> np.ndarray:
+    """(N, H + 2 pad, W + 2 pad, C): the images in a border of zeros."""
+    if not pad:
+        return images
+    N, H, W, C = images.shape
+    out = np.zeros((N, H + 2 * pad, W + 2 * pad, C), images.dtype)
+    out[:, pad:-pad, pad:-pad] = images
+    return out
+
+
 def random_crop(images: np.ndarray, size: int, rng: np.random.Generator, pad: int = 0) -> np.ndarray:
     """A size x size window at a place drawn for each image (paper, section 4.1), all places equally likely.
 
     From 256 to 224 that is 33 x 33 places, both ends included, as in the 2012 code; the paper counts 32 x 32.
     `pad` first adds a border of zeros: pad=4 keeps 32 x 32 and shifts by up to 4 pixels, a later CIFAR habit.
     """
-    N, H, W, C = images.shape
-    if pad:
-        inside, (H, W) = images, (H + 2 * pad, W + 2 * pad)
-        images = np.zeros((N, H, W, C), inside.dtype)
-        images[:, pad:-pad, pad:-pad] = inside
+    images = add_border(images, pad)
+    N, H, W, _ = images.shape
     _check_window(H, W, size)
     return crop(images, rng.integers(0, H - size + 1, N), rng.integers(0, W - size + 1, N), size)
 
@@ -216,5 +223,13 @@ class Transform:
         return replace(self, random=False)
 
     def views(self, images: np.ndarray, kind: str = "ten") -> np.ndarray:
-        """Test views of each image, mean subtracted: (10, N, crop, crop, 3), or 9 of them for "nine"."""
-        return self._center({"ten": ten_crop, "nine": nine_crop}[kind](images, self.crop or images.shape[1]))
+        """Test views of each image, mean subtracted: (V, N, size, size, 3), windows of what training crops from.
+
+        V is 10 for `kind` "ten" and 9 for "nine". Where training sees whole images all windows are the same one: V is
+        then 2, the image and its mirror image, or 1.
+        """
+        size = self.crop or images.shape[1]
+        images = add_border(images, self.pad)
+        if images.shape[1] == size:
+            return self._center(np.stack([images, images[:, :, ::-1]] if kind == "ten" else [images]))
+        return self._center({"ten": ten_crop, "nine": nine_crop}[kind](images, size))

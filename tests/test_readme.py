@@ -1,0 +1,81 @@
+"""What the README says is so: its numbers stand in results/, its counts are the code's, its example runs."""
+import json
+import re
+from pathlib import Path
+
+import pytest
+from mutants import all_mutants
+
+from minitorch_alex import models
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = sorted((ROOT / "results").glob("*.json"))
+
+
+def table(heading):
+    """The rows of the first table after a heading, as lists of cells without mark-up."""
+    lines = README[README.index(f"\n## {heading}\n"):].splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|---"))
+    rows = []
+    for line in lines[start + 1:]:
+        if not line.startswith("|"):
+            break
+        rows.append([re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).strip(" `") for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_every_result_says_where_it_comes_from():
+    assert RESULTS
+    for file in RESULTS:
+        result = json.loads(file.read_text())
+        assert all(result.get(key) not in (None, "") for key in ("command", "commit", "device", "date")), file
+        assert result["command"].startswith("python -m minitorch_alex."), file
+        assert isinstance(result["seed"], int) and not result["commit"].endswith("-dirty"), file
+        assert "/" not in result["command"].replace("runs/", ""), f"{file} names a path of somebody's machine"
+
+
+def test_the_results_table_is_what_the_records_say():
+    rows = table("Results")
+    assert {row[0] for row in rows} <= set(models.MODELS)
+    for name, single, nine, ten, epochs, minutes, record, *_ in rows:
+        trained = json.loads((ROOT / "results" / record).read_text())
+        views = json.loads((ROOT / "results" / record.replace(".json", "-evaluate.json")).read_text())["views"]
+        assert trained["model"] == name and trained["test"]["top1_error"] == views["single"]["top1_error"]
+        assert [single, nine, ten] == [f"{views[kind]['top1_error']:.2f} %" for kind in ("single", "nine", "ten")]
+        assert int(epochs) == trained["recipe"]["epochs"] == len(trained["curve"])
+        assert minutes == f"{trained['seconds'] / 60:.0f} min"
+
+
+def test_the_table_of_models_has_them_all_with_their_parameters():
+    rows = table("Models")
+    assert [row[0] for row in rows] == list(models.MODELS)
+    for name, _, count in rows:
+        model = models.build(name, 1000 if name == "alexnet" else 10)
+        assert count == f"{sum(p.size for p in model.parameters()):,}", name
+
+
+def test_the_number_of_planted_bugs():
+    assert f"**Planted bugs**: {len(all_mutants())} honest mistakes" in README
+
+
+def test_the_house_is_as_drawn():
+    drawing = README[README.index("## The house"):README.index("Imports run one way only")]
+    named = set(re.findall(r"[\w/]+\.py|\b[a-z_]+/", drawing))
+    known = {p.name for p in ROOT.rglob("*.py")} | {f"{p.name}/" for p in ROOT.rglob("*") if p.is_dir()}
+    assert named <= known, named - known
+    drawn = {Path(name).name for name in named}
+    missing = {p.name for p in (ROOT / "minitorch_alex").glob("*.py")} - drawn - {"__init__.py", "errors.py"}
+    assert not missing, f"not in the README's map: {missing}"
+
+
+def test_the_example_runs_and_learns(capsys):
+    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    exec(compile(code, "README.md", "exec"), {})
+    losses = [float(line) for line in capsys.readouterr().out.split()]
+    assert len(losses) == 5 and losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", re.findall(r"\]\(((?!http)[^)]+)\)", README))
+def test_links_lead_somewhere(name):
+    assert (ROOT / name).exists()
