@@ -37,9 +37,10 @@ def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str 
            held_out: str = "validation") -> None:
     """Loss (left) and top-1 error in % (right) over the epochs, of one run's log or of several by name.
 
-    A log is a sequence of rows of two kinds; other kinds and other keys are passed over:
+    A log is a sequence of rows of three kinds; other kinds and other keys are passed over:
         {"kind": "interval", "epoch": 3.25, "loss", "error"}          training, since the last such row
         {"kind": "epoch", "epoch": 4, "train_loss", "train_error", "val_loss", "val_error", "lr"}
+        {"kind": "test", "epoch": 4, "test_loss", "test_error"}       the test set, read once at the end
     Errors are in percent. "epoch" is the number of epochs done, so 4 stands at the end of the fourth; the
     means of training over an epoch are drawn in its middle. A value that is missing, None or not finite
     leaves a gap. `held_out` is the name of the data behind val_loss and val_error. Thin vertical lines mark
@@ -156,8 +157,11 @@ def _draw_panel(axes: Any, logs: Mapping[str, Rows], key: str, single: bool, hel
         axes.plot(*steps, color=train, linewidth=0.8, alpha=0.35 if means[0] else 1.0)
         axes.plot(*means, color=train, linewidth=1.6 if single else 1.0, **_dots(means))
         axes.plot(*held, color=val, linewidth=2.0, clip_on=False, **_dots(held))
+        tested = _series(rows, "test", f"test_{key}")
+        axes.plot(*tested, color=INK if single else val, linestyle="", marker="D", markersize=5, clip_on=False)
         if single:
             ends += _end(means if means[0] else steps, "training", train, key)
+            ends += _end(tested, "test", INK, key)
         ends += _end(held, held_out if single else run, val, key)
 
     values = [y for line in axes.lines for y in line.get_ydata() if np.isfinite(y)]

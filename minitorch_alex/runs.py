@@ -13,7 +13,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +75,8 @@ class Run:
         return rows
 
     def truncate_log(self, step: int) -> None:
-        """Drop the lines after `step`: a resumed run writes them again."""
-        self.rewrite_log(row for row in self.read_log() if row["step"] <= step)
-
-    def rewrite_log(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Replace the log, atomically."""
+        """Drop the lines after `step`, and the test: a resumed run writes them again. Atomic."""
+        rows = [row for row in self.read_log() if row["step"] <= step and row["kind"] != "test"]
         checkpoint.write_atomic(self.log, ["".join(json.dumps(row) + "\n" for row in rows).encode()])
 
 

@@ -289,6 +289,8 @@ def main(argv: list[str] | None = None) -> int:
 
     # the end: the test set is read here, once
     loss, top1, top5 = error_rates(predict(model, test, still), test.labels)
+    run.append_log({"kind": "test", "step": step, "epoch": epoch, "test_loss": loss, "test_error": top1})
+    plots.curves(run.read_log(), run.curves, f"{config['model']} on {config['data']}")
     log = [row for row in run.read_log() if row["kind"] == "epoch"]
     run.write_json(run.result, {
         **runs.provenance(config["seed"]), "command": config["command"],

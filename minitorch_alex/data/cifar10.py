@@ -218,7 +218,7 @@ def _by_hand(data_dir, online):
     return "\n".join([
         "either",
         *(["  let it be fetched, 170 MB: load_cifar10(..., download=True), as `train` does, or"] if online else []),
-        f"  put {name} there by hand, packed or unpacked:",
+        f"  put {name} in place by hand, packed or unpacked:",
         f"    from  {url}",
         f"    to    {data_dir / name}",
         f"    md5   {ARCHIVES[name][0]}",
