@@ -8,7 +8,7 @@ import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import models
 from minitorch_alex.errors import UsageError
-from minitorch_alex.models import AlexNet, AlexNetConfig
+from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.profile import outputs
 
 
@@ -69,11 +69,61 @@ def test_normalisation_follows_the_printed_formula_and_keeps_to_its_gpu():
         assert np.allclose(y[0, i], x[0, i] / (2 + 1e-4 * (x[0, window] ** 2).sum(axis=0)) ** 0.75)
 
 
+@pytest.mark.parametrize(("preset", "count"), [
+    ("paper", 60_965_224), ("source_2012", 60_965_224), ("half_2012", 59_798_312), ("merged", 62_378_344),
+    ("caffe", 60_965_224), ("caffenet", 60_965_224), ("torchvision", 61_100_840)])
+def test_parameter_counts_of_the_presets(preset, count):
+    assert parameters(AlexNet(getattr(AlexNetConfig, preset)())) == count
+
+
+def narrow(preset, **changes):
+    """A preset with an eighth of its widths, so that it runs in a moment."""
+    config = getattr(AlexNetConfig, preset)()
+    return AlexNet(getattr(AlexNetConfig, preset)(channels=tuple(c // 8 for c in config.channels), hidden=(32, 32),
+                                                  num_classes=10, **changes))
+
+
+@pytest.mark.parametrize(("preset", "maps"), [("paper", (55, 27, 27, 13, 13, 6)), ("caffe", (55, 27, 27, 13, 13, 6)),
+                                              ("torchvision", (55, 27, 27, 13, 13, 6))])
+def test_224_by_ceiling_227_by_floor_and_224_padded_give_the_same_maps(preset, maps):
+    sizes = shapes(narrow(preset), getattr(AlexNetConfig, preset)().image_size)
+    assert tuple(sizes[k][1] for k in ("conv1", "pool1", "conv2", "pool2", "conv5", "pool5")) == maps
+
+
+def test_what_ran_in_2012_normalises_before_the_relu_and_has_the_unpublished_layer():
+    names = [name for name, _ in narrow("source_2012").children()]
+    assert names[:10] == ["conv1", "lrn1", "pool1", "relu1", "conv2", "relu2", "lrn2", "rnorm2", "pool2", "conv3"]
+    assert [name for name, _ in narrow("paper").children()][:8] == [
+        "conv1", "relu1", "lrn1", "pool1", "conv2", "relu2", "lrn2", "pool2"]
+    assert [name for name, _ in narrow("torchvision").children()][-8:] == [
+        "flatten", "drop6", "fc6", "relu6", "drop7", "fc7", "relu7", "fc8"]
+    rnorm = narrow("source_2012").rnorm2
+    assert rnorm.within_map and (rnorm.size, rnorm.alpha, rnorm.k) == (5, 0.001, 1.0)
+
+
+def test_torchvisions_preset_has_torchvisions_names():
+    assert list(narrow("torchvision").state_dict())[::2] == [
+        "features.0.weight", "features.3.weight", "features.6.weight", "features.8.weight", "features.10.weight",
+        "classifier.1.weight", "classifier.4.weight", "classifier.6.weight"]
+
+
+def test_compare_shows_what_differs_and_nothing_else(capsys):
+    assert compare.main(["caffe", "caffenet"]) == 0
+    text = capsys.readouterr().out
+    assert "relu pool lrn" in text and "0 0.1 0 0.1 0.1 0.1 0.1 0" in text and "section 5" in text
+    assert "channels" not in text and "60,965,224" in text
+    assert compare.main(["paper", "merged", "--markdown"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0] == "|  | paper | merged | where it is decided |" and len({row.count("|") for row in table}) == 1
+    with pytest.raises(UsageError, match="unknown preset 'vgg'"):
+        compare.main(["vgg"])
+
+
 def test_cifar_states_its_deviations():
     model = models.build("alexnet_cifar")
     assert any(text.startswith("kernels: (3, 5, 3, 3, 3) (paper: (11,") for text in model.deviations)
     assert {text.partition(":")[0] for text in model.deviations} == {
-        "input_scale", "channels", "kernels", "strides", "paddings", "hidden", "dropout_rule", "init", "ones"}
+        "input_scale", "channels", "kernels", "strides", "paddings", "hidden", "dropout_rule", "init", "init_bias"}
 
 
 @pytest.mark.parametrize("name", ["alexnet_cifar", "quick_26", "net_18", "conv_local_13", "conv_local_11"])

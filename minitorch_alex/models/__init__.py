@@ -11,9 +11,20 @@ from .recipe import Recipe, build_optimizer, build_schedule
 
 __all__ = ["MODELS", "AlexNet", "AlexNetConfig", "Recipe", "build", "build_optimizer", "build_schedule", "changed"]
 
+
+def _alexnet(preset: str) -> Callable[..., Module]:
+    return lambda num_classes, **changes: AlexNet(getattr(AlexNetConfig, preset)(num_classes=num_classes, **changes))
+
+
 MODELS: dict[str, Callable[..., Module]] = {
-    "alexnet_cifar": lambda num_classes, **changes: AlexNet(AlexNetConfig.cifar(num_classes=num_classes, **changes)),
-    "alexnet": lambda num_classes, **changes: AlexNet(AlexNetConfig.paper(num_classes=num_classes, **changes)),
+    "alexnet_cifar": _alexnet("cifar"),
+    "alexnet": _alexnet("paper"),
+    "alexnet_source_2012": _alexnet("source_2012"),
+    "alexnet_half_2012": _alexnet("half_2012"),
+    "alexnet_merged": _alexnet("merged"),
+    "alexnet_caffe": _alexnet("caffe"),
+    "caffenet": _alexnet("caffenet"),
+    "alexnet_torchvision": _alexnet("torchvision"),
     "quick_26": small.quick_26,
     "net_18": small.net_18,
     "conv_local_13": small.conv_local_13,
@@ -29,7 +40,7 @@ def build(name: str, num_classes: int = 10, **changes: Any) -> Module:
     try:
         return MODELS[name](num_classes=num_classes, **changes)
     except TypeError:
-        known = [f.name for f in fields(AlexNetConfig)] if name.startswith("alexnet") else ["image_size"]
+        known = [f.name for f in fields(AlexNetConfig)] if "alexnet" in name or name == "caffenet" else ["image_size"]
         raise UsageError(f"{name} has no field {', '.join(sorted(set(changes) - set(known)))}; it has: "
                          f"{', '.join(known)}") from None
 

@@ -1,5 +1,6 @@
 """AlexNet: five convolutional and three fully connected layers, as a list of decisions and as a network."""
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .. import nn
@@ -9,36 +10,51 @@ from ..kernels.window import Window
 from .recipe import Recipe
 
 Five = tuple[int, int, int, int, int]
+Eight = tuple[float, float, float, float, float, float, float, float]
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+TORCHVISION = ("features.0", "features.3", "features.6", "features.8", "features.10",
+               "classifier.1", "classifier.4", "classifier.6")  # pytorch/vision, torchvision/models/alexnet.py
+
+
+def _from(place: str, default: Any) -> Any:
+    """A field with its default and the place in the paper (or elsewhere) where it is decided."""
+    return field(default=default, metadata={"source": place})
 
 
 @dataclass(frozen=True)
 class AlexNetConfig:
-    """One field a decision. The defaults are the paper's text (Krizhevsky, Sutskever, Hinton, NIPS 2012)."""
+    """One field a decision. The defaults are the paper's text (Krizhevsky, Sutskever, Hinton, NIPS 2012); each preset
+    says in its docstring which file it follows. `python -m minitorch_alex.models.compare` prints the differences."""
 
-    num_classes: int = 1000
-    image_size: int = 224                        # section 2; rounded up to 55 in conv1, see ceil_mode
-    input_scale: float = 1.0                     # times pixels 0..255 minus the mean; the paper does not scale
-    channels: Five = (96, 256, 384, 384, 256)    # section 3.5; over both GPUs together
-    kernels: Five = (11, 5, 3, 3, 3)             # section 3.5
-    strides: Five = (4, 1, 1, 1, 1)              # section 3.5; 1 is not printed but follows from figure 2
-    paddings: Five = (0, 2, 1, 1, 1)             # follows from the sizes in figure 2
-    groups: Five = (1, 2, 1, 2, 2)               # section 3.2: conv2, 4, 5 see their own GPU's maps only
-    ceil_mode: bool = True                       # AlexNet-Source-Code layer.py:1004, :1164: 1 + ceil(213 / 4) = 55
-    pooled: tuple[int, ...] = (1, 2, 5)          # section 3.5: max pools after conv1, conv2 and conv5
-    pool_size: int = 3                           # section 3.4: overlapping, 3 > 2
-    pool_stride: int = 2
-    normalised: tuple[int, ...] = (1, 2)         # section 3.5: LRN after the ReLU of conv1 and conv2, before the pool
-    lrn_size: int = 5                            # section 3.3: n
-    lrn_alpha: float = 1e-4                      # section 3.3: multiplies the plain sum, as printed (no division by n)
-    lrn_beta: float = 0.75
-    lrn_k: float = 2.0
-    lrn_groups: int = 2                          # each GPU normalises its own maps: windows do not cross the seam
-    hidden: tuple[int, int] = (4096, 4096)       # fc6, fc7
-    dropout: float = 0.5                         # section 4.2: on the outputs of fc6 and fc7
-    dropout_rule: str = "2012"                   # "multiply their outputs by 0.5" at test time
-    init: str = "gaussian"                       # "gaussian": N(0, init_std^2); "he": N(0, 2 / fan_in), but for fc8
-    init_std: float = 0.01                       # section 5
-    ones: tuple[int, ...] = (2, 4, 5, 6, 7)      # section 5: layers whose biases start at 1; the others at 0
+    num_classes: int = _from("section 3.5", 1000)
+    image_size: int = _from("section 2 and figure 2", 224)
+    input_scale: float = _from("section 2: raw pixels 0..255 minus the mean", 1.0)
+    channels: Five = _from("section 3.5, over both GPUs together", (96, 256, 384, 384, 256))
+    kernels: Five = _from("section 3.5", (11, 5, 3, 3, 3))
+    strides: Five = _from("section 3.5; 1 follows from figure 2", (4, 1, 1, 1, 1))
+    paddings: Five = _from("follows from the sizes in figure 2", (0, 2, 1, 1, 1))
+    groups: Five = _from("section 3.2: conv2, 4, 5 see their own GPU's maps only", (1, 2, 1, 2, 2))
+    ceil_mode: bool = _from("AlexNet-Source-Code layer.py:1004: 1 + ceil(213 / 4) = 55", True)
+    after: tuple[str, str, str, str, str] = _from(  # what follows each convolution; "rnorm" is the within-map norm
+        "section 3.5", ("relu lrn pool", "relu lrn pool", "relu", "relu", "relu pool"))
+    pool_size: int = _from("section 3.4: overlapping, 3 > 2", 3)
+    pool_stride: int = _from("section 3.4", 2)
+    lrn_size: int = _from("section 3.3: n", 5)
+    lrn_alpha: float = _from("section 3.3", 1e-4)
+    lrn_alpha_over_size: bool = _from("section 3.3 prints no division; the code divides (layer.py:1183)", False)
+    lrn_beta: float = _from("section 3.3", 0.75)
+    lrn_k: float = _from("section 3.3", 2.0)
+    lrn_groups: int = _from("section 3.2: each GPU normalises its own maps, no window crosses the seam", 2)
+    hidden: tuple[int, int] = _from("section 3.5: fc6, fc7", (4096, 4096))
+    dropout: float = _from("section 4.2", 0.5)
+    dropout_rule: str = _from("section 4.2: outputs times 0.5 at test time; inverted: / 0.5 while training", "2012")
+    dropout_place: str = _from('section 4.2: on the "output" of fc6 and fc7; torchvision: on their "input"', "output")
+    init: str = _from("section 5; he: N(0, 2 / fan_in) but for fc8; torch: uniform, 1 / sqrt(fan_in)", "gaussian")
+    init_std: Eight = _from("section 5: 0.01 in each layer", (0.01,) * 8)
+    init_bias: Eight = _from("section 5: 1 in conv2, 4, 5 and the hidden fc layers",
+                             (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0))
+    names: str = _from("of parameters: paper (conv1 ... fc8) or torchvision (features.0 ...)", "paper")
 
     @classmethod
     def paper(cls, **changes: Any) -> "AlexNetConfig":
@@ -46,25 +62,82 @@ class AlexNetConfig:
         return cls(**changes)
 
     @classmethod
+    def source_2012(cls, **changes: Any) -> "AlexNetConfig":
+        """What ran: layers/layers-145.cfg of computerhistory/AlexNet-Source-Code, whose log has the paper's 40.7 / 18.2
+        %. Layer 1 normalises before its ReLU, an unpublished within-map norm follows the second LRN, alpha is divided
+        by n, conv3 to conv5 start at std 0.03. 60,965,224 parameters."""
+        return cls(**{**dict(
+            after=("lrn pool relu", "relu lrn rnorm pool", "relu", "relu", "relu pool"), lrn_alpha_over_size=True,
+            init_std=(0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)), **changes})
+
+    @classmethod
+    def half_2012(cls, **changes: Any) -> "AlexNetConfig":
+        """The paper's one-GPU comparison (section 3.2, footnote 2): layers/layers-145-half.cfg, half the kernels in
+        conv1 to conv4, one column. 59,798,312 parameters."""
+        return cls.source_2012(**{**dict(channels=(48, 128, 192, 192, 256), groups=(1, 1, 1, 1, 1), lrn_groups=1),
+                                  **changes})
+
+    @classmethod
+    def merged(cls, **changes: Any) -> "AlexNetConfig":
+        """The paper's widths on one device without groups, as many reimplementations have it. 62,378,344 parameters."""
+        return cls(**{**dict(groups=(1, 1, 1, 1, 1), lrn_groups=1), **changes})
+
+    @classmethod
+    def caffe(cls, **changes: Any) -> "AlexNetConfig":
+        """BVLC/caffe models/bvlc_alexnet: 227 pixels, hidden biases 0.1, fc6 and fc7 at std 0.005, LRN across the seam
+        with alpha / n and k = 1, inverted dropout. 57.1 / 80.2 % top-1 / top-5 accuracy."""
+        return cls(**{**dict(
+            image_size=227, lrn_alpha_over_size=True, lrn_k=1.0, lrn_groups=1, dropout_rule="inverted",
+            init_std=(0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01),
+            init_bias=(0.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.0)), **changes})
+
+    @classmethod
+    def caffenet(cls, **changes: Any) -> "AlexNetConfig":
+        """BVLC/caffe models/bvlc_reference_caffenet: as caffe with the pool before the normalisation and biases of 1.
+        57.4 / 80.4 %."""
+        return cls.caffe(**{**dict(
+            after=("relu pool lrn", "relu pool lrn", "relu", "relu", "relu pool"),
+            init_bias=(0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)), **changes})
+
+    @classmethod
+    def torchvision(cls, **changes: Any) -> "AlexNetConfig":
+        """pytorch/vision torchvision/models/alexnet.py: the single tower of arXiv:1404.5997, no normalisation, no
+        groups, dropout before fc6 and fc7. 61,100,840 parameters; 56.5 / 79.1 %."""
+        return cls(**{**dict(
+            channels=(64, 192, 384, 256, 256), groups=(1, 1, 1, 1, 1), paddings=(2, 2, 1, 1, 1), ceil_mode=False,
+            after=("relu pool", "relu pool", "relu", "relu", "relu pool"), dropout_rule="inverted",
+            dropout_place="input", init="torch", names="torchvision"), **changes})
+
+    @classmethod
     def cifar(cls, **changes: Any) -> "AlexNetConfig":
-        """The same net for 32 x 32: all widths halved (fc: 1024), a 3 x 3 stem at stride 1, He initialisation of
+        """The paper's net for 32 x 32: all widths halved (fc: 1024), a 3 x 3 stem at stride 1, He initialisation of
         pixels scaled to about unit variance, biases 0. An 11 x 11 stem at stride 4 would leave 6 x 6 of 32 x 32."""
         return cls(**{**dict(
             num_classes=10, image_size=32, input_scale=1 / 64, channels=(48, 128, 192, 192, 128),
             kernels=(3, 5, 3, 3, 3), strides=(1, 1, 1, 1, 1), paddings=(1, 2, 1, 1, 1), hidden=(1024, 1024),
-            dropout_rule="inverted", init="he", ones=()), **changes})
+            dropout_rule="inverted", init="he", init_bias=(0.0,) * 8), **changes})
 
     def __post_init__(self) -> None:
-        for name in ("channels", "kernels", "strides", "paddings", "groups"):
-            if len(getattr(self, name)) != 5:
-                raise UsageError(f"AlexNetConfig: {name} has {len(getattr(self, name))} entries, expected 5")
-        if self.init not in ("gaussian", "he"):
-            raise UsageError(f"AlexNetConfig: init is {self.init!r}, expected 'gaussian' or 'he'")
+        """UsageError for a value that makes no network."""
+        lengths = {"channels": 5, "kernels": 5, "strides": 5, "paddings": 5, "groups": 5, "after": 5, "hidden": 2,
+                   "init_std": 8, "init_bias": 8}
+        for name, length in lengths.items():
+            if len(getattr(self, name)) != length:
+                raise UsageError(f"AlexNetConfig: {name} has {len(getattr(self, name))} entries, expected {length}")
+        for name, kinds in (("init", ("gaussian", "he", "torch")), ("dropout_place", ("output", "input")),
+                            ("names", ("paper", "torchvision"))):
+            if getattr(self, name) not in kinds:
+                raise UsageError(f"AlexNetConfig: {name} is {getattr(self, name)!r}, expected {' or '.join(kinds)}")
+        known = {"relu", "lrn", "rnorm", "pool"}
+        unknown = set(" ".join(self.after).split()) - known
+        if unknown:
+            raise UsageError(f"AlexNetConfig: after has {', '.join(sorted(unknown))}, expected words of "
+                             f"{', '.join(sorted(known))}")
 
-    def differences(self, other: "AlexNetConfig") -> list[str]:
-        """Each field in which self differs from other, as "field: mine (theirs: value)"."""
-        return [f"{f.name}: {getattr(self, f.name)} (paper: {getattr(other, f.name)})" for f in fields(self)
-                if getattr(self, f.name) != getattr(other, f.name) and f.name not in ("num_classes", "image_size")]
+    def differences(self, other: "AlexNetConfig") -> dict[str, tuple[Any, Any]]:
+        """field -> (mine, the other's) for each field in which they differ."""
+        return {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
+                if getattr(self, f.name) != getattr(other, f.name)}
 
 
 class Scale(nn.Module):
@@ -84,7 +157,7 @@ class AlexNet(nn.Sequential):
         fc6 ReLU dropout | fc7 ReLU dropout | fc8                      (sections 3.5 and 4.2)
 
     Input: pixels 0..255 minus the training set's mean image, (N, 3, image_size, image_size). Output: (N, num_classes)
-    logits. At 224: 55, 27, 13, 13, 13, 6.
+    logits. At 224: 55, 27, 13, 13, 13, 6. UsageError and ShapeError for a configuration that makes no network.
     """
 
     def __init__(self, config: AlexNetConfig, num_classes: int | None = None) -> None:
@@ -92,40 +165,61 @@ class AlexNet(nn.Sequential):
         self.config, self.image_size, self.layer_decay = config, config.image_size, {}
         layers: dict[str, nn.Module] = {"scale": Scale(config.input_scale)} if config.input_scale != 1 else {}
         channels, size = 3, config.image_size
-        for i in range(1, 6):
-            out, kernel, stride = config.channels[i - 1], config.kernels[i - 1], config.strides[i - 1]
-            padding, groups = config.paddings[i - 1], config.groups[i - 1]
-            layers[f"conv{i}"] = nn.Conv2d(channels, out, kernel, stride, padding, groups=groups,
-                                           ceil_mode=config.ceil_mode, weight_init=self._weights(),
-                                           bias_init=constant(i in config.ones))
-            layers[f"relu{i}"] = nn.ReLU()
+        for i in range(5):
+            kernel, stride, padding = config.kernels[i], config.strides[i], config.paddings[i]
+            layers[f"conv{i + 1}"] = nn.Conv2d(channels, config.channels[i], kernel, stride, padding,
+                                               groups=config.groups[i], ceil_mode=config.ceil_mode, **self._init(i))
+            channels = config.channels[i]
             size = Window.of(kernel, stride, padding, 1, config.ceil_mode).out(size, size)[0]
-            if i in config.normalised:
-                layers[f"lrn{i}"] = nn.LocalResponseNorm(config.lrn_size, config.lrn_alpha * config.lrn_size,
-                                                         config.lrn_beta, config.lrn_k, config.lrn_groups)
-            if i in config.pooled:
-                layers[f"pool{i}"] = nn.MaxPool2d(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode)
+            for kind in config.after[i].split():
+                layers[f"{kind}{i + 1}"] = self._following(kind)
+            if "pool" in config.after[i].split():
                 size = Window.of(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode).out(size, size)[0]
-            channels = out
         layers["flatten"] = nn.Flatten()
         features = channels * size * size
         for i, width in zip((6, 7), config.hidden, strict=True):
-            layers[f"fc{i}"] = nn.Linear(features, width, weight_init=self._weights(),
-                                         bias_init=constant(i in config.ones))
+            drop = {f"drop{i}": nn.Dropout(config.dropout, config.dropout_rule)}
+            layers |= drop if config.dropout_place == "input" else {}
+            layers[f"fc{i}"] = nn.Linear(features, width, **self._init(i - 1))
             layers[f"relu{i}"] = nn.ReLU()
-            layers[f"drop{i}"] = nn.Dropout(config.dropout, config.dropout_rule)
+            layers |= drop if config.dropout_place == "output" else {}
             features = width
-        layers["fc8"] = nn.Linear(features, config.num_classes, weight_init=gaussian(config.init_std),
-                                  bias_init=constant(8 in config.ones))  # small, so that the loss starts near ln C
+        layers["fc8"] = nn.Linear(features, config.num_classes, **self._init(7))
         super().__init__(**layers)
 
-    def _weights(self) -> Init:
-        return he() if self.config.init == "he" else gaussian(self.config.init_std)
+    def _init(self, i: int) -> dict[str, Init | None]:
+        """The initialisers of the i-th layer with weights."""
+        config = self.config
+        if config.init == "torch":
+            return {"weight_init": None, "bias_init": None}
+        small_last = config.init == "he" and i == 7  # so that the loss starts near ln C
+        weight = he() if config.init == "he" and not small_last else gaussian(config.init_std[i])
+        return {"weight_init": weight, "bias_init": constant(config.init_bias[i])}
+
+    def _following(self, kind: str) -> nn.Module:
+        """A layer of the kind that `after` names."""
+        config = self.config
+        if kind == "relu":
+            return nn.ReLU()
+        if kind == "pool":
+            return nn.MaxPool2d(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode)
+        if kind == "rnorm":  # layers-145: scale 0.001 / 25, pow 0.75, minDiv 1, in no text of the paper
+            return nn.LocalResponseNorm(5, alpha=0.001, beta=0.75, k=1.0, within_map=True)
+        alpha = config.lrn_alpha * (1 if config.lrn_alpha_over_size else config.lrn_size)
+        return nn.LocalResponseNorm(config.lrn_size, alpha, config.lrn_beta, config.lrn_k, config.lrn_groups)
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """(name, parameter), by the paper's names of layers or by torchvision's."""
+        renamed = dict(zip(LAYERS, TORCHVISION, strict=True)) if self.config.names == "torchvision" else {}
+        for name, parameter in super().named_parameters():
+            layer, _, kind = name.partition(".")
+            yield f"{renamed.get(layer, layer)}.{kind}", parameter
 
     @property
     def deviations(self) -> list[str]:
         """Where the configuration differs from the paper's text."""
-        return self.config.differences(AlexNetConfig.paper())
+        return [f"{name}: {mine} (paper: {theirs})" for name, (mine, theirs)
+                in self.config.differences(AlexNetConfig.paper()).items() if name not in ("num_classes", "image_size")]
 
     @property
     def recipe(self) -> Recipe:

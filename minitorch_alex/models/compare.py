@@ -1,0 +1,72 @@
+"""python -m minitorch_alex.models.compare [A B ...]: where do the AlexNets of the world differ?"""
+import argparse
+from dataclasses import fields
+from typing import Any
+
+from ..errors import UsageError, run_cli
+from .alexnet import AlexNet, AlexNetConfig
+
+PRESETS = ("paper", "source_2012", "half_2012", "merged", "caffe", "caffenet", "torchvision", "cifar")
+
+
+def preset(name: str) -> AlexNetConfig:
+    """The configuration of that name; UsageError for an unknown one."""
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
+    return getattr(AlexNetConfig, name)()
+
+
+def differing_rows(names: list[str]) -> list[list[str]]:
+    """A table: a heading, then a row for each field that is not the same in all presets, with the paper's place, then
+    the number of parameters."""
+    configs = [preset(name) for name in names]
+    rows = [["", *names, "where it is decided"]]
+    for f in fields(AlexNetConfig):
+        values = [getattr(config, f.name) for config in configs]
+        if any(value != values[0] for value in values):
+            rows.append([f.name, *map(shown, values), f.metadata["source"]])
+    counts = [sum(p.size for p in AlexNet(config).parameters()) for config in configs]
+    rows.append(["parameters", *(f"{count:,}" for count in counts), ""])
+    return rows
+
+
+def shown(value: Any) -> str:
+    """A value in few characters: a tuple of equal entries as one, others without spaces and brackets."""
+    if not isinstance(value, tuple):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if len(set(value)) == 1:
+        return f"all {shown(value[0])}"
+    return (", " if isinstance(value[0], str) else " ").join(map(shown, value))
+
+
+def as_text(rows: list[list[str]]) -> str:
+    """One block a field: its name and source, then each value with the presets that have it."""
+    lines, width = [], max(len(value) for row in rows[1:] for value in row[1:-1])
+    for name, *values, source in rows[1:]:
+        lines.append(f"{name}   ({source})" if source else name)
+        for value in dict.fromkeys(values):
+            who = [column for column, v in zip(rows[0][1:-1], values, strict=True) if v == value]
+            lines.append(f"    {value:<{width}}  {', '.join(who)}")
+    return "\n".join(lines)
+
+
+def as_markdown(rows: list[list[str]]) -> str:
+    """The same as a Markdown table, a column a preset."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m minitorch_alex.models.compare",
+                                     description="Print where presets of AlexNet differ, and who decided it.")
+    parser.add_argument("presets", nargs="*", metavar="PRESET",
+                        help=f"two or more of {', '.join(PRESETS)} (default: all)")
+    parser.add_argument("--markdown", action="store_true", help="as a Markdown table")
+    args = parser.parse_args(argv)
+    rows = differing_rows(args.presets or list(PRESETS))
+    print(as_markdown(rows) if args.markdown else as_text(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)
