@@ -17,7 +17,7 @@ LAYERS = (
     ("functional",),
     ("nn", "init", "optim", "schedule", "gradcheck"),
     ("models",),
-    ("checkpoint", "plots", "profile"),
+    ("checkpoint", "plots", "profile", "weights"),
     ("runs",),
     ("train", "evaluate", "predict", "prepare", "check"),
 )
