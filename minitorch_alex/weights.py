@@ -2,7 +2,7 @@
 
 A .pth file is a zip archive: data.pkl, a pickle that describes a dictionary of tensors, and a raw file for each
 storage. A pickle is a program; here it may name four things (a dictionary, a tensor, a parameter, a storage of numbers)
-and is refused at the first other name, before anything has run. Format: pytorch torch/serialization.py, torch/_utils.py.
+and is refused at the first other name, before anything has run. Format: pytorch/pytorch torch/serialization.py.
 """
 import io
 import math

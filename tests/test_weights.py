@@ -24,7 +24,8 @@ def torch_twin(torch):
     n = torch.nn
     features = n.Sequential(
         n.Conv2d(3, 8, 11, 4, 2), n.ReLU(), n.MaxPool2d(3, 2),
-        n.Conv2d(8, 24, 5, padding=2), n.ReLU(), n.MaxPool2d(3, 2), n.Conv2d(24, 48, 3, padding=1), n.ReLU(), n.Conv2d(48, 32, 3, padding=1), n.ReLU(),
+        n.Conv2d(8, 24, 5, padding=2), n.ReLU(), n.MaxPool2d(3, 2),
+        n.Conv2d(24, 48, 3, padding=1), n.ReLU(), n.Conv2d(48, 32, 3, padding=1), n.ReLU(),
         n.Conv2d(32, 32, 3, padding=1), n.ReLU(), n.MaxPool2d(3, 2))
     classifier = n.Sequential(n.Dropout(), n.Linear(32, 32), n.ReLU(), n.Dropout(), n.Linear(32, 32), n.ReLU(),
                               n.Linear(32, 10))
