@@ -1,5 +1,5 @@
 """minitorch_alex: a small deep-learning framework, written from scratch, that builds up and trains AlexNet."""
-from . import backend, errors, functional, init, kernels, nn, optim, schedule
+from . import backend, data, errors, functional, init, kernels, models, nn, optim, schedule
 from .autograd import Function, no_grad
 from .backend import manual_seed, set_step, use
 from .gradcheck import gradcheck
@@ -8,5 +8,6 @@ from .tensor import Tensor
 
 __version__ = "0.1.0"
 
-__all__ = ["Function", "Tensor", "__version__", "backend", "errors", "functional", "gradcheck", "init", "kernels",
-           "manual_seed", "nn", "no_grad", "optim", "schedule", "set_step", "set_threads", "use"]
+__all__ = ["Function", "Tensor", "__version__", "backend", "data", "errors", "functional", "gradcheck", "init",
+           "kernels",
+           "manual_seed", "models", "nn", "no_grad", "optim", "schedule", "set_step", "set_threads", "use"]

@@ -50,7 +50,7 @@ class Function:
     edges: tuple | None = ()
 
     def __call__(self, *inputs: Any) -> Any:
-        from .tensor import Tensor
+        from .tensor import Tensor  # here, because tensor.py needs this file
         tensors = [t if t is None or isinstance(t, Tensor) else Tensor(t) for t in inputs]
         arrays = [None if t is None else t.data for t in tensors]
         recording = is_grad_enabled()
@@ -119,12 +119,14 @@ def backward(tensor: Any, gradient: Any = None, retain_graph: bool = False) -> N
     if not tensor.requires_grad:
         raise UsageError("backward() on a tensor that does not require a gradient; make its leaves with "
                          "requires_grad=True, and compute it outside no_grad()")
+    xp = backend.xp_of(tensor.data)
     if gradient is None:
         if tensor.size != 1:
             raise UsageError(f"backward() on a tensor of shape {tensor.shape} needs a gradient of that shape; "
                              "reduce it to a scalar first, or pass backward(gradient=...)")
-        gradient = backend.xp_of(tensor.data).ones(tensor.shape, tensor.dtype)
-    elif gradient.shape != tensor.shape:
+        gradient = xp.ones(tensor.shape, tensor.dtype)
+    gradient = xp.asarray(gradient, dtype=tensor.dtype)
+    if gradient.shape != tensor.shape:
         raise UsageError(f"backward() got a gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
     if tensor.creator is None:
         accumulate(tensor, gradient)

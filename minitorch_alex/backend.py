@@ -11,8 +11,10 @@ Randomness has two kinds, and neither is ever stored:
 * `next_dropout_key()`: two 32-bit words for the counter hash of a dropout mask (kernels.naive.dropout), a function
   of (seed, step, number of the draw within the step).
 """
+import threading
 import zlib
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from types import ModuleType
 from typing import Any
 
@@ -32,6 +34,7 @@ class Backend:
 
 
 _backends: dict[str, Backend] = {}
+_offers: dict[str, Any] = {}  # the kernels of backends that are loaded when first asked for
 _current = "numpy"
 
 
@@ -40,14 +43,30 @@ def register(name: str, array_type: type | tuple[type, ...], xp: Any, kernels: A
     _backends[name] = Backend(name, array_type, xp, kernels)
 
 
+def offer(name: str, kernels: Any) -> None:
+    """Name the kernels of a backend ("cupy") whose array module is only imported when `use` asks for it."""
+    _offers[name] = kernels
+
+
 def use(name: str) -> Backend:
     """Choose where new arrays are made. BackendError (exit code 3) when `name` is not available: there is no
     silent fallback to another one."""
     global _current
+    if name not in _backends and name in _offers:
+        cupy = _load_cupy()
+        register(name, cupy.ndarray, cupy, _offers[name])
     if name not in _backends:
         raise BackendError(f"backend {name!r} is not available here; available: {', '.join(sorted(_backends))}")
     _current = name
     return _backends[name]
+
+
+def is_available(name: str) -> bool:
+    """Whether `use(name)` would work: for "cupy" that CuPy is installed and finds a device, not only the first."""
+    try:
+        return name in _backends or (name in _offers and bool(_load_cupy()))
+    except BackendError:
+        return False
 
 
 def current() -> Backend:
@@ -89,10 +108,14 @@ def is_array(value: Any) -> bool:
 
 
 def asarray(value: Any, dtype: Any = None) -> Any:
-    """The door in: `value` as an array of the current backend, copied only where it must be."""
+    """The door in: `value` as an array of the current backend, copied only where it must be. The order of its axes in
+    memory stays (channels last, say), which CuPy by itself would undo on the host."""
     if isinstance(value, current().array_type):
         return value if dtype is None else value.astype(dtype, copy=False)
-    return current().xp.asarray(to_numpy(value), dtype=dtype)
+    value = to_numpy(value)
+    axes = sorted(range(value.ndim), key=lambda axis: -value.strides[axis])
+    device = current().xp.asarray(np.asarray(value.transpose(axes), order="C"), dtype=dtype)
+    return device.transpose(np.argsort(axes).tolist())
 
 
 def to_numpy(array: Any) -> np.ndarray:
@@ -100,9 +123,88 @@ def to_numpy(array: Any) -> np.ndarray:
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
+# the device
+
+WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+INSTALL = 'pip install "cupy-cuda13x[ctk]" for CUDA 13, "cupy-cuda12x[ctk]" for CUDA 12 (nvidia-smi says which)'
+
+
+def _load_cupy() -> Any:
+    """CuPy, in working order; otherwise a BackendError of one line that says what is missing and what to install."""
+    def stop(why: str) -> BackendError:
+        return BackendError(f"backend 'cupy' is not available here: {why}; or use the numpy backend")
+
+    wheels = [name for name in WHEELS if _is_installed(name)]
+    if len(wheels) > 1:
+        raise stop(f"{' and '.join(wheels)} are both installed, over each other: pip uninstall -y {' '.join(wheels)}, "
+                   f"then {INSTALL}")
+    try:
+        import cupy
+        if cupy.cuda.is_available():
+            cupy.ones((2, 2), np.float32) @ cupy.ones((2, 2), np.float32)  # needs cuBLAS, and a compiler for `ones`
+            return cupy
+        why = "finds no NVIDIA driver or no GPU that it can use (nvidia-smi must list one)"
+    except Exception as error:  # CuPy raises whatever the library that is missing makes it raise
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise stop(f"CuPy is not installed; {INSTALL}") from None
+        reason = (str(error).strip().splitlines() or [""])[0]
+        why = f"does not work ({type(error).__name__}: {reason}); reinstall it: {INSTALL}"
+    raise stop(f"CuPy is installed but {why}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(distribution(package))
+    except PackageNotFoundError:
+        return False
+
+
+def set_precision(precision: str) -> None:
+    """How the GPU multiplies float32 matrices: "fp32" in full, or "tf32", which rounds the factors to 10 bits of
+    fraction and is several times as fast (sums stay float32). Convolutions and linear layers are such products.
+    BackendError for tf32 where it cannot be had: on NumPy, and on GPUs before Ampere (2020)."""
+    if precision not in ("fp32", "tf32"):
+        raise UsageError(f"unknown precision {precision!r}, expected 'fp32' or 'tf32'")
+    if _current == "cupy":
+        cupy = current().xp
+        from cupy._core import _routines_linalg, set_compute_type  # private, but CuPy's only switch at run time
+        if precision == "fp32":
+            set_compute_type(np.float32, _routines_linalg.COMPUTE_TYPE_DEFAULT)
+        elif int(cupy.cuda.Device().compute_capability) >= 80:
+            set_compute_type(np.float32, _routines_linalg.COMPUTE_TYPE_TF32)
+        else:
+            raise BackendError("this GPU has no TF32 (compute capability below 8.0); use precision fp32")
+    elif precision == "tf32":
+        raise BackendError(f"precision 'tf32' needs the cupy backend, the current one is {_current!r}")
+
+
+def synchronize() -> None:
+    """Wait until the device has done all it was asked to; NumPy never runs ahead. Before reading a clock."""
+    if _current == "cupy":
+        current().xp.cuda.get_current_stream().synchronize()
+
+
+def memory() -> tuple[int, int]:
+    """(used, held): the bytes of living arrays on the device, and what CuPy's pool has taken from it, which is the peak
+    so far since it gives nothing back. (0, 0) for NumPy, which keeps no account."""
+    if _current != "cupy":
+        return 0, 0
+    pool = current().xp.get_default_memory_pool()
+    return pool.used_bytes(), pool.total_bytes()
+
+
 # random streams
 
-_seed, _step, _draws_in_step, _weight_draws = 0, 0, 0, 0
+_seed = 0
+
+
+class _Counters(threading.local):
+    """What has been drawn, by each thread for itself: two models in two threads do not disturb each other."""
+
+    step = draws_in_step = weight_draws = 0
+
+
+_drawn = _Counters()
 
 
 def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
@@ -115,29 +217,26 @@ def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 
 def manual_seed(seed: int) -> None:
     """Seed what follows: initial weights, in the order in which they are made, and dropout, from step 0."""
-    global _seed, _weight_draws
+    global _seed
     rng(seed, "check")  # a bad seed is refused here, not at the first draw
-    _seed, _weight_draws = seed, 0
+    _seed, _drawn.weight_draws = seed, 0
     set_step(0)
 
 
 def set_step(step: int) -> None:
     """Say which training step comes next. Its dropout masks then depend on (seed, step, position in the step) alone,
     which is what makes a resumed run equal the uninterrupted one to the bit."""
-    global _step, _draws_in_step
-    _step, _draws_in_step = step, 0
+    _drawn.step, _drawn.draws_in_step = step, 0
 
 
 def next_weight_rng() -> np.random.Generator:
     """The host generator of the next parameter to be initialised."""
-    global _weight_draws
-    _weight_draws += 1
-    return rng(_seed, "weights", _weight_draws)
+    _drawn.weight_draws += 1
+    return rng(_seed, "weights", _drawn.weight_draws)
 
 
 def next_dropout_key() -> tuple[int, int]:
     """The key of the next dropout mask: two 32-bit words from (seed, step, how many masks this step has drawn)."""
-    global _draws_in_step
-    _draws_in_step += 1
-    words = np.random.SeedSequence([_seed, zlib.crc32(b"dropout"), _step, _draws_in_step]).generate_state(2)
+    _drawn.draws_in_step += 1
+    words = np.random.SeedSequence([_seed, zlib.crc32(b"dropout"), _drawn.step, _drawn.draws_in_step]).generate_state(2)
     return int(words[0]), int(words[1])

@@ -71,28 +71,6 @@ def previous(path: str | os.PathLike) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def check_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], model_name: str,
-                shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike = "the checkpoint") -> None:
-    """Check that what `load` gave fits a model; `shapes` has the shape of each entry of its state_dict.
-
-    The file's names have "model." in front of the state_dict's.
-    RunError: meta["model"] is another model's name, or entries are missing, surplus or of another shape.
-    """
-    if meta.get("model") != model_name:
-        raise RunError(f"{path} holds the model {meta.get('model')!r}, not {model_name!r}: "
-                       f"choose the same model as when it was written")
-    found = {name.removeprefix("model."): a.shape for name, a in arrays.items() if name.startswith("model.")}
-    problems = {
-        "missing": [name for name in shapes if name not in found],
-        "surplus": [name for name in found if name not in shapes],
-        "of another shape": [f"{name} {found[name]} instead of {tuple(shapes[name])}" for name in shapes
-                             if name in found and found[name] != tuple(shapes[name])],
-    }
-    if any(problems.values()):
-        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
-        raise RunError(f"{path} does not fit the model {model_name!r}: {listed}")
-
-
 def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview], rotate: bool = False) -> None:
     """Replace `path` by a file of these bytes; at any moment a reader finds the old or the new one whole.
 
@@ -187,7 +165,3 @@ def _room(path: Path, n_bytes: int) -> str:
     with contextlib.suppress(OSError):
         need += f" and {shutil.disk_usage(path.parent).free / 1e6:.1f} MB are free"
     return need
-
-
-def _some(names: list[str], n: int = 3) -> str:
-    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")

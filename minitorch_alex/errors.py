@@ -1,4 +1,5 @@
 """What can go wrong by the user's hand: one class a kind, each with its exit code and a message fit to be read."""
+import os
 import sys
 from collections.abc import Callable
 
@@ -60,7 +61,8 @@ EXIT_CODES = """exit codes:
   5  the loss became NaN or infinite
   6  a run directory or checkpoint cannot be used
   7  a file could not be written (disk full, no permission)
-  130, 143  interrupted by Ctrl-C or SIGTERM; a checkpoint was written first"""
+  130, 143  interrupted by Ctrl-C or SIGTERM; a checkpoint was written first
+  141  the reader of the output (head, say) went away"""
 
 
 def run_cli(main: Callable[[], int | None]) -> None:
@@ -77,7 +79,7 @@ def run_cli(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
-    except BrokenPipeError:  # the reader of our output, `head` say, has gone: not an error
-        sys.stderr.close()
-        code = 0
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush finds someone
+        code = 141
     sys.exit(code)

@@ -11,7 +11,7 @@ from . import backend, kernels, plots, runs
 from . import functional as F
 from .autograd import no_grad
 from .data import Dataset, Transform
-from .errors import EXIT_CODES, DataError, run_cli
+from .errors import EXIT_CODES, DataError, DivergedError, UsageError, run_cli
 from .nn import Module
 from .tensor import Tensor
 
@@ -42,12 +42,16 @@ def predict(model: Module, dataset: Dataset, transform: Transform, views: str = 
             parts.append(probabilities(model, still(images)))
         else:
             parts.append(np.mean([probabilities(model, view) for view in still.views(images, views)], axis=0))
-    return np.concatenate(parts)
+    probs = np.concatenate(parts)
+    if not np.isfinite(probs).all():
+        raise DivergedError(f"the model's outputs on {dataset.name} are not finite: its weights have diverged")
+    return probs
 
 
 def error_rates(probs: np.ndarray, labels: np.ndarray, top: int = 5) -> tuple[float, float, float]:
     """(mean cross-entropy, top-1 error %, top-`top` error %). A class counts as above the true one only if it is
-    strictly more probable, and ties share: with t classes tied at the edge the right one is in by its fair chance."""
+    strictly more probable, and ties share: with t classes tied at the edge the right one is in by its fair chance. In
+    the cross-entropy a probability below 1e-38 counts as 1e-38."""
     rows = np.arange(len(labels))
     right = probs[rows, labels]
     above = (probs > right[:, None]).sum(axis=1)
@@ -80,6 +84,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
+    if args.batch_size < 1 or (args.limit is not None and args.limit < 1):
+        raise UsageError(f"--batch-size and --limit must be at least 1, got {args.batch_size} and {args.limit}")
     run, file = runs.find(args.run, args.previous)
     config = run.read_config()
     kernels.keep_freed_memory()

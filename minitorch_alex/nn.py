@@ -6,20 +6,25 @@ import numpy as np
 
 from . import backend
 from . import functional as F
-from .errors import RunError, ShapeError, UsageError
+from .errors import RunError, ShapeError
+from .functional.dropout import check_dropout
 from .init import Init, fan_in, torch_uniform
 from .kernels.window import Pair, Window, pair
 from .tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A leaf tensor that training changes: float32, drawn from `init` by the next generator of backend.manual_seed."""
+    """A leaf tensor that training changes. Set as an attribute of a Module, it is found by `parameters()`."""
 
     __slots__ = ()
 
-    def __init__(self, shape: tuple[int, ...], init: Init) -> None:
-        values = init(backend.next_weight_rng(), shape)
-        super().__init__(backend.asarray(np.ascontiguousarray(values, np.float32)), requires_grad=True)
+    def __init__(self, data: Any) -> None:
+        super().__init__(data, requires_grad=True)
+
+    @classmethod
+    def drawn(cls, shape: tuple[int, ...], init: Init) -> "Parameter":
+        """float32 values from `init`, drawn by the next generator that follows from backend.manual_seed."""
+        return cls(backend.asarray(np.ascontiguousarray(init(backend.next_weight_rng(), shape), np.float32)))
 
 
 class Module:
@@ -34,21 +39,29 @@ class Module:
     def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    def children(self) -> Iterator[tuple[str, "Module"]]:
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) of the direct sub-modules, in order of definition."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
 
-    def modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """(dotted name, module) of self and everything below, depth first."""
         yield prefix, self
-        for name, child in self.children():
-            yield from child.modules(f"{prefix}.{name}" if prefix else name)
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def children(self) -> Iterator["Module"]:
+        """The direct sub-modules."""
+        return (child for _, child in self.named_children())
+
+    def modules(self) -> Iterator["Module"]:
+        """Self and everything below."""
+        return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, parameter), depth first in order of definition."""
-        for prefix, module in self.modules():
+        for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Parameter):
                     yield f"{prefix}.{name}" if prefix else name, value
@@ -59,7 +72,7 @@ class Module:
 
     def train(self, mode: bool = True) -> "Module":
         """Training behaviour for self and everything below (dropout silences units)."""
-        for _, module in self.modules():
+        for module in self.modules():
             module.training = mode
         return self
 
@@ -95,7 +108,7 @@ class Module:
             parameter.data[...] = backend.asarray(state[name], parameter.dtype)
 
     def __repr__(self) -> str:
-        lines = [f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
+        lines = [f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = "\n" + "\n".join(lines) + "\n" if lines else self.describe()
         return f"{type(self).__name__}({body})"
 
@@ -113,7 +126,7 @@ class Sequential(Module):
             setattr(self, name, module)
 
     def forward(self, x: Tensor) -> Tensor:
-        for name, module in self.children():
+        for name, module in self.named_children():
             try:
                 x = module(x)
             except ShapeError as error:
@@ -121,7 +134,7 @@ class Sequential(Module):
         return x
 
     def __getitem__(self, index: int) -> Module:
-        return list(self.children())[index][1]
+        return list(self.children())[index]
 
     def __len__(self) -> int:
         return len(list(self.children()))
@@ -135,9 +148,12 @@ class _Weighted(Module):
 
     def _create(self, weight_shape: tuple[int, ...], bias_shape: tuple[int, ...] | None,
                 weight_init: Init | None, bias_init: Init | None) -> None:
+        if min(weight_shape) < 1:
+            raise ShapeError(f"{type(self).__name__}: got a weight of shape {weight_shape}, expected at least 1 along "
+                             "each axis")
         fan = fan_in(weight_shape)
-        self.weight = Parameter(weight_shape, weight_init or torch_uniform(fan))
-        self.bias = None if bias_shape is None else Parameter(bias_shape, bias_init or torch_uniform(fan))
+        self.weight = Parameter.drawn(weight_shape, weight_init or torch_uniform(fan))
+        self.bias = None if bias_shape is None else Parameter.drawn(bias_shape, bias_init or torch_uniform(fan))
 
 
 class Conv2d(_Weighted):
@@ -243,8 +259,7 @@ class Dropout(Module):
     """See functional.dropout: rule "inverted" (torch) or "2012" (the paper's)."""
 
     def __init__(self, p: float = 0.5, rule: str = "inverted") -> None:
-        if not 0 <= p < 1 or rule not in ("inverted", "2012"):
-            raise UsageError(f"Dropout: got p = {p!r}, rule {rule!r}, expected 0 <= p < 1 and 'inverted' or '2012'")
+        check_dropout(p, rule)
         self.p, self.rule = p, rule
 
     def forward(self, x: Tensor) -> Tensor:

@@ -35,17 +35,19 @@ class SGD:
             raise UsageError("SGD: got no parameters")
         groups = groups if isinstance(groups[0], dict) else [{"params": groups}]
         shared = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        self.groups: list[dict[str, Any]] = [{**shared, **g, "params": list(g["params"])} for g in groups]
-        for group in self.groups:
+        self.param_groups: list[dict[str, Any]] = [{**shared, **g, "params": list(g["params"])} for g in groups]
+        for group in self.param_groups:
             for name in DEFAULTS:
                 if not (np.isfinite(group[name]) and group[name] >= 0):
                     raise UsageError(f"SGD: got {name} = {group[name]}, expected a finite number of at least 0")
+            if group["momentum"] >= 1:
+                raise UsageError(f"SGD: got momentum = {group['momentum']}, expected less than 1, or no velocity fades")
             group.setdefault("initial_lr", group["lr"])
         self._flatten()
 
     def _flatten(self) -> None:
         """Move all parameters into one array, with one of the same size for gradients and one for velocities."""
-        params = [p for group in self.groups for p in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
         if len({id(p) for p in params}) != len(params):
             raise UsageError("SGD: a parameter is in two groups; each belongs to one")
         if len({p.dtype for p in params}) != 1:
@@ -55,6 +57,7 @@ class SGD:
         self.flat, self.flat_grad, self.velocity = (xp.zeros(total, params[0].dtype) for _ in range(3))
         start = 0
         self._places: dict[int, slice] = {}
+        self._views: dict[int, tuple[Any, Any]] = {}
         for p in params:
             place = self._places[id(p)] = slice(start, start + p.size)
             self.flat[place] = p.data.reshape(-1)
@@ -63,11 +66,12 @@ class SGD:
             if p.grad is not None:
                 p.grad_place[...] = p.grad
                 p.grad = p.grad_place
+            self._views[id(p)] = p.data, p.grad_place
             start = place.stop
 
     def step(self) -> None:
         """Update every parameter that has a gradient, with neighbours in memory done in one go."""
-        for group in self.groups:
+        for group in self.param_groups:
             for run in self._runs(group["params"]):
                 backend.kernels_for(self.flat).sgd(
                     self.flat[run], self.flat_grad[run], self.velocity[run],
@@ -79,31 +83,35 @@ class SGD:
         for p in params:
             if p.grad is None:
                 continue
+            data, place = self._views[id(p)]
+            if p.data is not data or p.grad_place is not place:
+                raise UsageError(f"SGD: a parameter of shape {p.shape} has left this optimiser's flat arrays: "
+                                 "another optimiser took it, or .data was set or converted: build the optimiser last")
             if p.grad is not p.grad_place:  # someone set .grad afresh, to clip it say
                 p.grad_place[...] = p.grad
-            place = self._places[id(p)]
-            if runs and runs[-1].stop == place.start:
-                runs[-1] = slice(runs[-1].start, place.stop)
+            part = self._places[id(p)]
+            if runs and runs[-1].stop == part.start:
+                runs[-1] = slice(runs[-1].start, part.stop)
             else:
-                runs.append(place)
+                runs.append(part)
         return runs
 
     def zero_grad(self) -> None:
         """Forget all gradients; the next backward writes them afresh."""
-        for group in self.groups:
+        for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """{"velocity": the flat velocities (host copy), "groups": the rates of each group}."""
         return {"velocity": np.array(backend.to_numpy(self.velocity)),
-                "groups": [{k: v for k, v in g.items() if k != "params"} for g in self.groups]}
+                "groups": [{k: v for k, v in g.items() if k != "params"} for g in self.param_groups]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take velocities and rates from a state_dict; RunError when they belong to another set of parameters."""
-        if state["velocity"].shape != self.velocity.shape or len(state["groups"]) != len(self.groups):
+        if state["velocity"].shape != self.velocity.shape or len(state["groups"]) != len(self.param_groups):
             raise RunError(f"the optimiser's state has {state['velocity'].size} velocities in {len(state['groups'])} "
-                           f"groups, expected {self.velocity.size} in {len(self.groups)}")
+                           f"groups, expected {self.velocity.size} in {len(self.param_groups)}")
         self.velocity[...] = backend.asarray(state["velocity"], self.velocity.dtype)
-        for group, saved in zip(self.groups, state["groups"], strict=True):
+        for group, saved in zip(self.param_groups, state["groups"], strict=True):
             group.update(saved)

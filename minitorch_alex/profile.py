@@ -13,10 +13,10 @@ from .tensor import Tensor
 
 def outputs(model: Sequential, x: Tensor) -> Iterator[tuple[str, Module, Tensor]]:
     """(name, layer, its output) through the model, one layer after the other, without a graph."""
-    with no_grad():
-        for name, layer in model.children():
+    for name, layer in model.named_children():
+        with no_grad():  # not around the yield: the caller's loop is none of our business
             x = layer(x)
-            yield name, layer, x
+        yield name, layer, x
 
 
 def blank(model: Sequential, images: int) -> Tensor:
@@ -38,20 +38,27 @@ def layer_table(model: Sequential) -> str:
 
 def saved_bytes(loss: Tensor) -> int:
     """How many bytes the graph behind `loss` keeps for backward, parameters aside."""
-    seen: dict[int, int] = {}
+    kept: dict[int, int] = {}
     todo, visited = [loss.creator], set()
     while todo:
         node = todo.pop()
         if node in visited:
             continue
         visited.add(node)
-        parameters = {id(source.data) for source, _ in node.edges if source is not None
+        parameters = {id(_memory(source.data)) for source, _ in node.edges if source is not None
                       and not isinstance(source, Function)}
-        for array in _flat(node.saved):
+        for array in map(_memory, _flat(node.saved)):
             if id(array) not in parameters:
-                seen[id(array)] = array.nbytes
+                kept[id(array)] = array.nbytes
         todo += [source for source, _ in node.edges if isinstance(source, Function)]
-    return sum(seen.values())
+    return sum(kept.values())
+
+
+def _memory(array: Any) -> Any:
+    """The array that owns the memory of a view: two layers may keep two views of one."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
 
 
 def _flat(saved: Any) -> Iterator[Any]:

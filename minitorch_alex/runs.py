@@ -35,6 +35,10 @@ class Run:
         self.checkpoint = self.directory / "checkpoint.safetensors"
         self.result = self.directory / "result.json"
 
+    def exists(self) -> bool:
+        """Whether there is a run to go on with: a run that was stopped before its first checkpoint is none."""
+        return self.checkpoint.exists() or checkpoint.previous(self.checkpoint).exists()
+
     def read_config(self) -> dict[str, Any]:
         """The settings of the run; RunError when there are none."""
         try:
@@ -42,19 +46,22 @@ class Run:
         except FileNotFoundError:
             raise RunError(f"there is no run in {self.directory} (no {self.config.name}); start one with "
                            "python -m minitorch_alex.train") from None
-        except ValueError as error:
-            raise RunError(f"{self.config} is damaged: {error}") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.config} cannot be read: {error}") from None
 
     def clear(self) -> None:
         """Remove what an earlier run of this name left, and nothing else that may stand there."""
         checkpoints = self.checkpoint, checkpoint.previous(self.checkpoint)
         for file in (self.config, self.log, self.curves, *checkpoints, self.result,
                      *self.directory.glob("evaluate-*.json"), *self.directory.glob("confusion-*.png")):
-            file.unlink(missing_ok=True)
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise DiskError(f"cannot remove {file}: {error.strerror or error}") from error
 
     def write_json(self, path: Path, value: Any) -> None:
         """`value` as indented JSON, atomically."""
-        checkpoint.write_atomic(path, [(json.dumps(value, indent=1) + "\n").encode()])
+        checkpoint.write_atomic(path, [(json.dumps(value, indent=1, allow_nan=False) + "\n").encode()])
 
     def append_log(self, row: dict[str, Any]) -> None:
         """One more line of the log."""
@@ -101,8 +108,12 @@ def load_model(file: Path, config: dict[str, Any]) -> tuple[Module, dict[str, np
     backend.manual_seed(config["seed"])
     model = models.build(config["model"], config["num_classes"], **tuples(config["model_fields"]))
     weights = {name.removeprefix("model."): a for name, a in arrays.items() if name.startswith("model.")}
-    checkpoint.check_model(arrays, meta, config["model"], {n: p.shape for n, p in model.named_parameters()}, file)
-    model.load_state_dict(weights)
+    if meta.get("model") != config["model"]:
+        raise RunError(f"{file} holds the model {meta.get('model')!r}, not {config['model']!r}, as the run does")
+    try:
+        model.load_state_dict(weights)
+    except RunError as error:
+        raise RunError(f"{file}: {error}") from None
     return model, arrays, meta
 
 

@@ -25,7 +25,7 @@ from .errors import UsageError
 class HasGroups(Protocol):
     """What a schedule needs of an optimizer: groups, each a dict with 'lr' and perhaps 'initial_lr'."""
 
-    groups: list[dict[str, Any]]
+    param_groups: list[dict[str, Any]]
 
 
 class Schedule:
@@ -40,7 +40,7 @@ class Schedule:
     def __init__(self, optimizer: HasGroups):
         self.optimizer = optimizer
         self.last_epoch = 0
-        for group in optimizer.groups:
+        for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         self._apply()
 
@@ -55,7 +55,7 @@ class Schedule:
 
     def get_last_lr(self) -> list[float]:
         """The learning rate of each group, as last set."""
-        return [group["lr"] for group in self.optimizer.groups]
+        return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """The moving parts, in JSON's types. Milestones and factors are settings, and are not among them."""
@@ -71,7 +71,7 @@ class Schedule:
         self._apply()
 
     def _apply(self) -> None:
-        for group in self.optimizer.groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self.scale()
 
 

@@ -16,7 +16,8 @@ class Tensor:
         creator         the Function that made it, None for a leaf
 
     Anything `numpy.asarray` takes may be given as data; integers and Python floats become float32, an array of
-    float32 or float64 keeps its dtype. Names and meanings are PyTorch's.
+    float32 or float64 keeps its dtype. Names and meanings are PyTorch's. The operators (+ - * / ** @) and the methods
+    sum, mean, reshape, permute, transpose, exp, log are given to the class by functional/basic.py, which defines them.
     """
 
     __slots__ = ("__weakref__", "creator", "data", "grad", "grad_place", "requires_grad")

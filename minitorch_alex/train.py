@@ -21,6 +21,7 @@ from . import functional as F
 from .errors import EXIT_CODES, DivergedError, RunError, UsageError, run_cli
 from .evaluate import error_rates, predict
 from .models import Recipe
+from .nn import Module
 from .runs import Run
 from .tensor import Tensor
 
@@ -74,8 +75,8 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def derive(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
-    """The run's whole configuration: flags over --set over the model's recipe. UsageError for what makes no sense."""
+def check(args: argparse.Namespace) -> None:
+    """UsageError for a flag that makes no sense, in a new run and in a resumed one."""
     for name in ("limit", "val_split", "threads", "workers"):
         if getattr(args, name) < 0:
             raise UsageError(f"--{name.replace('_', '-')} must be 0 or more, got {getattr(args, name)}")
@@ -85,8 +86,11 @@ def derive(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
     if args.data not in data.NAMES:
         raise UsageError(f"unknown data {args.data!r}; there are: {', '.join(data.NAMES)}")
 
+
+def parse_fields(items: list[str]) -> dict[str, Any]:
+    """--set FIELD=VALUE: values are Python literals, anything else is a word."""
     settings: dict[str, Any] = {}
-    for item in args.set:
+    for item in items:
         name, equals, text = item.partition("=")
         if not equals:
             raise UsageError(f"--set {item}: expected FIELD=VALUE")
@@ -94,44 +98,52 @@ def derive(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
             settings[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             settings[name] = text
-    recipe_fields = {f.name for f in fields(Recipe)}
-    model_fields = {k: v for k, v in settings.items() if k not in recipe_fields}
+    return settings
 
+
+def derive(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any], Module]:
+    """(the run's whole configuration, the model): flags over --set over the model's recipe. UsageError for what makes
+    no sense."""
+    recipe_fields = {f.name for f in fields(Recipe)}
+    settings = parse_fields(args.set) | {k: getattr(args, k) for k in given & recipe_fields}
+    model_fields = {k: v for k, v in settings.items() if k not in recipe_fields}
     backend.manual_seed(args.seed)
-    model = models.build(args.model, 10, **model_fields)
-    recipe = models.changed(model.recipe, **{k: v for k, v in settings.items() if k in recipe_fields},
-                            **{k: getattr(args, k) for k in given & recipe_fields})
+    model = models.build(args.model, **model_fields)
+    recipe = models.changed(model.recipe, **{k: v for k, v in settings.items() if k in recipe_fields})
     if args.val_split == 0 and recipe.schedule == "plateau":
         raise UsageError("the plateau schedule watches the validation error: give --val-split above 0")
-    config = {k: getattr(args, k) for k in ("model", "data", "data_dir", "seed", "val_split", "limit", "workers",
-                                            "print_freq", "checkpoint_freq", "threads", "backend")}
-    room = model.image_size if not recipe.crop or recipe.pad else recipe.crop + max(8, recipe.crop // 7)
-    return {**config, "data_size": room, "num_classes": 10, "image_size": model.image_size,
-            "model_fields": model_fields, "recipe": asdict(recipe),
-            "layer_decay": {} if "weight_decay" in given else model.layer_decay, "version": __version__}
+    if "weight_decay" in settings:
+        model.layer_decay = {}  # of every layer, then
+    room = recipe.crop + max(8, recipe.crop // 7) if recipe.crop and not recipe.pad else model.image_size
+    kept = ("model", "data", "data_dir", "seed", "val_split", "limit", "workers", "print_freq", "checkpoint_freq",
+            "threads", "backend")
+    return {**{k: getattr(args, k) for k in kept}, "data_size": room, "num_classes": 10, "model_fields": model_fields,
+            "recipe": asdict(recipe), "layer_decay": model.layer_decay, "version": __version__}, model
 
 
-def open_run(args: argparse.Namespace, given: set[str]) -> tuple[Run, dict[str, Any], Path | None]:
-    """(run, configuration, checkpoint to go on from or None). RunError for a run that exists or does not."""
-    name = args.name or f"{args.model}-{args.data}"
-    directory = Path(args.runs_dir) / name
-    if args.resume is None:
-        config = derive(args, given)
-        if (directory / "config.json").exists() and not args.overwrite and not args.dry_run:
-            raise RunError(f"the run {directory} exists; choose another --name, go on with --resume {directory}, or "
-                           "begin again with --overwrite")
-        return Run(directory), config, None
-    run, file = runs.find(args.resume or directory)
+def open_run(args: argparse.Namespace, given: set[str]) -> tuple[Run, Path | None]:
+    """(run, the checkpoint to go on from or None). RunError for a run that exists, or one that does not."""
+    directory = Path(args.runs_dir) / (args.name or f"{args.model}-{args.data}")
+    if args.resume is not None:
+        return runs.find(args.resume or directory)
+    run = Run(directory)
+    if run.exists() and not args.overwrite and not args.dry_run:
+        raise RunError(f"the run {directory} exists; choose another --name, go on with --resume {directory}, or begin "
+                       "again with --overwrite")
+    return run, None
+
+
+def resumed(run: Run, args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
+    """The configuration of a run that goes on. UsageError for a flag that would change it in the middle."""
     config = run.read_config()
-    surplus = given - CHANGEABLE - {"resume", "name", "runs_dir"}
-    surplus = {k for k in surplus if k in ("set", "dry_run", "overwrite")
+    surplus = {k for k in given - CHANGEABLE - {"resume", "name", "runs_dir"} if k in ("set", "dry_run", "overwrite")
                or getattr(args, k) != config.get(k, config["recipe"].get(k))}
     if surplus:
         flags = ", ".join("--" + k.replace("_", "-") for k in sorted(surplus))
         raise UsageError(f"{flags} cannot be changed when resuming; see the settings in {run.config}")
     for k in given & CHANGEABLE:
         (config["recipe"] if k == "epochs" else config)[k] = getattr(args, k)
-    return run, config, file
+    return config
 
 
 def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str, Any]) -> None:
@@ -141,7 +153,7 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
     print(f"device      {runs.cpu_name()}, {backend.current().name} {np.__version__}, {kernels.get_threads()} threads")
     print(f"model       {config['model']}, {count:,} parameters, input 3 x {model.image_size} x {model.image_size}")
     for deviation in model.deviations:
-        print(f"            differs from the paper: {deviation}")
+        print(f"            differs: {deviation}")
     sizes = [f"{len(parts[k]):,} {name}" for k, name in
              (("train", "to train"), ("val", "to validate"), ("test", "to test")) if parts[k] is not None]
     print(f"data        {train.name}: {', '.join(sizes)}; {len(train.classes)} classes; "
@@ -163,48 +175,55 @@ def main(argv: list[str] | None = None) -> int:
     flags = vars(parser().parse_args(argv))  # those that were given, and no others
     args, given = argparse.Namespace(**{**DEFAULTS, **flags}), set(flags)
 
+    check(args)
     kernels.keep_freed_memory()
     backend.use(args.backend)
-    run, config, resume_from = open_run(args, given)
+    run, resume_from = open_run(args, given)
+
+    # settings, model, data
+    epoch, batch, step, seconds, sums = 0, 0, 0, 0.0, [0.0, 0.0, 0.0]  # sums over the epoch: loss, errors, images
+    if resume_from is None:
+        config, model = derive(args, given)
+    else:
+        config = resumed(run, args, given)
+        model, arrays, meta = runs.load_model(resume_from, config)
+        model.layer_decay = config["layer_decay"]
+        epoch, batch, step, seconds, sums = (meta[k] for k in ("epoch", "batch", "step", "seconds", "sums"))
     config["threads"] = config["threads"] or kernels.get_threads()  # sums over threads round differently: resume with
     kernels.set_threads(config["threads"])                          # as many, or the weights differ in the last bits
     recipe = Recipe(**runs.tuples(config["recipe"]))
-
-    # data, model, optimiser, schedule
     parts = runs.load_data({**config, "download": not args.dry_run})
     train, val, test = parts["train"], parts["val"], parts["test"]
-    config["num_classes"] = len(train.classes)
-    backend.manual_seed(config["seed"])
-    model = models.build(config["model"], config["num_classes"], **runs.tuples(config["model_fields"]))
-    model.layer_decay = config["layer_decay"]
-    mean = train.mean_image()
-    epoch, batch, step, seconds, sums = 0, 0, 0, 0.0, [0.0, 0.0, 0.0]  # sums over the epoch: loss, errors, images
-    arrays: dict[str, np.ndarray] = {}
-    meta: dict[str, Any] = {}
-    if resume_from is not None:
-        model, arrays, meta = runs.load_model(resume_from, config)
-        model.layer_decay, mean = config["layer_decay"], arrays["data.mean"]
-        epoch, batch, step, seconds, sums = (meta[k] for k in ("epoch", "batch", "step", "seconds", "sums"))
+    mean = train.mean_image() if resume_from is None else arrays["data.mean"]
+    transform = runs.build_transform(config, mean, train)
+    still = transform.eval()
+    side = still(train.images[:1]).shape[1]
+    if side != model.image_size:
+        raise UsageError(f"{config['model']} takes images of {model.image_size} x {model.image_size}, {config['data']} "
+                         f"with this recipe gives {side} x {side}; set crop, pad or image_size with --set")
+
+    # optimiser, schedule, loader; what follows from all this
+    optimizer = models.build_optimizer(model, recipe)
+    schedule = models.build_schedule(optimizer, recipe)
+    loader = data.Loader(train, recipe.batch_size, transform, config["seed"], workers=config["workers"])
     describe(config, model, recipe, parts)
     if args.dry_run:
         print("\n" + profile.layer_table(model))
         return 0
-    optimizer = models.build_optimizer(model, recipe)
-    schedule = models.build_schedule(optimizer, recipe)
-    if resume_from is not None:
+    if resume_from is None:
+        run.clear()
+    else:
         optimizer.load_state_dict({"velocity": arrays["optim.velocity"], "groups": meta["groups"]})
         schedule.load_state_dict(meta["schedule"])
         run.truncate_log(step)
+        if resume_from != run.checkpoint:  # the last one is damaged or unwanted: from here on this is the last one
+            checkpoint.write_atomic(run.checkpoint, [resume_from.read_bytes()])
         print(f"resuming    {resume_from} at epoch {epoch}, step {step:,}")
-    else:
-        run.clear()
     config.setdefault("command", runs.provenance(config["seed"])["command"])
     run.write_json(run.config, config)
-    transform = runs.build_transform(config, mean, train)
-    still = transform.eval()
-    loader = data.Loader(train, recipe.batch_size, transform, config["seed"], workers=config["workers"])
 
     def save() -> None:
+        check_finite(float(backend.to_numpy(abs(optimizer.flat).max())), "largest weight", step)
         state = {f"model.{name}": a for name, a in model.state_dict().items()}
         velocities = optimizer.state_dict()
         checkpoint.save(run.checkpoint, {**state, "optim.velocity": velocities["velocity"], "data.mean": mean}, {
@@ -246,34 +265,33 @@ def main(argv: list[str] | None = None) -> int:
             bar.update()
             if step % config["print_freq"] == 0 or step == 1:
                 recent, sums = [float(a) for a in recent], [float(a) for a in sums]
-                check_finite(recent[0], model, x, step, run)
+                check_finite(recent[0], "loss", step, model, x)
                 now = time.perf_counter()
                 row = {"kind": "interval", "step": step, "epoch": epoch + batch / len(loader),
                        "loss": recent[0] / recent[2], "error": 100 * recent[1] / recent[2],
-                       "lr": optimizer.groups[0]["lr"], "img_s": recent[2] / (now - since),
+                       "lr": optimizer.param_groups[0]["lr"], "img_s": recent[2] / (now - since),
                        "wait": (loader.wait - waited) / (now - since)}
                 run.append_log(row)
                 bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, data wait {row['wait']:.0%}")
                 recent, since, waited = [0.0, 0.0, 0.0], now, loader.wait
-            if stopped or step % config["checkpoint_freq"] == 0 and batch < len(loader):
+            if (stopped or step % config["checkpoint_freq"] == 0) and batch < len(loader):
                 sums = [float(a) for a in sums]
-                check_finite(sums[0], model, x, step, run)
                 now = time.perf_counter()
                 seconds, working, begin = seconds + now - begin, working + now - begin, now
                 save()
-            if stopped:
-                bar.close()
-                print(f"\nstopped by {signal.Signals(stopped[0]).name} after step {step:,}; go on with\n"
-                      f"  python -m minitorch_alex.train --resume {run.directory}")
-                return 128 + stopped[0]
+                if stopped:
+                    bar.close()
+                    return farewell(stopped[0], step, run)
         bar.close()
 
         # the end of an epoch: the validation error, the schedule, one line, a checkpoint, the picture
+        ended = time.perf_counter()
+        seconds, working = seconds + ended - begin, working + ended - begin
         sums = [float(a) for a in sums]
-        check_finite(sums[0], model, x, step, run)
-        seconds, working = seconds + time.perf_counter() - begin, working + time.perf_counter() - begin
+        check_finite(sums[0], "loss", step, model, x)
         row = {"kind": "epoch", "step": step, "epoch": epoch + 1, "train_loss": sums[0] / sums[2],
-               "train_error": 100 * sums[1] / sums[2], "lr": optimizer.groups[0]["lr"], "seconds": round(seconds, 1)}
+               "train_error": 100 * sums[1] / sums[2], "lr": optimizer.param_groups[0]["lr"],
+               "seconds": round(seconds, 1)}
         if val is not None:
             row["val_loss"], row["val_error"], _ = error_rates(predict(model, val, still), val.labels)
         pace = (sums[2] - done) / working
@@ -285,7 +303,9 @@ def main(argv: list[str] | None = None) -> int:
         held_out = f"   val {row['val_loss']:.4f} {row['val_error']:5.2f} %" if val is not None else ""
         print(f"epoch {epoch:>3}/{recipe.epochs}   train {row['train_loss']:.4f} {row['train_error']:5.2f} %{held_out}"
               f"   lr {row['lr']:g}   {pace:,.0f} img/s   {clock(seconds)}")
-        since, waited = time.perf_counter(), loader.wait
+        since += time.perf_counter() - ended  # the pause is not part of img/s
+        if stopped and epoch < recipe.epochs:
+            return farewell(stopped[0], step, run)
 
     # the end: the test set is read here, once
     loss, top1, top5 = error_rates(predict(model, test, still), test.labels)
@@ -304,14 +324,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def check_finite(loss: float, model: Any, x: np.ndarray, step: int, run: Run) -> None:
-    """DivergedError, after the layers' statistics, when the loss is NaN or infinite."""
-    if math.isfinite(loss):
+def check_finite(value: float, what: str, step: int, model: Any = None, x: np.ndarray | None = None) -> None:
+    """DivergedError when the value is NaN or infinite, after the layers' statistics if there is a batch to take them
+    from."""
+    if math.isfinite(value):
         return
-    print("\n" + profile.statistics(model.eval(), Tensor(backend.asarray(x))), file=sys.stderr)
-    kept = f"; the last good checkpoint is {run.checkpoint}" if run.checkpoint.exists() else ""
-    raise DivergedError(f"the loss is {loss} by step {step:,}: the layers' numbers are above; try a lower --lr or "
-                        f"--set warmup_epochs=1{kept}")
+    if x is not None:
+        print("\n" + profile.statistics(model.eval(), Tensor(backend.asarray(x))), file=sys.stderr)
+    raise DivergedError(f"the {what} is {value} by step {step:,}: training stops; try a lower --lr or --set "
+                        "warmup_epochs=1. No checkpoint was written since the numbers were finite")
+
+
+def farewell(number: int, step: int, run: Run) -> int:
+    """What to say after a signal, and the exit code."""
+    print(f"\nstopped by {signal.Signals(number).name} after step {step:,}; go on with\n"
+          f"  python -m minitorch_alex.train --resume {run.directory}")
+    return 128 + number
 
 
 def clock(seconds: float) -> str:

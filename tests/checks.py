@@ -555,7 +555,8 @@ def check_gradients_of_single_operands():
         for keepdims in (False, True):
             gradients(lambda x, a=axis, k=keepdims: F.sum(x, a, k), normal(2, 3, 4))
             gradients(lambda x, a=axis, k=keepdims: F.mean(x, a, k), normal(2, 3, 4))
-    gradients(lambda x: F.transpose(x, 2, 0, 3, 1), normal(2, 3, 1, 4))
+    gradients(lambda x: F.permute(x, 2, 0, 3, 1), normal(2, 3, 1, 4))
+    gradients(lambda x: F.transpose(x, -1, 1), normal(2, 3, 1, 4))
     gradients(F.matmul, normal(2, 3), normal(3, 4))
 
 
@@ -714,7 +715,7 @@ def check_sgd_optimizer():
     """
     by_hand = {"2012": ((0.948, 0.9), (0.8960104, 0.8)), "torch": ((0.948, 0.9), (0.9381304, 0.881))}
     for rule, steps in by_hand.items():
-        a, b = (mt.nn.Parameter((2,), mt.init.constant(1.0)) for _ in range(2))
+        a, b = (mt.nn.Parameter.drawn((2,), mt.init.constant(1.0)) for _ in range(2))
         for p in (a, b):
             p.data = p.data.astype(np.float64)
         sgd = mt.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.2, "weight_decay": 0.0}], lr=0.1, momentum=0.9,
@@ -725,7 +726,7 @@ def check_sgd_optimizer():
             sgd.step()
             assert_close(host(a.data), [want_a] * 2, 1e-12, f"{rule}: a")
             assert_close(host(b.data), [want_b] * 2, 1e-12, f"{rule}: b")
-            for group in sgd.groups:
+            for group in sgd.param_groups:
                 group["lr"] /= 10
 
 

@@ -143,21 +143,6 @@ def test_a_damaged_checkpoint_points_to_the_previous_one_if_that_is_intact(file)
     assert "--resume" not in str(caught.value)
 
 
-def test_the_model_must_fit():
-    arrays, shapes = tiny_arrays(), {"w": (2, 3), "b": (3,)}
-    checkpoint.check_model(arrays, META, "tiny", shapes)
-    with pytest.raises(RunError, match="run/c.safetensors holds the model 'tiny', not 'alexnet'"):
-        checkpoint.check_model(arrays, META, "alexnet", shapes, "run/c.safetensors")
-    with pytest.raises(RunError, match="holds the model None"):
-        checkpoint.check_model(arrays, {}, "tiny", shapes)
-    with pytest.raises(RunError, match=r"missing: c; surplus: b; of another shape: w \(2, 3\) instead of"):
-        checkpoint.check_model(arrays, META, "tiny", {"w": (3, 2), "c": (1,)})
-    with pytest.raises(RunError, match="missing: x0, x1, x2 and 7 more$"):
-        checkpoint.check_model(arrays, META, "tiny", shapes | {f"x{i}": (1,) for i in range(10)})
-
-
-# A file that cannot be written
-
 def test_a_file_size_limit_is_a_disk_error_and_harms_nothing(file):
     """The kernel cuts the write short (EFBIG), on any machine and without being root."""
     before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)

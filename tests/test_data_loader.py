@@ -82,20 +82,13 @@ def test_resuming_inside_an_epoch_is_exact(workers, start):
     assert same(epoch(loader, 4, start), epoch(loader, 4)[start:])
 
 
-def test_length_last_batch_and_limit():
+def test_length_and_last_batch():
     d = a_set(50)
-    for settings, sizes in [({}, [16, 16, 16, 2]), ({"drop_last": True}, [16, 16, 16]),
-                            ({"limit": 2}, [16, 16]), ({"limit": 9}, [16, 16, 16, 2])]:
+    for settings, sizes in [({}, [16, 16, 16, 2]), ({"drop_last": True}, [16, 16, 16])]:
         loader = Loader(d, 16, **settings)
         assert len(loader) == len(sizes) and [len(y) for _, y in loader.epoch(0)] == sizes
 
 
-def test_limit_shows_the_same_first_batches():
-    d = a_set()
-    assert same(epoch(Loader(d, 8, augment(d), limit=3)), epoch(Loader(d, 8, augment(d)))[:3])
-
-
-@pytest.mark.parametrize("workers", [0, 1, 3])
 def test_a_worker_s_exception_reaches_the_consumer_at_its_batch(workers):
     d, cause = a_set(), KeyError("why")
 
@@ -165,7 +158,7 @@ def test_wait_counts_the_consumer_s_waiting():
 
 
 @pytest.mark.parametrize("settings", [{"batch_size": 0}, {"batch_size": 4, "workers": -1},
-                                      {"batch_size": 4, "prefetch": 0}, {"batch_size": 4, "limit": 0},
+                                      {"batch_size": 4, "prefetch": 0},
                                       {"batch_size": 51, "drop_last": True}])
 def test_settings_without_sense_are_refused(settings):
     with pytest.raises(UsageError, match="loader: "):

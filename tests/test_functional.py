@@ -423,9 +423,9 @@ def test_an_error_inside_a_net_names_the_layer():
 
 def test_train_and_eval_reach_every_layer():
     net = nn.Sequential(nn.Sequential(nn.Dropout()), nn.Dropout())
-    assert all(m.training for _, m in net.modules())
-    assert not any(m.training for _, m in net.eval().modules())
-    assert all(m.training for _, m in net.train().modules())
+    assert all(m.training for m in net.modules())
+    assert not any(m.training for m in net.eval().modules())
+    assert all(m.training for m in net.train().modules())
 
 
 @pytest.mark.parametrize("rule", ("2012", "torch"))
@@ -458,7 +458,7 @@ def test_the_flat_buffers_are_the_parameters():
 
 
 def test_a_parameter_without_a_gradient_stays_as_it_is():
-    a, b, c = (nn.Parameter((2,), mt.init.constant(1.0)) for _ in range(3))
+    a, b, c = (nn.Parameter.drawn((2,), mt.init.constant(1.0)) for _ in range(3))
     sgd = mt.optim.SGD([a, b, c], lr=0.1, weight_decay=0.5)
     (a * 2.0 + c).sum().backward()
     sgd.step()
@@ -469,7 +469,7 @@ def test_a_parameter_without_a_gradient_stays_as_it_is():
 
 def test_a_gradient_replaced_by_hand_is_the_one_that_counts():
     """Clipping, as people write it: p.grad = p.grad * factor."""
-    p = nn.Parameter((2,), mt.init.constant(1.0))
+    p = nn.Parameter.drawn((2,), mt.init.constant(1.0))
     sgd = mt.optim.SGD([p], lr=0.1)
     (p * 2.0).sum().backward()
     p.grad = p.grad * 0.5
@@ -506,7 +506,7 @@ def test_an_optimiser_resumes_to_the_bit():
 @pytest.mark.parametrize("settings_, part", (({"rule": "2013"}, "2013"), ({"lr": -0.1}, "-0.1"),
                                              ({"momentum": float("nan")}, "nan")))
 def test_sgd_refuses_senseless_settings(settings_, part):
-    p = nn.Parameter((2,), mt.init.constant(1.0))
+    p = nn.Parameter.drawn((2,), mt.init.constant(1.0))
     with pytest.raises(UsageError, match=part):
         mt.optim.SGD([p], **{"lr": 0.1, **settings_})
     with pytest.raises(UsageError, match="no parameters"):

@@ -12,7 +12,7 @@ class Groups:
     """A stand-in for an optimizer: weights at 0.01, biases at twice that, as in the paper."""
 
     def __init__(self, *rates):
-        self.groups = [{"lr": lr} for lr in rates or (0.01, 0.02)]
+        self.param_groups = [{"lr": lr} for lr in rates or (0.01, 0.02)]
 
 
 def rates(schedule, metrics):
@@ -72,7 +72,7 @@ def test_every_group_keeps_its_own_multiple():
         weights, biases = schedule.get_last_lr()
         assert biases == 2 * weights
         schedule.step()
-    assert [group["initial_lr"] for group in optimizer.groups] == [0.01, 0.02]
+    assert [group["initial_lr"] for group in optimizer.param_groups] == [0.01, 0.02]
 
 
 SCHEDULES = {

@@ -23,7 +23,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ENGINE = ("autograd", "tensor", "backend", "nn", "optim", "functional")
-ENGINE_LINES = 1700
+ENGINE_LINES = 1750
 
 
 def unit(file):

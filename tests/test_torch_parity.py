@@ -160,7 +160,7 @@ def test_the_torch_rule_over_several_steps_with_a_change_of_rate(momentum, weigh
     expected = torch.optim.SGD(theirs.parameters(), 0.1, momentum, weight_decay=weight_decay)
     for step in range(6):
         if step == 3:
-            for group in (*sgd.groups, *expected.param_groups):
+            for group in (*sgd.param_groups, *expected.param_groups):
                 group["lr"] = 0.01
         sgd.zero_grad()
         expected.zero_grad()

@@ -173,7 +173,14 @@ def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted):
     (["--epochs", "0"], 2, ["epochs"]),
     (["--data", "mnist"], 2, ["unknown data 'mnist'", "shapes"]),
     (["--set", "lrn_sise=3", "-a", "alexnet_cifar"], 2, ["lrn_sise", "lrn_size"]),
-    (["--set", "milestones=5"], 2, ["milestones is 5, expected a tuple"]),
+    (["--set", "milestones=5"], 2, ["milestones is 5, expected a tuple of integers"]),
+    (["--set", "milestones=(1, 'a')"], 2, ["milestones is (1, 'a')"]),
+    (["--set", "crop=24"], 2, ["quick_26 takes images of 32 x 32", "gives 24 x 24"]),
+    (["-a", "alexnet_cifar", "--set", "channels=5"], 2, ["channels is 5, expected a tuple of integers"]),
+    (["-a", "alexnet_cifar", "--set", "channels=(0,8,8,8,8)"], 2, ["at least 1"]),
+    (["--momentum", "1.5"], 2, ["momentum = 1.5", "less than 1"]),
+    (["--lr", "nan", "--dry-run"], 2, ["lr = nan"]),
+    (["--print-freq", "0"], 2, ["--print-freq must be at least 1"]),
     (["--set", "schedule=cosine"], 2, ["schedule", "plateau"]),
     (["--limit", "-3"], 2, ["--limit"]),
     (["--val-split", "1.5"], 2, ["1.5"]),
@@ -263,3 +270,67 @@ def test_help_names_every_flag_and_exit_code(capsys):
     for flag in ("--arch", "--epochs", "--batch-size", "--lr", "--momentum", "--wd", "--seed", "--resume", "--limit",
                  "--dry-run", "--val-split", "--set", "--data-dir", "--threads", "--workers", "130, 143"):
         assert flag in text
+
+
+def test_stopped_in_the_last_step_of_an_epoch_it_can_be_resumed(tmp_path, monkeypatch, capsys):
+    """One step an epoch: the signal always arrives in an epoch's last step."""
+    monkeypatch.chdir(tmp_path)
+    process = start(*TINY, "--limit", 50, "--epochs", 40, "--name", "short", cwd=tmp_path)
+    log = tmp_path / "runs" / "short" / "log.jsonl"
+    while not log.exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    _, meta = checkpoint.load(log.parent / "checkpoint.safetensors")
+    assert meta["batch"] == 0 and 1 <= meta["epoch"] < 40
+    assert here("--resume", "runs/short", "--epochs", meta["epoch"] + 1) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
+def test_a_refused_flag_does_not_spoil_a_run_that_goes_on(uninterrupted, monkeypatch, capsys):
+    folder, _ = uninterrupted
+    monkeypatch.chdir(folder)
+    before = (folder / "runs" / "whole" / "config.json").read_bytes()
+    for flag in ("--print-freq", "--checkpoint-freq", "--workers"):
+        assert here("--resume", "runs/whole", flag, -1) == 2
+        one_line(capsys.readouterr().err, flag)
+    assert (folder / "runs" / "whole" / "config.json").read_bytes() == before
+
+
+def test_a_flag_wins_over_set(capsys):
+    assert here(*TINY, "--epochs", 3, "--set", "epochs=7", "--set", "weight_decay=0", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "3 epochs of 8 steps" in out and "weight decay 0, biases" in out
+
+
+def test_a_model_of_nothing_but_nan_is_not_scored(tmp_path):
+    result = run(*TINY, "--epochs", 1, "--lr", "1e25", "--limit", 50, "--val-split", 0, cwd=tmp_path)
+    assert result.returncode == 5 and "test accuracy" not in result.stdout
+    assert not (tmp_path / "runs" / "quick_26-shapes" / "result.json").exists()
+
+
+def test_a_run_that_never_reached_a_checkpoint_does_not_stand_in_the_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "begun").mkdir(parents=True)
+    (tmp_path / "runs" / "begun" / "config.json").write_text("{}")
+    assert here(*TINY, "--epochs", 1, "--limit", 50, "--name", "begun") == 0
+
+
+def test_resuming_from_the_checkpoint_before_makes_it_the_last_one(uninterrupted, tmp_path):
+    folder = tmp_path / "runs" / "back"
+    folder.mkdir(parents=True)
+    for file in (uninterrupted[0] / "runs" / "whole").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    last, previous = folder / "checkpoint.safetensors", folder / "checkpoint.previous.safetensors"
+    good = previous.read_bytes()
+    last.write_bytes(last.read_bytes()[:-9])
+    process = start("--resume", "runs/back/checkpoint.previous.safetensors", "--epochs", 50, cwd=tmp_path)
+    while last.stat().st_size != len(good):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert last.read_bytes() == good or checkpoint.load(last)
+    checkpoint.load(previous)  # never the damaged one

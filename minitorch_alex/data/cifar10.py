@@ -217,7 +217,8 @@ def _by_hand(data_dir, online):
     name, url = "cifar-10-python.tar.gz", SOURCES[0]
     return "\n".join([
         "either",
-        *(["  let it be fetched, 170 MB: load_cifar10(..., download=True), as `train` does, or"] if online else []),
+        *(["  let it be fetched (170 MB) by python -m minitorch_alex.train or load_cifar10(..., download=True), or"]
+          if online else []),
         f"  put {name} in place by hand, packed or unpacked:",
         f"    from  {url}",
         f"    to    {data_dir / name}",

@@ -29,7 +29,6 @@ class Loader:
                 NumPy and Pillow let go of the interpreter lock while they work on pixels.
     prefetch    at most so many batches are prepared ahead of the one that the consumer has
     drop_last   leave out the last batch of an epoch when it is not full
-    limit       at most so many batches an epoch
 
     `wait` is the time in seconds, over all epochs, that the consumer spent waiting for batches.
     Raises UsageError for settings that make no sense.
@@ -37,10 +36,10 @@ class Loader:
 
     def __init__(self, dataset: Dataset, batch_size: int, transform: BatchTransform | None = None,
                  seed: int = 0, shuffle: bool = True, workers: int = 1, prefetch: int = 3,
-                 drop_last: bool = False, limit: int | None = None):
-        if batch_size < 1 or workers < 0 or prefetch < 1 or (limit is not None and limit < 1):
-            raise UsageError(f"loader: batch_size={batch_size} workers={workers} prefetch={prefetch} "
-                             f"limit={limit}: expected workers >= 0 and the others >= 1")
+                 drop_last: bool = False) -> None:
+        if batch_size < 1 or workers < 0 or prefetch < 1:
+            raise UsageError(f"loader: batch_size={batch_size} workers={workers} prefetch={prefetch}: "
+                             f"expected workers >= 0 and the others >= 1")
         if drop_last and batch_size > len(dataset):
             raise UsageError(f"loader: batch_size={batch_size} is more than the {len(dataset)} images of "
                              f"{dataset.name}, and drop_last leaves nothing: take a smaller batch")
@@ -52,14 +51,12 @@ class Loader:
         self.workers = workers
         self.prefetch = prefetch
         self.drop_last = drop_last
-        self.limit = limit
         self.wait = 0.0
 
     def __len__(self) -> int:
         """Batches an epoch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
-        count = full + bool(rest and not self.drop_last)
-        return count if self.limit is None else min(count, self.limit)
+        return full + bool(rest and not self.drop_last)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The batches start, start + 1, ... of epoch number `epoch`, in order.

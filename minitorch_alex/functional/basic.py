@@ -1,4 +1,5 @@
 """Arithmetic, reshaping, reduction. Broadcasting is NumPy's; autograd.unbroadcast undoes it, nobody here needs to."""
+import math
 from typing import Any
 
 from .. import backend
@@ -43,7 +44,7 @@ class Div(Function):
         return gy / b if self.needs[0] else None, -gy * a / (b * b) if self.needs[1] else None
 
 
-class Scale(Function):
+class MulScalar(Function):
     """y = c x with a Python number c: a number never changes the dtype, and has no gradient."""
 
     def __init__(self, c: float) -> None:
@@ -56,7 +57,7 @@ class Scale(Function):
         return gy * self.c
 
 
-class Shift(Function):
+class AddScalar(Function):
     """y = x + c with a Python number c."""
 
     def __init__(self, c: float) -> None:
@@ -67,6 +68,19 @@ class Shift(Function):
 
     def backward(self, gy):
         return gy
+
+
+class DivScalar(Function):
+    """y = x / c with a Python number c."""
+
+    def __init__(self, c: float) -> None:
+        self.c = float(c)
+
+    def forward(self, x):
+        return x / self.c
+
+    def backward(self, gy):
+        return gy / self.c
 
 
 class Pow(Function):
@@ -81,7 +95,7 @@ class Pow(Function):
 
     def backward(self, gy):
         (x,) = self.saved
-        return gy * (self.p * x ** (self.p - 1))
+        return gy * (self.p * x ** (self.p - 1)) if self.p else gy * 0.0  # x^-1 is infinite at 0, 0 x^-1 is not
 
 
 class Exp(Function):
@@ -157,8 +171,8 @@ class Reshape(Function):
         return gy.reshape(self.before)
 
 
-class Transpose(Function):
-    """y = x with its axes permuted."""
+class Permute(Function):
+    """y = x with its axes in another order."""
 
     def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
@@ -187,9 +201,9 @@ def _is_number(value: Any) -> bool:
 def add(a: Operand, b: Operand) -> Tensor:
     """a + b, broadcast."""
     if _is_number(b):
-        return Shift(b)(a)
+        return AddScalar(b)(a)
     if _is_number(a):
-        return Shift(a)(b)
+        return AddScalar(a)(b)
     a, b = _tensor(a), _tensor(b)
     _checked("add", a, b)
     return Add()(a, b)
@@ -198,9 +212,9 @@ def add(a: Operand, b: Operand) -> Tensor:
 def mul(a: Operand, b: Operand) -> Tensor:
     """a b, element by element, broadcast."""
     if _is_number(b):
-        return Scale(b)(a)
+        return MulScalar(b)(a)
     if _is_number(a):
-        return Scale(a)(b)
+        return MulScalar(a)(b)
     a, b = _tensor(a), _tensor(b)
     _checked("mul", a, b)
     return Mul()(a, b)
@@ -209,9 +223,9 @@ def mul(a: Operand, b: Operand) -> Tensor:
 def div(a: Operand, b: Operand) -> Tensor:
     """a / b, element by element, broadcast."""
     if _is_number(b):
-        return Scale(1 / b)(a)
+        return DivScalar(b)(a)
     if _is_number(a):
-        return Scale(a)(Pow(-1)(b))
+        return MulScalar(a)(Pow(-1)(b))
     a, b = _tensor(a), _tensor(b)
     _checked("div", a, b)
     return Div()(a, b)
@@ -219,7 +233,7 @@ def div(a: Operand, b: Operand) -> Tensor:
 
 def neg(x: Tensor) -> Tensor:
     """-x."""
-    return Scale(-1.0)(x)
+    return MulScalar(-1.0)(x)
 
 
 def sub(a: Operand, b: Operand) -> Tensor:
@@ -256,29 +270,46 @@ def sum(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = F
 
 def mean(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis`, or over everything."""
+    if not x.size:
+        raise ShapeError(f"mean of a tensor without elements, of shape {x.shape}")
     total = Sum(axis, keepdims)(x)
-    return Scale(total.size / x.size)(total)
+    return MulScalar(total.size / x.size)(total)
+
+
+def _axes(given: tuple) -> tuple[int, ...]:
+    """f(2, 3) and f((2, 3)) mean the same."""
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else given
 
 
 def reshape(x: Tensor, *shape: int) -> Tensor:
     """x in another shape; one entry may be -1."""
-    return Reshape(shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)(x)
+    return Reshape(_axes(shape))(x)
 
 
-def transpose(x: Tensor, *axes: int) -> Tensor:
-    """x with its axes permuted; without axes, reversed."""
-    return Transpose(axes or tuple(reversed(range(x.ndim))))(x)
+def permute(x: Tensor, *dims: int) -> Tensor:
+    """x with its axes in the order `dims`; negative ones count from the end."""
+    order = tuple(d % x.ndim for d in _axes(dims))
+    if sorted(order) != list(range(x.ndim)):
+        raise ShapeError(f"permute: {_axes(dims)} does not name each of the {x.ndim} axes of {x.shape} once")
+    return Permute(order)(x)
+
+
+def transpose(x: Tensor, dim0: int = 0, dim1: int = 1) -> Tensor:
+    """x with two axes exchanged."""
+    order = list(range(x.ndim))
+    order[dim0], order[dim1] = order[dim1], order[dim0]
+    return Permute(tuple(order))(x)
 
 
 def flatten(x: Tensor, start_dim: int = 1) -> Tensor:
     """x with all axes from start_dim on made into one: (N,C,H,W) becomes (N, C H W)."""
-    return Reshape((*x.shape[:start_dim], -1))(x)
+    return Reshape((*x.shape[:start_dim], math.prod(x.shape[start_dim:])))(x)
 
 
 for _name, _function in {
     "__add__": add, "__radd__": add, "__mul__": mul, "__rmul__": mul, "__sub__": sub,
     "__rsub__": lambda b, a: add(a, -b), "__truediv__": div, "__rtruediv__": lambda b, a: div(a, b),
     "__neg__": neg, "__pow__": power, "__matmul__": matmul, "sum": sum, "mean": mean, "reshape": reshape,
-    "transpose": transpose, "exp": exp, "log": log, "T": property(transpose),
+    "permute": permute, "transpose": transpose, "exp": exp, "log": log, "T": property(transpose),
 }.items():
     setattr(Tensor, _name, _function)

@@ -1,7 +1,7 @@
 """Convolution, and its sibling whose weights are not shared."""
 from .. import backend
 from ..autograd import Function
-from ..errors import ShapeError
+from ..errors import ShapeError, UsageError
 from ..kernels.window import Pair, Window
 from ..tensor import Tensor
 from .layout import contiguous, to_nchw, to_nhwc
@@ -58,6 +58,13 @@ def check_images(name: str, x: Tensor) -> None:
         raise ShapeError(f"{name}: got input {x.shape}, expected (N, C, H, W)")
 
 
+def check_dtypes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    """UsageError unless all are of one dtype: mixed, everything after would quietly run in float64."""
+    if len({t.dtype for t in (x, weight, bias) if t is not None}) > 1:
+        raise UsageError(f"{name}: got input of {x.dtype} and weight of {weight.dtype}, expected one dtype; convert "
+                         "the data with .astype, or the model with model.astype")
+
+
 def out_size(name: str, win: Window, x: Tensor) -> Pair:
     """(OH, OW) of the windows on x (N,C,H,W); ShapeError, naming the operation, when they do not fit."""
     try:
@@ -72,8 +79,9 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | 
 
     OH = 1 + floor((H + 2 padding - dilation (KH-1) - 1) / stride), with ceil_mode the ceiling instead, zeros being
     read past the right and bottom edge: the 2012 code's rounding, by which 224 gives 55 (AlexNet-Source-Code
-    layer.py:1004). `groups` splits input and output channels into that many separate convolutions, the paper's two
-    GPUs (section 3.5). ShapeError when the shapes do not fit.
+    layer.py:1004); a window that this adds but that would see no pixel is left out, as in torch's pooling. `groups`
+    splits input and output channels into that many separate convolutions, the paper's two GPUs (section 3.5).
+    ShapeError when the shapes do not fit, UsageError when the dtypes differ.
     """
     check_images("conv2d", x)
     if weight.ndim != 4:
@@ -86,6 +94,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | 
                          f"(weight {weight.shape}, groups {groups})")
     if bias is not None and bias.shape != (O,):
         raise ShapeError(f"conv2d: got bias {bias.shape}, expected ({O},)")
+    check_dtypes("conv2d", x, weight, bias)
     win = Window.of(weight.shape[2:], stride, padding, dilation, ceil_mode)
     out_size("conv2d", win, x)
     return Conv2d(win, groups)(x, weight, bias)
@@ -101,6 +110,7 @@ def locally_connected2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, s
     check_images("locally_connected2d", x)
     if weight.ndim != 6:
         raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected (OH, OW, O, C, KH, KW)")
+    check_dtypes("locally_connected2d", x, weight, bias)
     win = Window.of(weight.shape[4:], stride, padding, dilation)
     expected = (*out_size("locally_connected2d", win, x), weight.shape[2], x.shape[1], *win.kernel)
     if weight.shape != expected:

@@ -21,6 +21,14 @@ class Dropout(Function):
         return self.forward(gy)
 
 
+def check_dropout(p: float, rule: str) -> None:
+    """UsageError for a probability or a rule that there is not."""
+    if not 0 <= p < 1:
+        raise UsageError(f"dropout: got p = {p}, expected 0 <= p < 1")
+    if rule not in ("inverted", "2012"):
+        raise UsageError(f"dropout: got rule {rule!r}, expected 'inverted' or '2012'")
+
+
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, rule: str = "inverted") -> Tensor:
     """Silence each element of x with probability p.
 
@@ -32,10 +40,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rule: str = "inver
     one does not suit the other. Masks follow manual_seed, set_step and the order of calls. UsageError for p outside
     0 <= p < 1 or an unknown rule.
     """
-    if not 0 <= p < 1:
-        raise UsageError(f"dropout: got p = {p}, expected 0 <= p < 1")
-    if rule not in ("inverted", "2012"):
-        raise UsageError(f"dropout: got rule {rule!r}, expected 'inverted' or '2012'")
+    check_dropout(p, rule)
     if not training:
         return x if rule == "inverted" else x * (1 - p)
     return Dropout(p, 1 / (1 - p) if rule == "inverted" else 1.0, backend.next_dropout_key())(x)

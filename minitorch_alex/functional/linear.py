@@ -3,6 +3,7 @@ from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError
 from ..tensor import Tensor
+from .conv import check_dtypes
 from .layout import contiguous
 
 
@@ -30,4 +31,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(f"linear: got input {x.shape}, expected (N, {weight.shape[-1]}) for weight {weight.shape}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"linear: got bias {bias.shape}, expected {weight.shape[:1]}")
+    check_dtypes("linear", x, weight, bias)
     return Linear()(x, weight, bias)

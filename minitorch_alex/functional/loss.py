@@ -10,32 +10,38 @@ from .layout import contiguous
 
 
 class LogSoftmax(Function):
-    """y = x - log sum exp x over the last axis; saves y.   gx = gy - softmax(x) sum gy."""
+    """y = x - log sum exp x over one axis; saves y.   gx = gy - softmax(x) sum gy."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
 
     def forward(self, x):
         xp = backend.xp_of(x)
-        y = x - x.max(axis=-1, keepdims=True)
-        y = y - xp.log(xp.exp(y).sum(axis=-1, keepdims=True))
+        y = x - x.max(axis=self.dim, keepdims=True)
+        y = y - xp.log(xp.exp(y).sum(axis=self.dim, keepdims=True))
         self.save(y)
         return y
 
     def backward(self, gy):
         (y,) = self.saved
-        return gy - backend.xp_of(y).exp(y) * gy.sum(axis=-1, keepdims=True)
+        return gy - backend.xp_of(y).exp(y) * gy.sum(axis=self.dim, keepdims=True)
 
 
 class Softmax(Function):
-    """y = exp x / sum exp x over the last axis; saves y.   gx = y (gy - sum gy y)."""
+    """y = exp x / sum exp x over one axis; saves y.   gx = y (gy - sum gy y)."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
 
     def forward(self, x):
-        y = backend.xp_of(x).exp(x - x.max(axis=-1, keepdims=True))
-        y = y / y.sum(axis=-1, keepdims=True)
+        y = backend.xp_of(x).exp(x - x.max(axis=self.dim, keepdims=True))
+        y = y / y.sum(axis=self.dim, keepdims=True)
         self.save(y)
         return y
 
     def backward(self, gy):
         (y,) = self.saved
-        return y * (gy - (gy * y).sum(axis=-1, keepdims=True))
+        return y * (gy - (gy * y).sum(axis=self.dim, keepdims=True))
 
 
 class CrossEntropy(Function):
@@ -56,14 +62,14 @@ class CrossEntropy(Function):
         return backend.kernels_for(g, probs).softmax_cross_entropy_backward(g, probs, self.labels)
 
 
-def softmax(x: Tensor) -> Tensor:
-    """exp x / sum exp x over the last axis."""
-    return Softmax()(x)
+def softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """exp x / sum exp x over the axis `dim`."""
+    return Softmax(dim)(x)
 
 
-def log_softmax(x: Tensor) -> Tensor:
-    """log(softmax(x)) over the last axis, without overflow."""
-    return LogSoftmax()(x)
+def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
+    """log(softmax(x)) over the axis `dim`, without overflow."""
+    return LogSoftmax(dim)(x)
 
 
 def cross_entropy(logits: Tensor, labels: Any, reduction: str = "mean") -> Tensor:

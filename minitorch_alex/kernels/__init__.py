@@ -1,14 +1,16 @@
 """Kernels: array in, array out; they know no Tensor and no graph.
 
-`naive` says what each computes, `cpu` does it fast in NumPy. Both have the same functions over NHWC arrays.
+`naive` says what each computes, `cpu` does it fast in NumPy, `gpu` in CuPy and CUDA. All have the same functions over
+NHWC arrays.
 """
 import numpy as np
 
 from .. import backend
-from . import cpu, naive
+from . import cpu, gpu, naive
 from .window import Window
 from .workers import get_threads, keep_freed_memory, set_threads
 
-__all__ = ["Window", "cpu", "get_threads", "keep_freed_memory", "naive", "set_threads"]
+__all__ = ["Window", "cpu", "get_threads", "gpu", "keep_freed_memory", "naive", "set_threads"]
 
 backend.register("numpy", (np.ndarray, np.generic), np, cpu)
+backend.offer("cupy", gpu)

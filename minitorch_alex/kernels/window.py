@@ -27,7 +27,7 @@ class Window:
 
     With ceil, the last windows reach past the right and bottom edge and read padding there (zeros in a convolution,
     nothing at all in a pool): 1 + ceil((224 - 11) / 4) = 55 is how the paper's 224 gives 55. A last window that
-    would *start* past the image and its left padding is dropped, as in PyTorch's pooling.
+    would *start* past the image and its left padding is not added, as in PyTorch's pooling.
     Sources: computerhistory/AlexNet-Source-Code layer.py:1004 and :1164; torch.nn.MaxPool2d.
     """
 
@@ -58,9 +58,9 @@ class Window:
                 raise ShapeError(f"a window of {self.span(axis)} {('rows', 'columns')[axis]} (kernel "
                                  f"{self.kernel[axis]}, dilation {self.dilation[axis]}) does not fit into "
                                  f"{size} + 2 x {padding} padding; use a smaller kernel or more padding")
-            steps = -(-room // stride) if self.ceil_mode else room // stride
-            if self.ceil_mode and steps * stride >= size + padding:
-                steps -= 1
+            steps = room // stride
+            if self.ceil_mode and room % stride and (steps + 1) * stride < size + padding:
+                steps += 1  # one more window, reaching past the edge
             result.append(1 + steps)
         return result[0], result[1]
 

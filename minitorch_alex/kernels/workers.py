@@ -15,25 +15,50 @@ from threadpoolctl import ThreadpoolController
 
 from ..errors import UsageError
 
-_count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_pool: ThreadPoolExecutor | None = None
 _inside = threading.local()
 _blas = [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
 _blas_lock, _blas_users, _blas_before = threading.Lock(), 0, []
 
 
+class _Team:
+    """So many threads, the caller being one of them; the others start with the first job."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self._pool, self._lock = count, None, threading.Lock()
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.count - 1, thread_name_prefix="minitorch")
+            return self._pool
+
+
+_team = _Team(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def set_threads(count: int) -> None:
     """How many threads share the work (the caller is one of them). The default is the CPUs this process may use.
     Results are the same to the bit for a fixed count; between counts sums may round differently."""
-    global _count, _pool
+    global _team
     if count < 1:
         raise UsageError(f"threads must be at least 1, got {count}")
-    _count, _pool = int(count), None
+    _team = _Team(int(count))  # work under way goes on with its old team
 
 
 def get_threads() -> int:
     """How many threads share the work."""
-    return _count
+    return _team.count
+
+
+def _after_fork() -> None:
+    """A forked child has none of its parent's threads, and perhaps a lock that nobody will open."""
+    global _team, _blas_lock, _blas_users
+    _team, _blas_lock, _blas_users = _Team(_team.count), threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextlib.contextmanager
@@ -59,7 +84,7 @@ def _single_threaded_blas() -> Iterator[None]:
 def pieces(total: int, least: int = 1) -> list[tuple[int, int]]:
     """Cut range(total) into (start, stop) pieces of at least `least`, about two a thread so that a slow one can be
     made up for. The cut depends on `total` and the thread count alone: sums over pieces are repeatable."""
-    wanted = 1 if _count == 1 else 2 * _count
+    wanted = 1 if _team.count == 1 else 2 * _team.count
     number = max(1, min(wanted, total // max(1, least)))
     edges = [total * i // number for i in range(number + 1)]
     return list(zip(edges[:-1], edges[1:], strict=True))
@@ -73,14 +98,12 @@ def parallel_for(total: int, body: Callable[[int, int], None], least: int = 1) -
 
 def parallel_list(jobs: list[Callable[[], None]]) -> None:
     """Run the jobs on all threads and wait for them; the caller works too."""
-    global _pool
+    team = _team
     with _single_threaded_blas():
-        if len(jobs) == 1 or _count == 1 or getattr(_inside, "body", False):
+        if len(jobs) == 1 or team.count == 1 or getattr(_inside, "body", False):
             for job in jobs:
                 job()
             return
-        if _pool is None:
-            _pool = ThreadPoolExecutor(_count - 1, thread_name_prefix="minitorch")
         todo = iter(jobs)  # a list iterator: next() on it is atomic, so threads may share it
 
         def work() -> None:
@@ -91,7 +114,7 @@ def parallel_list(jobs: list[Callable[[], None]]) -> None:
             finally:
                 _inside.body = False
 
-        others = [_pool.submit(work) for _ in range(min(_count - 1, len(jobs) - 1))]
+        others = [team.pool.submit(work) for _ in range(min(team.count - 1, len(jobs) - 1))]
         try:
             work()
         finally:

@@ -7,11 +7,13 @@ from .. import nn
 from ..errors import UsageError
 from ..init import Init, constant, gaussian, he
 from ..kernels.window import Window
+from ..tensor import Tensor
 from .recipe import Recipe
 
 Five = tuple[int, int, int, int, int]
 Eight = tuple[float, float, float, float, float, float, float, float]
 
+PRESETS = ("paper", "source_2012", "half_2012", "merged", "caffe", "caffenet", "torchvision", "cifar")
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 TORCHVISION = ("features.0", "features.3", "features.6", "features.8", "features.10",
                "classifier.1", "classifier.4", "classifier.6")  # pytorch/vision, torchvision/models/alexnet.py
@@ -146,7 +148,7 @@ class Scale(nn.Module):
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x * self.factor
 
 

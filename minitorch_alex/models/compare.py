@@ -4,9 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import UsageError, run_cli
-from .alexnet import AlexNet, AlexNetConfig
-
-PRESETS = ("paper", "source_2012", "half_2012", "merged", "caffe", "caffenet", "torchvision", "cifar")
+from .alexnet import PRESETS, AlexNet, AlexNetConfig
 
 
 def preset(name: str) -> AlexNetConfig:

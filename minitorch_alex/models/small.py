@@ -8,6 +8,7 @@ Layer 1 pools before its ReLU, as in the files; the order of the two does not ch
 """
 from .. import nn
 from ..init import constant, gaussian
+from ..kernels.window import Window
 from .recipe import Recipe
 
 
@@ -19,11 +20,13 @@ class CifarNet(nn.Sequential):
         deviations     where it differs from its source
     """
 
-    deviations: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ("images are shuffled anew each epoch (2012: once, when the batches were made)",)
 
     def __init__(self, image_size: int, layer_decay: dict[str, float], recipe: Recipe, **layers: nn.Module) -> None:
         super().__init__(**layers)
         self.image_size, self.layer_decay, self.recipe = image_size, layer_decay, recipe
+        if recipe.crop:
+            self.deviations += ("all five batches from the start (2012: the fifth joins after some 350 epochs)",)
 
 
 def _conv(i: int, o: int, std: float) -> nn.Conv2d:
@@ -48,7 +51,7 @@ def _avg() -> nn.AvgPool2d:
 
 def _pooled(size: int, times: int) -> int:
     for _ in range(times):
-        size = -(-(size - 3) // 2) + 1
+        size = Window.of(3, 2, ceil_mode=True).out(size, size)[0]
     return size
 
 

@@ -36,9 +36,9 @@ MUTANTS = (
            "functional.conv:LocallyConnected2d.backward", "gy.sum(axis=0)", "(gy.sum(axis=0) / gy.shape[0])",
            "check_gradients_of_locally_connected2d"),
     Mutant("floor-for-ceil", "ceil_mode rounds output sizes down: 224 gives 54",
-           "kernels.window:Window.out", "-(-room // stride)", "room // stride", "check_output_sizes"),
+           "kernels.window:Window.out", "if self.ceil_mode and", "if False and", "check_output_sizes"),
     Mutant("window-past-the-image", "ceil_mode keeps a last window that starts past the image",
-           "kernels.window:Window.out", ">= size + padding", "> size + padding", "check_output_sizes"),
+           "kernels.window:Window.out", "< size + padding", "<= size + padding", "check_output_sizes"),
     Mutant("padding-counted-once", "the padding is added on one side only when sizes are computed",
            "kernels.window:Window.out", "size + 2 * padding", "size + padding", "check_output_sizes"),
 )

@@ -21,9 +21,9 @@ MUTANTS = (
     Mutant("softmax-backward-missing", "softmax returns a gradient of 0, which a sum of outputs would never show",
            "functional.loss:Softmax.backward", "return y *", "return 0 * y *", "check_gradients_of_softmax"),
     Mutant("softmax-backward-diagonal", "the gradient of softmax is that of its diagonal, y (1 - y)",
-           "functional.loss:Softmax.backward", "(gy * y).sum(axis=-1, keepdims=True)", "gy * y",
+           "functional.loss:Softmax.backward", "(gy * y).sum(axis=self.dim, keepdims=True)", "gy * y",
            "check_gradients_of_softmax"),
     Mutant("log-softmax-unnormalised", "the gradient of log-softmax leaves out the sum over classes",
-           "functional.loss:LogSoftmax.backward", "gy.sum(axis=-1, keepdims=True)", "gy",
+           "functional.loss:LogSoftmax.backward", "gy.sum(axis=self.dim, keepdims=True)", "gy",
            "check_gradients_of_softmax"),
 )

@@ -94,7 +94,7 @@ def lrn_within(x: np.ndarray, size: int, alpha: float, beta: float, k: float) ->
         scale[n0:n1] += k
         np.multiply(x[n0:n1], _power(scale[n0:n1], beta), out=y[n0:n1])
 
-    image_blocks(x.shape[0], 4 * x[0].nbytes, body)
+    image_blocks(x.shape[0], 4 * x.nbytes // max(1, len(x)), body)
     return y, scale
 
 
@@ -110,5 +110,5 @@ def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: 
         gx[n] *= -2 * alpha * beta
         gx[n] += direct
 
-    image_blocks(x.shape[0], 4 * x[0].nbytes, body)
+    image_blocks(x.shape[0], 4 * x.nbytes // max(1, len(x)), body)
     return gx

@@ -1,0 +1,443 @@
+"""The kernels on a GPU: the same functions as `cpu` and `naive`, which says what they compute, for CuPy arrays.
+
+Arrays are NHWC, C-contiguous, float32 or float64. The work is done by matrix products (cuBLAS, through `@`) and by the
+kernels of cuda/*.cu, which this file starts; common.cu says how they are written. Four things to know:
+
+1. Products are two-dimensional. For three dimensions CuPy 14 leaves TF32 and the tensor cores unused, so a convolution
+   is one `col @ w^T` for each group, over as much of the batch as WORKSPACE bytes of column matrix hold.
+2. Nothing waits. A call puts work into the device's queue and returns; only backend.to_numpy and backend.synchronize
+   wait for results. So nothing here looks at a value: a label outside 0..K-1 makes its loss NaN instead of raising.
+3. Numbers are Python's. Under NumPy 2's rules an array times a NumPy scalar would become float64.
+4. Every sum has a fixed order: two runs give the same bits.
+
+CuPy is not imported: its module comes from the arrays (backend.xp_of), which also lets the tests run all of this on a
+stand-in, with the .cu files compiled for the CPU.
+"""
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..errors import BackendError, ShapeError
+from .window import Pair, Window
+
+__all__ = [
+    "augment", "avg_pool2d", "avg_pool2d_backward", "conv2d", "conv2d_backward_input", "conv2d_backward_weight",
+    "dropout", "linear", "linear_backward_input", "linear_backward_weight", "locally_connected2d",
+    "locally_connected2d_backward_input", "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_within",
+    "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward", "sgd",
+    "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows", "tanh", "tanh_backward",
+]
+
+Array = Any  # a CuPy array
+
+WORKSPACE = 512 << 20        # bytes of a column matrix at most
+THREADS, BLOCKS = 256, 8192  # a launch's threads in a block, and its blocks at most: some ten for each place to run one
+LARGEST = 2**31 - 2**24      # elements of an array: beyond, the kernels' int indices could overflow
+FILES = ("conv", "pool", "lrn", "elementwise", "dense", "loss", "input")
+
+# starting kernels
+
+
+def source(*files: str) -> str:
+    """The CUDA source text of these files of cuda/ (all of them if none is named), behind what they share."""
+    folder = Path(__file__).parent / "cuda"
+    return "\n".join(f'#line 1 "{name}.cu"\n{(folder / f"{name}.cu").read_text(encoding="utf-8")}'
+                     for name in ("common", *(files or FILES)))
+
+
+@functools.cache
+def _module(xp: Any, dtype: str) -> Any:
+    """The compiled kernels for one dtype: a second or two on first use, then from CuPy's cache on disk. Multiplications
+    and additions may fuse, which is the compiler's default (--fmad=true): one rounding fewer."""
+    if dtype not in ("float32", "float64"):
+        raise BackendError(f"the GPU kernels take float32 and float64, got {dtype}")
+    number = "float" if dtype == "float32" else "double"
+    return xp.RawModule(code=source(), options=("-std=c++17", f"-DFLOAT={number}"))
+
+
+@functools.cache
+def _kernel(xp: Any, dtype: str, name: str) -> Any:
+    return _module(xp, dtype).get_function(name)
+
+
+def _launch(name: str, like: Array, columns: int, lines: int, *args: Any) -> None:
+    """Start kernel `name` for the dtype of `like` on columns x lines places of work, with threads along the columns.
+    Python numbers are handed over as the kernel's int and FLOAT, everything else as it is."""
+    if not columns * lines:
+        return
+    given = []
+    for arg in args:
+        if isinstance(arg, int):
+            arg = np.int32(arg)
+        elif isinstance(arg, float):
+            arg = like.dtype.type(arg)
+        elif arg.size > LARGEST:
+            raise ShapeError(f"an array of {arg.size} elements is too large for the GPU kernels, which count to "
+                             f"{LARGEST}; use a smaller batch")
+        given.append(arg)
+    blocks = -(-columns // THREADS)
+    threads = 32 * -(-columns // (32 * blocks))  # even shares, in whole warps
+    grid = min(blocks, BLOCKS), min(lines, max(1, BLOCKS // blocks))
+    _kernel(backend.xp_of(like), like.dtype.name, name)(grid, (threads,), tuple(given))
+
+
+# convolution
+
+
+def _chunks(N: int, image_bytes: int) -> list[tuple[int, int]]:
+    """The batch as (start, stop) in equal shares, each of which needs at most WORKSPACE bytes (or is one image)."""
+    number = -(-N // max(1, WORKSPACE // image_bytes))
+    edges = [N * i // number for i in range(number + 1)] if number else []
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _slices(O: int, groups: int) -> list[slice]:
+    """The output channels of each group."""
+    return [slice(g * O // groups, (g + 1) * O // groups) for g in range(groups)]
+
+
+def _pitch(win: Window, cg: int) -> int:
+    """The length of a row of the column matrix: KH KW C/G, rounded up to a multiple of 8."""
+    return -(-win.kernel[0] * win.kernel[1] * cg // 8) * 8
+
+
+def _window_args(x_shape: tuple[int, ...], out: Pair, first: int, cg: int, win: Window) -> tuple[int, ...]:
+    """What im2col and col2im are told about the images x_shape (N,H,W,C) and the window."""
+    return (*x_shape, first, cg, *out, *win.kernel, *win.stride, *win.padding, *win.dilation)
+
+
+def _matrices(xp: Any, w: Array, win: Window, groups: int) -> Array:
+    """w (O,C/G,KH,KW) as the matrix (O, pitch) whose columns lie as those of the column matrix, zeros at the end."""
+    O, cg = w.shape[:2]
+    rows = w.transpose(0, 2, 3, 1).reshape(O, -1)
+    if rows.shape[1] == _pitch(win, cg):
+        return rows
+    matrix = xp.zeros((O, _pitch(win, cg)), w.dtype)
+    matrix[:, :rows.shape[1]] = rows
+    return matrix
+
+
+def _columns(x: Array, win: Window, groups: int) -> Iterator[tuple[slice, slice, int, Array]]:
+    """im2col, a chunk of the batch and a group at a time: (images, their rows of (N OH OW, O), group, column matrix).
+    The column matrix is overwritten by the next step: the device works through its queue in order."""
+    N, H, W, C = x.shape
+    OH, OW = win.out(H, W)
+    cg, pitch = C // groups, _pitch(win, C // groups)
+    chunks = _chunks(N, OH * OW * pitch * x.itemsize)
+    buffer = backend.xp_of(x).empty((max((b - a for a, b in chunks), default=0) * OH * OW, pitch), x.dtype)
+    for a, b in chunks:
+        col = buffer[:(b - a) * OH * OW]
+        for g in range(groups):
+            _launch("im2col", x, pitch, (b - a) * OH, x[a:b], col,
+                    *_window_args((b - a, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
+            yield slice(a, b), slice(a * OH * OW, b * OH * OW), g, col
+
+
+def _add_bias(part: Array, b: Array, y: Array, first: int, relu: bool = False) -> None:
+    """y[..., first:first + Og] = part (rows, Og) + b there, and with `relu` not below 0. `part` may be y itself."""
+    rows, Og = part.shape
+    _launch("add_bias", part, Og, rows, part, b, y, rows, y.shape[-1], first, Og, relu)
+
+
+def conv2d(x: Array, w: Array, b: Array | None, win: Window, groups: int) -> Array:
+    """y (N,OH,OW,O) of x (N,H,W,C), w (O,C/G,KH,KW), b (O,) or None: col @ w^T for each chunk and group."""
+    xp = backend.xp_of(x, w, b)
+    O = w.shape[0]
+    y = xp.empty((x.shape[0], *win.out(*x.shape[1:3]), O), x.dtype)
+    matrix, outs = _matrices(xp, w, win, groups), _slices(O, groups)
+    for images, rows, g, col in _columns(x, win, groups):
+        part = col @ matrix[outs[g]].T
+        if b is None:
+            y.reshape(-1, O)[rows, outs[g]] = part
+        else:
+            _add_bias(part, b, y[images], outs[g].start)
+    return y
+
+
+def conv2d_backward_weight(x: Array, gy: Array, win: Window, groups: int) -> Array:
+    """gw (O,C/G,KH,KW): the sum over chunks of gy^T @ col, in their order. The columns are gathered again."""
+    xp = backend.xp_of(x, gy)
+    O, cg = gy.shape[3], x.shape[3] // groups
+    flat, outs = gy.reshape(-1, O), _slices(O, groups)
+    total = xp.zeros((O, _pitch(win, cg)), x.dtype)
+    for _, rows, g, col in _columns(x, win, groups):
+        part = total[outs[g]]
+        part += xp.ascontiguousarray(flat[rows, outs[g]]).T @ col
+    KH, KW = win.kernel
+    return total[:, :KH * KW * cg].reshape(O, KH, KW, cg).transpose(0, 3, 1, 2)
+
+
+def conv2d_backward_input(gy: Array, w: Array, x_shape: tuple[int, ...], win: Window, groups: int) -> Array:
+    """gx (N,H,W,C): gcol = gy @ w, and col2im adds up where each number came from. (At stride 1 `cpu` turns the kernel
+    and convolves; here the sum is a gather anyway, and gcol is the smaller matrix where C/G < O/G.)"""
+    xp = backend.xp_of(gy, w)
+    N, H, W, C = x_shape
+    _, OH, OW, O = gy.shape
+    cg, pitch, outs = C // groups, _pitch(win, C // groups), _slices(O, groups)
+    matrix, gx = _matrices(xp, w, win, groups), xp.empty(x_shape, gy.dtype)
+    flat = gy.reshape(-1, O)
+    for a, b in _chunks(N, OH * OW * pitch * gy.itemsize):
+        for g in range(groups):
+            gcol = xp.ascontiguousarray(flat[a * OH * OW:b * OH * OW, outs[g]]) @ matrix[outs[g]]
+            _launch("col2im", gy, W * cg, (b - a) * H, gcol, gx[a:b],
+                    *_window_args((b - a, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
+    return gx
+
+
+# locally connected
+#
+# A product for each place, all in one call. That is three-dimensional, so it runs in full float32 whatever
+# backend.set_precision says; OH OW launches of little products would cost more than the tensor cores save.
+
+
+def _places(x: Array, win: Window) -> Array:
+    """im2col with the places first: (OH OW, N, KH KW C)."""
+    N, H, W, C = x.shape
+    OH, OW = win.out(H, W)
+    width = win.kernel[0] * win.kernel[1] * C
+    col = backend.xp_of(x).empty((OH * OW, N, width), x.dtype)
+    _launch("im2col", x, width, N * OH, x, col, *_window_args(x.shape, (OH, OW), 0, C, win), width, 1, N)
+    return col
+
+
+def locally_connected2d(x: Array, w: Array, b: Array | None, win: Window) -> Array:
+    """y (N,OH,OW,O) with w (OH,OW,O,C,KH,KW) and b (OH,OW,O) or None: at each place window @ w^T."""
+    xp = backend.xp_of(x, w, b)
+    N, (OH, OW, O) = x.shape[0], w.shape[:3]
+    matrices = w.transpose(0, 1, 4, 5, 3, 2).reshape(OH * OW, -1, O)
+    y = xp.empty((N, OH, OW, O), x.dtype)
+    y[...] = xp.matmul(_places(x, win), matrices).reshape(OH, OW, N, O).transpose(2, 0, 1, 3)
+    if b is not None:
+        y += b
+    return y
+
+
+def locally_connected2d_backward_weight(x: Array, gy: Array, win: Window) -> Array:
+    """gw (OH,OW,O,C,KH,KW): at each place gy^T @ window."""
+    N, OH, OW, O = gy.shape
+    gys = gy.transpose(1, 2, 3, 0).reshape(OH * OW, O, N)
+    gw = backend.xp_of(x, gy).matmul(gys, _places(x, win))
+    return gw.reshape(OH, OW, O, *win.kernel, x.shape[3]).transpose(0, 1, 2, 5, 3, 4)
+
+
+def locally_connected2d_backward_input(gy: Array, w: Array, x_shape: tuple[int, ...], win: Window) -> Array:
+    """gx (N,H,W,C): gcol = gy @ w at each place, then col2im."""
+    xp = backend.xp_of(gy, w)
+    N, OH, OW, O = gy.shape
+    H, W, C = x_shape[1:]
+    gys = gy.transpose(1, 2, 0, 3).reshape(OH * OW, N, O)
+    gcol = xp.matmul(gys, w.transpose(0, 1, 2, 4, 5, 3).reshape(OH * OW, O, -1))
+    gx = xp.empty(x_shape, gy.dtype)
+    _launch("col2im", gy, W * C, N * H, gcol, gx, *_window_args(x_shape, (OH, OW), 0, C, win), gcol.shape[2], 1, N)
+    return gx
+
+
+# pooling
+
+
+def _pool_args(x_shape: tuple[int, ...], win: Window) -> tuple[int, ...]:
+    return (*x_shape, *win.out(*x_shape[1:3]), *win.kernel, *win.stride, *win.padding)
+
+
+def max_pool2d(x: Array, win: Window) -> tuple[Array, Array]:
+    """y (N,OH,OW,C), and won (N,OH,OW,C): kh KW + kw of the winning tap in two bytes, 65535 for padding only."""
+    xp = backend.xp_of(x)
+    N, H, W, C = x.shape
+    OH, OW = win.out(H, W)
+    if win.kernel[0] * win.kernel[1] > 65535:
+        raise ShapeError(f"max_pool2d: a window of {win.kernel} has more than 65535 cells")
+    y, won = xp.empty((N, OH, OW, C), x.dtype), xp.empty((N, OH, OW, C), np.uint16)
+    _launch("max_pool2d", x, OW * C, N * OH, x, y, won, *_pool_args(x.shape, win), *win.dilation)
+    return y, won
+
+
+def max_pool2d_backward(gy: Array, saved: Array, x_shape: tuple[int, ...], win: Window) -> Array:
+    """gx (N,H,W,C): each pixel collects from the windows it won."""
+    N, H, W, C = x_shape
+    gx = backend.xp_of(gy, saved).empty(x_shape, gy.dtype)
+    _launch("max_pool2d_backward", gy, W * C, N * H, gy, saved, gx, *_pool_args(x_shape, win), *win.dilation)
+    return gx
+
+
+def avg_pool2d(x: Array, win: Window, count_include_pad: bool) -> Array:
+    """y (N,OH,OW,C): each window's sum over its number of cells inside the image (and its padding, if counted)."""
+    N, H, W, C = x.shape
+    OH, OW = win.out(H, W)
+    y = backend.xp_of(x).empty((N, OH, OW, C), x.dtype)
+    _launch("avg_pool2d", x, OW * C, N * OH, x, y, *_pool_args(x.shape, win), bool(count_include_pad))
+    return y
+
+
+def avg_pool2d_backward(gy: Array, x_shape: tuple[int, ...], win: Window, count_include_pad: bool) -> Array:
+    """gx (N,H,W,C): each cell receives gy / cells from every window that saw it."""
+    N, H, W, C = x_shape
+    gx = backend.xp_of(gy).empty(x_shape, gy.dtype)
+    _launch("avg_pool2d_backward", gy, W * C, N * H, gy, gx, *_pool_args(x_shape, win), bool(count_include_pad))
+    return gx
+
+
+# response normalisation
+
+
+def lrn(x: Array, size: int, alpha: float, beta: float, k: float, groups: int) -> tuple[Array, Array]:
+    """y = x scale^-beta with scale = k + alpha * (sum of x^2 over the channel window); returns (y, scale)."""
+    xp, C = backend.xp_of(x), x.shape[3]
+    y, scale = xp.empty_like(x), xp.empty_like(x)
+    _launch("lrn", x, x.size, 1, x, y, scale, x.size, C, C // groups, size, float(alpha), float(beta), float(k))
+    return y, scale
+
+
+def lrn_backward(gy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float, groups: int) -> Array:
+    """gx_i = gy_i scale_i^-beta - 2 alpha beta x_i sum_j gy_j x_j scale_j^(-beta-1), over the windows j that hold i."""
+    gx, C = backend.xp_of(gy, x, scale).empty_like(x), x.shape[3]
+    _launch("lrn_backward", x, x.size, 1, gy, x, scale, gx, x.size, C, C // groups, size, float(alpha), float(beta))
+    return gx
+
+
+def lrn_within(x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
+    """y = x scale^-beta with scale = k + alpha * (sum of x^2 over a size x size window of the same map)."""
+    xp = backend.xp_of(x)
+    y, scale = xp.empty_like(x), xp.empty_like(x)
+    _launch("lrn_within", x, x.size, 1, x, y, scale, *x.shape, size, float(alpha), float(beta), float(k))
+    return y, scale
+
+
+def lrn_within_backward(gy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
+    """As lrn_backward, the sum running over the spatial windows that hold a cell."""
+    gx = backend.xp_of(gy, x, scale).empty_like(x)
+    _launch("lrn_within_backward", x, x.size, 1, gy, x, scale, gx, *x.shape, size, float(alpha), float(beta))
+    return gx
+
+
+# element by element
+
+
+def _elementwise(name: str, *arrays: Array, args: tuple = ()) -> Array:
+    """A new array of the kernel's results, element by element."""
+    result = backend.xp_of(*arrays).empty_like(arrays[0])
+    _launch(name, result, result.size, 1, *arrays, result, result.size, *args)
+    return result
+
+
+def relu(x: Array) -> Array:
+    """y = max(x, 0)."""
+    return _elementwise("relu", x)
+
+
+def relu_backward(gy: Array, y: Array) -> Array:
+    """gx = gy where y > 0, else 0."""
+    return _elementwise("relu_backward", gy, y)
+
+
+def tanh(x: Array) -> Array:
+    """y = tanh(x)."""
+    return _elementwise("tanh_forward", x)
+
+
+def tanh_backward(gy: Array, y: Array) -> Array:
+    """gx = gy (1 - y^2)."""
+    return _elementwise("tanh_backward", gy, y)
+
+
+def dropout(x: Array, p: float, scale: float, key: tuple[int, int]) -> Array:
+    """x scale where the hash of (key, element index) keeps the element, else 0; its own backward on gy."""
+    words = np.uint64(int(p * 2**32)), float(scale), np.uint32(key[0]), np.uint32(key[1])
+    return _elementwise("dropout", x, args=words)
+
+
+def sgd(w: Array, g: Array, v: Array, lr: float, momentum: float, weight_decay: float, rule: str) -> None:
+    """One step of momentum SGD in place on flat w and v.
+    "2012":  v = m v - wd lr w - lr g,  w += v  (paper section 5).   "torch":  v = m v + g + wd w,  w -= lr v."""
+    rates = float(lr), float(momentum), float(weight_decay)
+    _launch("sgd_2012" if rule == "2012" else "sgd_torch", w, w.size, 1, w, g, v, w.size, *rates)
+
+
+# fully connected, loss
+
+
+def linear(x: Array, w: Array, b: Array | None) -> Array:
+    """y (N,O) = x (N,I) @ w^T + b."""
+    y = x @ w.T
+    if b is not None:
+        _add_bias(y, b, y, 0)
+    return y
+
+
+def linear_backward_input(gy: Array, w: Array) -> Array:
+    """gx (N,I) = gy (N,O) @ w."""
+    return gy @ w
+
+
+def linear_backward_weight(gy: Array, x: Array) -> Array:
+    """gw (O,I) = gy^T @ x."""
+    return gy.T @ x
+
+
+def sum_rows(g: Array) -> Array:
+    """The sum over all axes but the last: STEP rows a thread, and again until one row is left."""
+    xp, step, O = backend.xp_of(g), 128, g.shape[-1]
+    rows = g.reshape(-1, O)
+    if not len(rows):
+        return xp.zeros(O, g.dtype)
+    while True:
+        sums = xp.empty((-(-len(rows) // step), O), g.dtype)
+        _launch("sum_rows", g, O, len(sums), rows, sums, len(rows), O, step)
+        if len(sums) == 1:
+            return sums[0]
+        rows = sums
+
+
+def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """loss_n = -log softmax(logits_n)[label_n] (N,) and probabilities (N,K), shifted so that exp cannot overflow.
+    A label outside 0..K-1 makes its loss NaN: to raise, one would have to wait for the device."""
+    xp = backend.xp_of(logits, labels)
+    N, K = logits.shape
+    P = min(32, K)
+    top, total = xp.empty((N, P), logits.dtype), xp.empty((N, P), logits.dtype)
+    row_top, row_total, loss = (xp.empty(N, logits.dtype) for _ in range(3))
+    probs = xp.empty_like(logits)
+    _launch("softmax_pieces", logits, N * P, 1, logits, top, total, N, K, P)
+    _launch("softmax_rows", logits, N, 1, logits, labels.astype(np.int64, copy=False), top, total, row_top, row_total,
+            loss, N, K, P)
+    _launch("softmax_probabilities", logits, N * K, 1, logits, row_top, row_total, probs, N, K)
+    return loss, probs
+
+
+def softmax_cross_entropy_backward(g: Array, probs: Array, labels: Array) -> Array:
+    """glogits = g (probs - onehot(label)), with g (N,) the gradient of each loss."""
+    xp = backend.xp_of(g, probs, labels)
+    N, K = probs.shape
+    glogits = xp.empty_like(probs)
+    _launch("softmax_cross_entropy_backward", probs, N * K, 1, g, probs, labels.astype(np.int64, copy=False), glogits,
+            N, K)
+    return glogits
+
+
+# input
+
+
+def augment(images: Array, size: Pair, rows: Array, cols: Array, flips: Array, mean: Array | None = None,
+            shift: Array | None = None, divisor: float = 1.0, pad: int = 0) -> Array:
+    """What data.transforms.Transform makes of a batch, from its draws, in one pass:
+
+        (crop of images at (rows, cols), mirrored where flips  -  centre of mean  +  shift) / divisor
+
+    images (N,H,W,C) uint8; size (rows, columns) of the crops, whose corners rows, cols (N,) int32 count from the border
+    of `pad` zeros; flips (N,) uint8 or bool; mean (HM,WM,C) float32, at least as large as the crops; shift (N,C)
+    float32, the colour noise, with divisor 1.1 in the 2012 code.  ->  (N, *size, C) float32
+    """
+    xp = backend.xp_of(images, rows, cols, flips, mean, shift)
+    N, H, W, C = images.shape
+    mean = xp.zeros((*size, C), np.float32) if mean is None else mean
+    shift = xp.zeros((N, C), np.float32) if shift is None else shift
+    top, left = ((have - want) // 2 for have, want in zip(mean.shape[:2], size, strict=True))
+    if min(top, left) < 0:
+        raise ShapeError(f"crops of {size} are larger than the mean image of {mean.shape[:2]}")
+    x = xp.empty((N, *size, C), np.float32)
+    _launch("augment", x, size[1] * C, N * size[0], images, x, rows, cols, flips.astype(np.uint8, copy=False), mean, shift,
+            float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1])
+    return x
