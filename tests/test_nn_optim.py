@@ -198,3 +198,36 @@ def test_a_parameter_in_two_groups_or_of_another_dtype_is_refused():
 def test_repr_draws_the_tree():
     text = repr(net())
     assert text.startswith("Sequential(\n  (conv): Conv2d(in_channels=2, out_channels=3") and "(fc): Linear(" in text
+
+
+def test_a_parameter_that_has_left_the_flat_arrays_is_not_forgotten_in_silence():
+    model = net()
+    first = optim.SGD(model.parameters(), 0.1)
+    optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(UsageError, match=r"shape \(3, 2, 3, 3\) has left this optimiser's flat arrays"):
+        step(model, first)
+    model = net()
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    model.fc.weight.data = model.fc.weight.data * 2
+    with pytest.raises(UsageError, match="build the optimiser last"):
+        step(model, optimizer)
+
+
+def test_mixed_precision_is_an_error_and_not_a_quiet_float64():
+    with pytest.raises(UsageError, match="conv2d: got input of float64 and weight of float32, expected one dtype"):
+        net()(mt.Tensor(np.zeros((1, 2, 4, 4))))
+    assert net().astype(np.float64)(mt.Tensor(np.zeros((1, 2, 4, 4)))).dtype == np.float64
+
+
+def test_a_module_of_ones_own():
+    class Gain(nn.Module):
+        def __init__(self):
+            self.gain = nn.Parameter(np.ones(1, np.float32))
+
+        def forward(self, x):
+            return x * self.gain
+
+    model = nn.Sequential(nn.Linear(3, 2), Gain())
+    assert [name for name, _ in model.named_parameters()] == ["0.weight", "0.bias", "1.gain"]
+    model(mt.Tensor(np.ones((4, 3), np.float32))).sum().backward()
+    assert model[1].gain.grad is not None
