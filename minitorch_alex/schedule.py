@@ -37,7 +37,7 @@ class Schedule:
 
     moves: tuple[str, ...] = ("last_epoch",)  # the attributes that change during training: all of the state
 
-    def __init__(self, optimizer: HasGroups):
+    def __init__(self, optimizer: HasGroups) -> None:
         self.optimizer = optimizer
         self.last_epoch = 0
         for group in optimizer.param_groups:
@@ -83,7 +83,7 @@ class MultiStepLR(Schedule):
     PyTorch; no milestones are a constant rate. UsageError: a negative or fractional milestone, gamma <= 0.
     """
 
-    def __init__(self, optimizer: HasGroups, milestones: Sequence[int], gamma: float = 0.1):
+    def __init__(self, optimizer: HasGroups, milestones: Sequence[int], gamma: float = 0.1) -> None:
         if any(m != int(m) or m < 0 for m in milestones):
             raise UsageError(f"milestones are epoch numbers, whole and not negative: got {list(milestones)}")
         self.milestones = sorted(int(m) for m in milestones)
@@ -100,7 +100,7 @@ class ExponentialLR(Schedule):
     cuda-convnet's run notes found plain exponential decay worse than sharp drops; it is here to compare.
     """
 
-    def __init__(self, optimizer: HasGroups, gamma: float):
+    def __init__(self, optimizer: HasGroups, gamma: float) -> None:
         self.gamma = _positive("gamma", gamma)
         super().__init__(optimizer)
 
@@ -125,7 +125,7 @@ class ReduceLROnPlateau(Schedule):
     moves = ("last_epoch", "best", "num_bad_epochs", "drops")
 
     def __init__(self, optimizer: HasGroups, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
-                 max_drops: int = 3):
+                 max_drops: int = 3) -> None:
         if not 0 < factor < 1:
             raise UsageError(f"factor must lie between 0 and 1, got {factor}")
         if patience < 0 or max_drops < 0 or not 0 <= threshold < 1:
@@ -163,7 +163,7 @@ class WarmUp(Schedule):
     UsageError: epochs < 1, start_factor outside (0, 1].
     """
 
-    def __init__(self, schedule: Schedule, epochs: int, start_factor: float = 0.1):
+    def __init__(self, schedule: Schedule, epochs: int, start_factor: float = 0.1) -> None:
         if epochs < 1 or not 0 < start_factor <= 1:
             raise UsageError(f"expected epochs >= 1, 0 < start_factor <= 1; got {epochs} and {start_factor}")
         self.schedule, self.epochs, self.start_factor = schedule, epochs, start_factor

@@ -133,7 +133,7 @@ def parse_python(raw: bytes, path: str | Path = "batch") -> tuple[np.ndarray, np
 class _Dtype:
     """Stands for numpy.dtype("u1"), the only one in CIFAR-10."""
 
-    def __init__(self, code, *_):
+    def __init__(self, code, *_) -> None:
         if code != "u1":
             raise DataError(f"the pickle has an array of {code!r}, expected 'u1' (bytes)")
 
@@ -144,7 +144,7 @@ class _Dtype:
 class _Array:
     """Stands for a NumPy array of bytes: made empty, then given its state."""
 
-    def __init__(self, *_):
+    def __init__(self, *_) -> None:
         self.values = None
 
     def __setstate__(self, state):

@@ -25,7 +25,7 @@ class Dataset:
     classes: tuple[str, ...]
     name: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         images, labels = np.asarray(self.images), np.asarray(self.labels)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise DataError(f"{self.name}: images are {images.dtype} {images.shape}, "

@@ -96,7 +96,7 @@ class _Figures:
     GRID = 4  # the shading: GRID x GRID random brightnesses a channel, stretched over the picture
     DRAWS = 24 + 3 * GRID * GRID
 
-    def __init__(self, draws: np.ndarray, labels: np.ndarray, size: int):
+    def __init__(self, draws: np.ndarray, labels: np.ndarray, size: int) -> None:
         n = len(labels)
         columns = iter(draws.T[:, :, None, None])
 

@@ -438,6 +438,6 @@ def augment(images: Array, size: Pair, rows: Array, cols: Array, flips: Array, m
     if min(top, left) < 0:
         raise ShapeError(f"crops of {size} are larger than the mean image of {mean.shape[:2]}")
     x = xp.empty((N, *size, C), np.float32)
-    _launch("augment", x, size[1] * C, N * size[0], images, x, rows, cols, flips.astype(np.uint8, copy=False), mean, shift,
-            float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1])
+    _launch("augment", x, size[1] * C, N * size[0], images, x, rows, cols, flips.astype(np.uint8, copy=False), mean,
+            shift, float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1])
     return x

@@ -8,7 +8,8 @@
 //                 form (each input adds itself to the outputs it touches) two threads could add to one place at once,
 //                 which takes atomic additions, whose order and so whose rounding differ from run to run. Gathering
 //                 needs no atomics, writes each place once, and gives the same bits every time.
-//   Grid-stride.  EACH and LINES step by the size of the launch, so any launch, however small, does all of the work.
+//   Grid-stride.  EACH and LINES step by the size of the launch, so any launch, however small, does all of the work. (A
+//                 kernel without LINES is launched in one row: a second row would do everything again.)
 //   Neighbours.   Consecutive threads own consecutive channels (memory is NHWC): 32 threads that run together then
 //                 read and write 32 numbers side by side, which memory serves in one go.
 //   Plain C.      No shared memory, no communication between threads: the same text runs on a CPU, one thread after
