@@ -48,6 +48,14 @@ def test_the_results_table_is_what_the_records_say():
         assert minutes == f"{trained['seconds'] / 60:.0f} min"
 
 
+def test_the_first_run_is_the_recorded_one():
+    result = json.loads((ROOT / "results" / "first.json").read_text())
+    assert f"`make train` ends with {100 - result['test']['top1_error']:.2f} % of the test\nshapes right" in README
+    recipe = (ROOT / "Makefile").read_text().replace("\\\n\t ", "")
+    for flag in ("--epochs 12", "channels=(24,64,96,96,64)", "hidden=(256,256)", "milestones=(8,11)"):
+        assert flag in recipe and flag in result["command"]
+
+
 def test_the_table_of_models_has_them_all_with_their_parameters():
     rows = table("Models")
     assert [row[0] for row in rows] == list(models.MODELS)
