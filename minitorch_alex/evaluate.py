@@ -77,6 +77,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-b", "--batch-size", type=int, default=250, metavar="N",
                         help="images at a time (default: 250)")
     parser.add_argument("--data-dir", metavar="DIR", help="where the data is (default: as in training)")
+    parser.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or cupy")
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
     parser.add_argument("--previous", action="store_true", help="use the checkpoint before the last one")
     return parser.parse_args(argv)
@@ -89,6 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     run, file = runs.find(args.run, args.previous)
     config = run.read_config()
     kernels.keep_freed_memory()
+    backend.use(args.backend)
     if args.threads:
         kernels.set_threads(args.threads)
     model, arrays, meta = runs.load_model(file, config)

@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--overwrite", action="store_true", help="begin again where a run of that name exists")
     where.add_argument("--resume", nargs="?", const="", metavar="RUN",
                        help="go on with a run (a directory, or a checkpoint in one; default: the one of --name)")
-    where.add_argument("--backend", metavar="NAME", help="numpy (default)")
+    where.add_argument("--backend", metavar="NAME", help="numpy (default) or cupy")
     where.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
     where.add_argument("-j", "--workers", type=int, metavar="N", help="threads that prepare batches (default: 1)")
     where.add_argument("-p", "--print-freq", type=int, metavar="N", help="steps between log lines (default: 50)")
@@ -253,12 +253,11 @@ def main(argv: list[str] | None = None) -> int:
             backend.set_step(step)
             optimizer.zero_grad()
             logits = model(Tensor(backend.asarray(x)))
-            targets = backend.asarray(labels)
-            loss = F.cross_entropy(logits, targets)
+            loss = F.cross_entropy(logits, labels)
             loss.backward()
             optimizer.step()
             batch, step = batch + 1, step + 1
-            wrong = (logits.data.argmax(axis=1) != targets).sum()
+            wrong = (logits.data.argmax(axis=1) != backend.asarray(labels)).sum()
             news = (loss.data.astype(np.float64) * len(labels), wrong, len(labels))
             sums = [a + b for a, b in zip(sums, news, strict=True)]  # on the device: reading them would wait for it
             recent = [a + b for a, b in zip(recent, news, strict=True)]

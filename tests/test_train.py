@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minitorch_alex import checkpoint
+from minitorch_alex import backend, checkpoint
 from minitorch_alex.errors import run_cli
 from minitorch_alex.train import main
 
@@ -185,7 +185,9 @@ def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted):
     (["--limit", "-3"], 2, ["--limit"]),
     (["--val-split", "1.5"], 2, ["1.5"]),
     (["--seed", "-1"], 2, ["seed"]),
-    (["--backend", "cupy"], 3, ["'cupy' is not available", "numpy"]),
+    pytest.param(["--backend", "cupy"], 3, ["'cupy' is not available", "numpy"],
+                 marks=pytest.mark.skipif(backend.is_available("cupy"), reason="here it is available")),
+    (["--backend", "jax"], 3, ["'jax' is not available", "numpy"]),
     (["--resume"], 6, ["no checkpoint", "runs/quick_26-shapes"]),
     (["--resume", "nowhere"], 6, ["no checkpoint", "nowhere"]),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].startswith("-") else "")

@@ -2,6 +2,8 @@
 overflow nor log(0) can happen."""
 from typing import Any
 
+import numpy as np
+
 from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError, UsageError
@@ -76,12 +78,18 @@ def cross_entropy(logits: Tensor, labels: Any, reduction: str = "mean") -> Tenso
     """-log softmax(logits)[label] for logits (N,K) and integer labels (N,), a raw array: the mean over the batch, the
     "sum", or with "none" the N losses (natural logarithm; ln K at chance). ShapeError for labels of the wrong shape
     or kind, or outside 0..K-1."""
-    labels = backend.asarray(labels)
+    labels = labels if backend.is_array(labels) else np.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(logits):
         raise ShapeError(f"cross_entropy: got logits {logits.shape} and labels {labels.shape}; "
                          "expected (N, K) and (N,) with N of at least 1")
     if labels.dtype.kind not in "iu":
         raise ShapeError(f"cross_entropy: got labels of {labels.dtype}, expected integers")
+    if isinstance(labels, np.ndarray):  # labels that are on a device already are not read back to be checked
+        wrong = np.flatnonzero((labels < 0) | (labels >= logits.shape[1]))
+        if wrong.size:
+            raise ShapeError(f"cross_entropy: label {labels[wrong[0]]} at position {wrong[0]} is not a class "
+                             f"0..{logits.shape[1] - 1}")
+        labels = backend.asarray(labels)
     if reduction not in ("mean", "sum", "none"):
         raise UsageError(f"cross_entropy: got reduction {reduction!r}, expected 'mean', 'sum' or 'none'")
     losses = CrossEntropy(labels)(logits)

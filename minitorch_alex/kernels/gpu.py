@@ -50,17 +50,17 @@ def source(*files: str) -> str:
 
 
 @functools.cache
-def _module(xp: Any, dtype: str) -> Any:
+def _module(xp: Any, dtype: np.dtype) -> Any:
     """The compiled kernels for one dtype: a second or two on first use, then from CuPy's cache on disk. Multiplications
     and additions may fuse, which is the compiler's default (--fmad=true): one rounding fewer."""
-    if dtype not in ("float32", "float64"):
+    number = {"float32": "float", "float64": "double"}.get(dtype.name)
+    if number is None:
         raise BackendError(f"the GPU kernels take float32 and float64, got {dtype}")
-    number = "float" if dtype == "float32" else "double"
     return xp.RawModule(code=source(), options=("-std=c++17", f"-DFLOAT={number}"))
 
 
 @functools.cache
-def _kernel(xp: Any, dtype: str, name: str) -> Any:
+def _kernel(xp: Any, dtype: np.dtype, name: str) -> Any:
     return _module(xp, dtype).get_function(name)
 
 
@@ -82,7 +82,7 @@ def _launch(name: str, like: Array, columns: int, lines: int, *args: Any) -> Non
     blocks = -(-columns // THREADS)
     threads = 32 * -(-columns // (32 * blocks))  # even shares, in whole warps
     grid = min(blocks, BLOCKS), min(lines, max(1, BLOCKS // blocks))
-    _kernel(backend.xp_of(like), like.dtype.name, name)(grid, (threads,), tuple(given))
+    _kernel(backend.xp_of(like), like.dtype, name)(grid, (threads,), tuple(given))
 
 
 # convolution

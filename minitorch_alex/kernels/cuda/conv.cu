@@ -26,7 +26,9 @@ extern "C" __global__ void im2col(IN(FLOAT) x, OUT(FLOAT) col, int N, int H, int
             int iw = kw * DW - PW;
 #pragma unroll 4
             for (int ow = 0; ow < OW; ow++) {
-                col[to] = inside && 0 <= iw && iw < W ? x[from + iw * C] : 0;
+                int valid = inside && 0 <= iw && iw < W;
+                FLOAT value = x[valid ? from + iw * C : 0];  // always a read, no branch: four of them overlap
+                col[to] = valid ? value : 0;
                 to += row_p * pitch;
                 iw += SW;
             }

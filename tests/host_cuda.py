@@ -1,0 +1,217 @@
+"""A GPU that runs on the host: the stand-in array of strict_array.py, with the real .cu files compiled by g++.
+
+`kernels.gpu` runs on it unchanged: its chunks, its argument lists, its launch sizes, and every line of the kernels. A
+launch is checked where a real one would go wrong in silence: the type of each argument against the kernel's signature,
+contiguous memory, writes outside of an array (guard zones around each), reads outside (the guards are NaN), and
+elements that nobody wrote (`empty` gives NaN).
+
+What it cannot show is what only the device has: its own exp and pow, its compiler, its speed.
+"""
+import contextlib
+import ctypes
+import functools
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+from strict_array import StrictArray, strict_xp
+
+from minitorch_alex import backend
+from minitorch_alex.kernels import gpu
+
+COMPILER = shutil.which("g++")
+FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
+SHIM = Path(__file__).with_name("cuda_shim.h").read_text(encoding="utf-8")
+GUARD = 64  # elements before and behind each array
+
+C_TYPES = {"int": (np.int32, ctypes.c_int32), "unsigned": (np.uint32, ctypes.c_uint32),
+           "unsigned long long": (np.uint64, ctypes.c_uint64), "float": (np.float32, ctypes.c_float),
+           "double": (np.float64, ctypes.c_double), "unsigned char": (np.uint8, None),
+           "unsigned short": (np.uint16, None), "long long": (np.int64, None)}
+
+
+def signatures(source):
+    """{kernel: [(C type, whether it is an array, whether it is only read, name)]} of a CUDA source text."""
+    found = {}
+    for name, text in re.findall(r'extern "C" __global__ void (\w+)\(((?:[^()]|\([^()]*\))*)\)', source):
+        found[name] = []
+        for parameter in text.split(","):
+            parameter = " ".join(parameter.split())
+            parameter = re.sub(r"^IN\(([\w ]+)\)", r"const \1 *", parameter)
+            parameter = re.sub(r"^OUT\(([\w ]+)\)", r"\1 *", parameter)
+            kind, name_of = re.fullmatch(r"(.*?)(\w+)", parameter).groups()
+            array, constant = "*" in kind, kind.startswith("const ")
+            found[name].append((kind.removeprefix("const ").replace("*", "").strip(), array, constant, name_of))
+    return found
+
+
+def launcher(name, parameters):
+    """C++ that runs the kernel for every thread of a launch, forwards or backwards."""
+    given = "".join(f", {kind} {'*' if array else ''}{p}" for kind, array, _, p in parameters)
+    return f"""
+extern "C" void launch_{name}(int across_, int down_, int threads_, int backwards_{given})
+{{
+    gridDim = {{(unsigned)across_, (unsigned)down_, 1}};
+    blockDim = {{(unsigned)threads_, 1, 1}};
+    for (int i_ = 0; i_ < across_ * down_ * threads_; i_++) {{
+        unsigned at_ = backwards_ ? across_ * down_ * threads_ - 1 - i_ : i_;
+        threadIdx = {{at_ % threads_, 0, 0}};
+        blockIdx = {{at_ / threads_ % across_, at_ / threads_ / across_, 0}};
+        {name}({", ".join(p for *_, p in parameters)});
+    }}
+}}"""
+
+
+@functools.cache
+def _folder():
+    return tempfile.TemporaryDirectory(prefix="host-cuda-")
+
+
+@functools.cache
+def build(source, number):
+    """The source text compiled by g++ with FLOAT = `number`, as a loaded library."""
+    text = "\n".join([SHIM, source, *(launcher(name, parameters) for name, parameters in signatures(source).items())])
+    path = Path(_folder().name) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{number}"
+    path.with_suffix(".cpp").write_text(text, encoding="utf-8")
+    done = subprocess.run([COMPILER, *FLAGS, f"-DFLOAT={number}", "-o", path.with_suffix(".so"),
+                           path.with_suffix(".cpp")], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return ctypes.CDLL(str(path.with_suffix(".so")))
+
+
+class RawModule:
+    """Stands in for cupy.RawModule."""
+
+    def __init__(self, code, options):
+        assert options[0] == "-std=c++17" and len(options) == 2
+        self.number = options[1].removeprefix("-DFLOAT=")
+        self.library = build(code, self.number)
+        self.signatures = signatures(code)
+
+    def get_function(self, name):
+        parameters = [(self.number if kind == "FLOAT" else kind, *rest) for kind, *rest in self.signatures[name]]
+        return Kernel(name, parameters, getattr(self.library, f"launch_{name}"))
+
+
+# How launches are run: `grid` (blocks along x, along y, threads) in place of the one asked for; threads in reverse.
+mode = SimpleNamespace(grid=None, backwards=False, launches=0)
+
+
+@contextlib.contextmanager
+def launching(grid=None, backwards=False):
+    """Within it, launches are of this size, whatever was asked for, and run in this order."""
+    mode.grid, mode.backwards = grid, backwards
+    try:
+        yield
+    finally:
+        mode.grid, mode.backwards = None, False
+
+
+class Kernel:
+    """A function of a RawModule: kernel(grid, block, args), as in CuPy, with its arguments checked."""
+
+    def __init__(self, name, parameters, function):
+        self.name, self.parameters, self.function = name, parameters, function
+
+    def __call__(self, grid, block, args):
+        (gx, gy), (bx,) = grid, block
+        assert 1 <= gx <= 2**31 - 1 and 1 <= gy <= 65535 and 1 <= bx <= 1024 and bx % 32 == 0, (grid, block)
+        assert len(args) == len(self.parameters), f"{self.name}: {len(args)} arguments for {len(self.parameters)}"
+        if mode.grid:  # but never more rows than asked for: kernels without LINES would do their work once a row
+            gx, gy, bx = mode.grid[0], min(gy, mode.grid[1]), mode.grid[2]
+        given, guarded = [], {}
+        for arg, (kind, array, constant, name) in zip(args, self.parameters, strict=True):
+            dtype, c_type = C_TYPES[kind]
+            where = f"{self.name}: argument {name}"
+            if not array:
+                assert type(arg) is dtype, f"{where} is a {type(arg).__name__}, expected {dtype.__name__}"
+                given.append(c_type(arg))
+                continue
+            assert type(arg) is StrictArray, f"{where} is a {type(arg).__name__}, expected an array of the device"
+            host = arg._host
+            assert host.dtype == dtype, f"{where} is of {host.dtype}, expected {dtype.__name__}"
+            assert host.flags.c_contiguous, f"{where} has strides {host.strides}, expected contiguous memory"
+            zone = guarded.setdefault((host.ctypes.data, host.nbytes), Zone(self.name, name, host))
+            zone.constant = zone.constant and constant
+            given.append(ctypes.c_void_p(zone.inside.ctypes.data))
+        self.function(gx, gy, bx, int(mode.backwards), *given)
+        mode.launches += 1
+        for zone in guarded.values():
+            zone.close()
+
+
+class Zone:
+    """A copy of an array between two guards, for one launch."""
+
+    def __init__(self, kernel, name, host):
+        self.where, self.host, self.constant = f"{kernel}: array {name}", host, True
+        self.memory = np.full(host.size + 2 * GUARD, poison(host.dtype), host.dtype)
+        self.inside = self.memory[GUARD:GUARD + host.size]
+        self.inside[...] = host.reshape(-1)
+        self.before = self.memory.copy()
+
+    def close(self):
+        now, before = self.memory.view(np.uint8), self.before.view(np.uint8)
+        edge = GUARD * self.host.itemsize
+        assert np.array_equal(now[:edge], before[:edge]), f"{self.where} was written in front of its beginning"
+        assert np.array_equal(now[-edge:], before[-edge:]), f"{self.where} was written behind its end"
+        if self.constant:
+            assert np.array_equal(now, before), f"{self.where} is an input and was written"
+        else:
+            self.host[...] = self.inside.reshape(self.host.shape)
+
+
+def poison(dtype):
+    """What no right result contains: NaN, or for integers a large number."""
+    return np.nan if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max - 1
+
+
+def _empty(shape, dtype=np.float64):
+    return StrictArray(np.full(shape, poison(dtype), dtype))
+
+
+host_xp = ModuleType("host_xp")
+vars(host_xp).update(vars(strict_xp))
+host_xp.RawModule = RawModule
+host_xp.empty = _empty
+host_xp.empty_like = lambda a: _empty(a.shape, a.dtype)
+
+
+class OnDevice:
+    """`kernels.gpu` as functions of host arrays: each call moves its arrays to the current backend, and its results and
+    what it changed in place back. So it can stand in wherever a test uses `kernels.cpu`."""
+
+    __name__ = "gpu"
+
+    def __getattr__(self, name):
+        def call(*args):
+            moved = [backend.asarray(a.copy()) if isinstance(a, np.ndarray) else a for a in args]
+            result = getattr(gpu, name)(*moved)
+            for host, device in zip(args, moved, strict=True):
+                if isinstance(host, np.ndarray):
+                    host[...] = backend.to_numpy(device)
+            if isinstance(result, tuple):
+                return tuple(backend.to_numpy(r) for r in result)
+            return None if result is None else backend.to_numpy(result)
+        return call
+
+
+@contextlib.contextmanager
+def installed():
+    """Within it, the current backend is "host cuda": StrictArrays with the kernels of `gpu`."""
+    before, current = dict(backend._backends), backend._current
+    backend._backends.pop("strict", None)
+    backend.register("host cuda", StrictArray, host_xp, gpu)
+    backend.use("host cuda")
+    try:
+        yield
+    finally:
+        backend._backends.clear()
+        backend._backends.update(before)
+        backend._current = current

@@ -1,0 +1,538 @@
+"""The CUDA kernels and kernels/gpu.py without a GPU.
+
+The .cu files are compiled twice. g++ compiles them for the CPU (host_cuda.py), where all that holds for kernels.cpu is
+shown for kernels.gpu: the same checks, the same drawn shapes, with launches larger and smaller than the work, in both
+orders. nvcc and NVRTC, where there is one, compile them for GPUs, without a warning. And `use("cupy")` without a GPU
+says in one line what is missing.
+"""
+import ctypes
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from types import SimpleNamespace
+
+import checks
+import host_cuda
+import numpy as np
+import pytest
+import test_kernels
+from checks import assert_close, normal
+from host_cuda import StrictArray, launching
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mutants.cuda import MUTANTS
+from test_kernels import battery, conv_cases, norm_cases, pool_cases
+
+import minitorch_alex as mt
+import minitorch_alex.functional as F
+from minitorch_alex import backend, nn
+from minitorch_alex.data.transforms import ColorPCA, Transform
+from minitorch_alex.errors import BackendError, ShapeError, UsageError
+from minitorch_alex.kernels import Window, cpu, gpu, naive
+
+drawn = settings(deadline=None, derandomize=True, max_examples=25, database=None)
+launches = st.tuples(st.sampled_from((None, (1, 1, 1), (2, 3, 4), (1, 50, 33))), st.booleans())
+needs_compiler = pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ to compile the kernels for the CPU")
+
+
+@pytest.fixture
+def on_host():
+    """The current backend is the one of host_cuda, and `checks` tries gpu.py on it instead of kernels.cpu."""
+    if host_cuda.COMPILER is None:
+        pytest.skip("no g++ to compile the kernels for the CPU")
+    with pytest.MonkeyPatch.context() as monkeypatch, host_cuda.installed():
+        monkeypatch.setattr(checks, "cpu", host_cuda.OnDevice())
+        yield
+
+
+def on_device(test):
+    """`on_host` for a test with drawn arguments, around each example."""
+    def run(*args, **kwargs):
+        with pytest.MonkeyPatch.context() as monkeypatch, host_cuda.installed():
+            monkeypatch.setattr(checks, "cpu", host_cuda.OnDevice())
+            test(*args, **kwargs)
+    run.__name__, run.__doc__, run.__signature__ = test.__name__, test.__doc__, inspect.signature(test)
+    return needs_compiler(run)
+
+
+def forget():
+    """Drop what gpu.py has compiled."""
+    gpu._kernel.cache_clear()
+    gpu._module.cache_clear()
+
+
+# checks that only the device needs
+
+
+def check_nan_passes():
+    x = normal(1, 4, 4, 1)
+    x[0, 1, 1, 0] = np.nan
+    assert np.isnan(checks.cpu.relu(x)[0, 1, 1, 0])
+    y, _ = checks.cpu.max_pool2d(x, Window.of(3, 1))
+    assert np.isnan(y).all()
+
+
+def check_many_rows():
+    """More rows than one thread sums, and more than two rounds of threads do."""
+    for rows in (127, 128, 129, 20_000):
+        g = normal(rows, 3)
+        assert_close(checks.cpu.sum_rows(g), g.sum(axis=0), 1e-12, f"sum of {rows} rows")
+        assert_close(checks.cpu.sum_rows(g.astype(np.float32)), g.sum(axis=0), 1e-5, f"sum of {rows} rows in float32")
+
+
+def check_many_classes():
+    """More classes than threads share a row; logits that overflow; minus infinity, which a mask may put there."""
+    for K in (1, 31, 32, 33, 100):
+        logits, labels = normal(4, K) * 1000, np.arange(4) % K
+        _, probs = checks.agree("softmax_cross_entropy", logits, labels)
+        checks.agree("softmax_cross_entropy_backward", normal(4), probs, labels)
+    masked = np.where(np.arange(100) % 32 == 5, -np.inf, normal(4, 100))
+    checks.agree("softmax_cross_entropy", masked, np.arange(4))
+
+
+def check_chunks():
+    """A workspace of one image, of some, and of none of the batch."""
+    case = checks.WindowCase(N=5, groups=2, padding=(1, 0))
+    before = gpu.WORKSPACE
+    try:
+        for gpu.WORKSPACE in (1, 15_000):
+            checks.conv2d_forward(case)
+            checks.conv2d_weight_gradient(case)
+            checks.conv2d_input_gradient(case)
+    finally:
+        gpu.WORKSPACE = before
+
+
+def check_augment():
+    """One kernel makes of a batch of bytes what Transform makes of it, number for number."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 9, 9, 3), np.uint8)
+    mean = rng.uniform(0, 255, (9, 9, 3)).astype(np.float32)
+    pca = ColorPCA(np.array([3000.0, 200.0, 50.0]), np.linalg.qr(rng.standard_normal((3, 3)))[0])
+    for transform in (Transform(), Transform(mean), Transform(mean, crop=6, flip=True), Transform(None, crop=4, pad=1),
+                      Transform(mean, pad=2, flip=True), Transform(mean, crop=7, flip=True, pca=pca),
+                      Transform(mean, crop=7, pca=pca, convention="paper"), Transform(mean, crop=6).eval()):
+        want = transform(images, np.random.default_rng(1))
+        draws, N, size = np.random.default_rng(1), len(images), transform.crop or 9
+        room = 9 + 2 * transform.pad - size
+        rows = cols = np.full(N, room // 2)
+        if transform.random and (transform.crop or transform.pad):
+            rows, cols = draws.integers(0, room + 1, N), draws.integers(0, room + 1, N)
+        flips = draws.random(N) < 0.5 if transform.flip else np.zeros(N, bool)
+        shift, divisor = None, 1.0
+        if transform.pca:
+            source = transform.convention == "source"
+            strength = np.sqrt(pca.eigenvalues) if source else pca.eigenvalues / 255
+            shift = ((0.1 * draws.standard_normal((N, 3)) * strength) @ pca.eigenvectors.T).astype(np.float32)
+            divisor = 1.1 if source else 1.0
+        got = checks.cpu.augment(images, (size, size), rows.astype(np.int32), cols.astype(np.int32), flips,
+                                 transform.mean, shift, divisor, transform.pad)
+        assert got.dtype == np.float32 and np.array_equal(got, want), transform
+
+
+OWN_CHECKS = (check_nan_passes, check_many_rows, check_many_classes, check_chunks, check_augment)
+
+# the kernels' text
+
+
+def test_gpu_has_the_kernels_of_cpu_with_the_same_arguments():
+    def arguments(module, names):
+        return {name: list(inspect.signature(getattr(module, name)).parameters) for name in names}
+    assert arguments(gpu, set(gpu.__all__) - {"augment"}) == arguments(cpu, cpu.__all__)
+
+
+def test_the_kernels_keep_to_their_rules_and_each_is_started_by_gpu():
+    code = re.sub(r"//.*", "", gpu.source())
+    for forbidden in ("__shared__", "__syncthreads", "atomic", "__shfl", "#include", "template"):
+        assert forbidden not in code, f"{forbidden} cannot run in order, or not at all, on a CPU"
+    started = inspect.getsource(gpu)
+    for name in host_cuda.signatures(code):
+        assert f'"{name}"' in started, f"nobody starts {name}"
+    files = {path.stem for path in (Path(gpu.__file__).parent / "cuda").iterdir()}
+    assert files == {"common", *gpu.FILES}
+    assert all(len(line) <= 120 for line in gpu.source().splitlines())
+
+
+@pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc")
+@pytest.mark.parametrize("number", ("float", "double"))
+def test_nvcc_compiles_for_ampere_and_hopper_without_a_warning(number, tmp_path):
+    (tmp_path / "all.cu").write_text(gpu.source(), encoding="utf-8")
+    command = ["nvcc", "-std=c++17", f"-DFLOAT={number}", "-Werror", "all-warnings", "-fatbin", "--threads=1",
+               "-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90,code=sm_90", "-Xptxas=-v", "all.cu"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    spills = re.findall(r"(\d+) bytes spill", done.stderr)
+    assert spills and set(spills) == {"0"}, "registers spill to memory"
+    for name in host_cuda.signatures(gpu.source()):
+        assert done.stderr.count(f"'{name}'") == 2, name
+
+
+def nvrtc():
+    """The run-time compiler that CuPy uses, where a wheel brought it."""
+    for folder in map(Path, sys.path):
+        for path in sorted(folder.glob("nvidia/*/lib/libnvrtc.so.*")):
+            return ctypes.CDLL(str(path))
+    return None
+
+
+@pytest.mark.skipif(nvrtc() is None, reason="no NVRTC (nvidia-cuda-nvrtc)")
+@pytest.mark.parametrize("target", ("sm_80", "sm_90"))
+@pytest.mark.parametrize("number", ("float", "double"))
+def test_nvrtc_compiles_without_a_warning(number, target):
+    library, program = nvrtc(), ctypes.c_void_p()
+    text = gpu.source().encode()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), text, b"all.cu", 0, None, None) == 0
+    options = [b"-std=c++17", f"-DFLOAT={number}".encode(), f"-arch={target}".encode()]
+    result = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
+    size = ctypes.c_size_t()
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    assert result == 0 and log.value.decode().strip() == "", log.value.decode()
+
+
+# the kernels, run on the CPU
+
+
+@pytest.mark.parametrize("check", (*checks.KERNEL_CHECKS, *OWN_CHECKS), ids=lambda f: f.__name__)
+def test_every_check_of_the_kernels_passes(check, on_host):
+    check()
+
+
+@pytest.mark.parametrize("check", checks.ENGINE_CHECKS, ids=lambda f: f.__name__)
+def test_every_check_of_the_engine_passes(check, on_host):
+    """Gradients by finite differences and all, each operation through gpu.py and the .cu files."""
+    check()
+
+
+@drawn
+@given(conv_cases(), launches)
+@on_device
+def test_conv2d(case, launch):
+    with launching(*launch):
+        checks.conv2d_forward(case)
+        checks.conv2d_weight_gradient(case)
+        checks.conv2d_input_gradient(case)
+        checks.conv2d_adjoint(case)
+
+
+@drawn
+@given(conv_cases(), launches)
+@on_device
+def test_locally_connected2d(case, launch):
+    with launching(*launch):
+        checks.locally_connected2d(case)
+
+
+@drawn
+@given(pool_cases(), launches)
+@on_device
+def test_max_pool2d(case, launch):
+    with launching(*launch):
+        checks.max_pool2d(case)
+
+
+@drawn
+@given(pool_cases(dilations=st.just((1, 1))), launches)
+@on_device
+def test_avg_pool2d(case, launch):
+    with launching(*launch):
+        checks.avg_pool2d(case)
+
+
+@drawn
+@given(norm_cases, launches)
+@on_device
+def test_lrn(case, launch):
+    with launching(*launch):
+        checks.lrn_forward(case)
+        checks.lrn_gradient(case)
+        checks.lrn_within(case)
+
+
+@drawn
+@given(st.integers(1, 9), st.integers(1, 70), st.integers(1, 300), launches)
+@on_device
+def test_rows(N, K, rows, launch):
+    """Linear, bias, loss and sums over drawn sizes."""
+    with launching(*launch):
+        labels = np.arange(N) % K
+        _, probs = checks.agree("softmax_cross_entropy", normal(N, K), labels)
+        checks.agree("softmax_cross_entropy_backward", normal(N), probs, labels)
+        checks.agree("linear", normal(N, 3), normal(K, 3), normal(K))
+        checks.agree("sum_rows", normal(rows, K))
+
+
+@drawn
+@given(st.integers(1, 500), st.floats(0, 1), st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), launches)
+@on_device
+def test_elements(n, p, key, launch):
+    """Activations, dropout masks (equal to the naive ones, bit for bit) and updates over drawn sizes."""
+    with launching(*launch):
+        x, g = normal(n) + 3.0, normal(n, seed=1)
+        kept = checks.agree("dropout", x, p, 1.5, key) != 0
+        assert np.array_equal(checks.cpu.dropout(x, p, 1.5, key) != 0, kept)
+        checks.agree("relu_backward", g, checks.agree("relu", x - 3.0))
+        checks.agree("tanh_backward", g, checks.agree("tanh", x - 3.0))
+        for rule in ("2012", "torch"):
+            got, want = [normal(n, seed=2), g, normal(n, seed=3)], [normal(n, seed=2), g, normal(n, seed=3)]
+            checks.cpu.sgd(*got, 0.1, 0.9, 0.01, rule)
+            naive.sgd(*want, 0.1, 0.9, 0.01, rule)
+            assert_close(got, want, 1e-12, rule)
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    return battery(naive)
+
+
+@pytest.mark.parametrize("workspace", (1, 100_000, 1 << 30))
+def test_the_battery_in_chunks_of_any_size(workspace, on_host, oracle, monkeypatch):
+    monkeypatch.setattr(gpu, "WORKSPACE", workspace)
+    test_kernels.assert_same(battery(checks.cpu), oracle)
+
+
+def test_a_workspace_is_kept_to(on_host, monkeypatch):
+    """The column matrix stays below its limit, and the shares of the batch are even."""
+    monkeypatch.setattr(gpu, "WORKSPACE", 1000)
+    assert gpu._chunks(7, 250) == [(0, 3), (3, 7)]
+    assert gpu._chunks(8, 300) == [(0, 2), (2, 5), (5, 8)]
+    assert gpu._chunks(3, 5000) == [(0, 1), (1, 2), (2, 3)]
+    assert gpu._chunks(0, 5000) == []
+    x = StrictArray(normal(7, 5, 5, 2))
+    sizes = [col.nbytes for *_, col in gpu._columns(x, Window.of(3), 1)]
+    assert len(sizes) == 7 and max(sizes) <= max(1000, 9 * 24 * 8)
+
+
+def test_the_order_of_the_threads_does_not_matter(on_host):
+    """Forwards, backwards and in another launch size: the same bits, as no thread reads what another one writes."""
+    runs = []
+    for grid, backwards in ((None, False), (None, True), ((3, 2, 32), False)):
+        with launching(grid, backwards):
+            runs.append(battery(checks.cpu, np.float32))
+    for name, arrays in runs[0].items():
+        for other in runs[1:]:
+            assert all(np.array_equal(a, b) for a, b in zip(arrays, other[name], strict=True)), name
+
+
+def test_launches_cover_the_device_and_no_more(on_host, monkeypatch):
+    asked = []
+    monkeypatch.setattr(gpu, "_kernel", lambda xp, dtype, name: lambda grid, block, args: asked.append((*grid, *block)))
+    like = StrictArray(np.zeros(1, np.float32))
+    for columns, lines in ((1, 1), (33, 1), (368, 14080), (256, 3), (10**9, 1), (300, 10**6), (0, 5), (5, 0)):
+        gpu._launch("any", like, columns, lines)
+    assert asked == [(1, 1, 32), (1, 1, 64), (2, 4096, 192), (1, 3, 256), (8192, 1, 256), (2, 4096, 160)]
+
+
+def test_what_the_kernels_cannot_take_is_refused(on_host):
+    with pytest.raises(BackendError, match="float32 and float64, got float16"):
+        gpu.relu(StrictArray(np.zeros(3, np.float16)))
+    with pytest.raises(ShapeError, match="use a smaller batch"):
+        gpu._launch("relu", StrictArray(np.zeros(3)), 1, 1, StrictArray(np.broadcast_to(0.0, (2**16, 2**15))))
+    with pytest.raises(ShapeError, match="larger than the mean"):
+        checks.cpu.augment(np.zeros((1, 8, 8, 3), np.uint8), (6, 6), np.zeros(1, np.int32), np.zeros(1, np.int32),
+                           np.zeros(1, bool), np.zeros((5, 5, 3), np.float32))
+
+
+def test_a_wrong_label_makes_its_own_loss_nan(on_host):
+    """Nothing outside of the array is read, and the other rows are right."""
+    loss, probs = checks.cpu.softmax_cross_entropy(normal(4, 3), np.array([0, 3, -1, 2]))
+    assert np.isnan(loss).tolist() == [False, True, True, False] and np.isfinite(probs).all()
+
+
+def test_bias_and_relu_in_one_pass(on_host):
+    part, b = normal(6, 2), normal(4)
+    y = StrictArray(np.zeros((6, 4)))
+    gpu._add_bias(StrictArray(part), StrictArray(b), y, 2, relu=True)
+    assert_close(y.get(), np.concatenate([np.zeros((6, 2)), np.maximum(part + b[2:], 0)], axis=1), 0, "bias and relu")
+
+
+def test_an_empty_batch(on_host):
+    x, w, win = np.zeros((0, 5, 5, 4)), normal(6, 2, 3, 3), Window.of(3)
+    y = checks.cpu.conv2d(x, w, normal(6), win, 2)
+    assert y.shape == (0, 3, 3, 6)
+    assert not checks.cpu.conv2d_backward_weight(x, y, win, 2).any()
+    assert checks.cpu.conv2d_backward_input(y, w, x.shape, win, 2).shape == x.shape
+    assert checks.cpu.sum_rows(y).tolist() == [0] * 6
+    assert checks.cpu.max_pool2d(x, win)[0].shape == (0, 3, 3, 4)
+
+
+def training(steps=3):
+    """Losses and weights of a few steps of a small net with a layer of every kind."""
+    mt.manual_seed(3)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=2, ceil_mode=True), nn.ReLU(), nn.LocalResponseNorm(5, k=2.0), nn.MaxPool2d(3, 2),
+        nn.Conv2d(8, 12, 3, padding=1, groups=2), nn.Tanh(), nn.AvgPool2d(3, 2, ceil_mode=True), nn.Flatten(),
+        nn.Dropout(0.5), nn.Linear(48, 10))
+    optimizer = mt.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    rng, losses = np.random.default_rng(0), []
+    for step in range(steps):
+        mt.set_step(step)
+        x, labels = rng.standard_normal((6, 21, 21, 3)).astype(np.float32), rng.integers(0, 10, 6)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(mt.Tensor(backend.asarray(x.transpose(0, 3, 1, 2)))), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, backend.to_numpy(optimizer.flat)
+
+
+def test_training_steps_are_those_of_numpy_and_equal_each_time(on_host):
+    """The same initial weights, the same dropout masks: the two backends part by rounding only."""
+    (losses, weights), (again, same) = training(), training()
+    assert losses == again and np.array_equal(weights, same)
+    backend.use("numpy")
+    want_losses, want = training()
+    assert_close(losses, want_losses, 1e-5, "losses")
+    assert_close(weights, want, 1e-5, "weights")
+
+
+def test_an_array_enters_the_device_in_the_order_it_has_in_memory(on_host, monkeypatch):
+    """CuPy turns what it is given into C order, on the host; asarray hands it over in an order that is C already."""
+    def as_cupy(value, dtype=None):
+        assert value.flags.c_contiguous
+        return StrictArray(np.array(value, dtype, order="C"))
+    monkeypatch.setattr(host_cuda.host_xp, "asarray", as_cupy)
+    images = normal(2, 4, 5, 3)
+    x = backend.asarray(images.transpose(0, 3, 1, 2), np.float32)
+    assert x.dtype == np.float32 and x.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert np.array_equal(x.get(), images.astype(np.float32).transpose(0, 3, 1, 2))
+    for value in (3.5, [1, 2], np.float32(2), normal(3, 4)[::-1, ::2], np.zeros((0, 3))):
+        assert np.array_equal(backend.asarray(value).get(), value)
+
+
+# planted bugs
+
+
+def test_there_are_enough_bugs_and_each_is_a_different_one():
+    assert len({m.name for m in MUTANTS}) == len(MUTANTS) >= 30
+    assert {m.file for m in MUTANTS if hasattr(m, "file")} == {"common", *gpu.FILES}
+
+
+def check_named(name):
+    return globals().get(name) or getattr(checks, name)
+
+
+@pytest.mark.parametrize("check", sorted({m.check for m in MUTANTS}))
+def test_without_a_bug_the_checks_of_the_bugs_pass(check, on_host):
+    with launching((2, 3, 5)):
+        check_named(check)()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+def test_the_bug_is_caught(mutant, on_host, monkeypatch):
+    """In launches smaller than the work. It compiles, and an assertion fails: of the check, or of host_cuda.py."""
+    monkeypatch.setattr(host_cuda, "FLAGS", [flag for flag in host_cuda.FLAGS if flag not in ("-O1", "-Werror")])
+    mutant.plant(monkeypatch)
+    forget()
+    try:
+        with launching((2, 3, 5)), pytest.raises(AssertionError):
+            check_named(mutant.check)()
+    finally:
+        forget()
+
+
+# choosing the backend on a machine without a GPU
+
+
+class FakePool:
+    def used_bytes(self):
+        return 10
+
+    def total_bytes(self):
+        return 30
+
+
+def fake_cupy(available=True, capability="90", broken=None):
+    """A module that looks like CuPy to backend.py."""
+    def ones(shape, dtype):
+        if broken:
+            raise broken
+        return np.ones(shape, dtype)
+    log = []
+    stream = SimpleNamespace(synchronize=lambda: log.append("synchronize"))
+    cuda = SimpleNamespace(is_available=lambda: available, get_current_stream=lambda: stream,
+                           Device=lambda: SimpleNamespace(compute_capability=capability))
+    return SimpleNamespace(cuda=cuda, ones=ones, ndarray=type("ndarray", (), {}), log=log,
+                           get_default_memory_pool=FakePool)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Describe a machine: its `cupy` module (None: there is none) and the wheels that pip lists."""
+    def describe(module, *wheels):
+        def distribution(name):
+            if name not in wheels:
+                raise PackageNotFoundError(name)
+            return SimpleNamespace(name=name)
+        monkeypatch.setitem(sys.modules, "cupy", module)
+        monkeypatch.setattr(backend, "distribution", distribution)
+    before, current = dict(backend._backends), backend._current
+    backend._backends.pop("cupy", None)
+    yield describe
+    backend._backends.clear()
+    backend._backends.update(before)
+    backend._current = current
+
+
+@pytest.mark.parametrize("module, wheels, texts", (
+    (None, (), ("CuPy is not installed", 'pip install "cupy-cuda13x[ctk]" for CUDA 13', "cupy-cuda12x")),
+    (fake_cupy(available=False), ("cupy-cuda13x",), ("no NVIDIA driver or no GPU", "nvidia-smi")),
+    (fake_cupy(), ("cupy-cuda12x", "cupy-cuda13x"), ("cupy-cuda12x and cupy-cuda13x are both installed",
+                                                     "pip uninstall -y cupy-cuda12x cupy-cuda13x")),
+    (fake_cupy(broken=ImportError("libcublas.so.13: cannot open\nand much more")), ("cupy-cuda13x",),
+     ("ImportError: libcublas.so.13: cannot open)", "pip install")),
+    (SimpleNamespace(), (), ("does not work (AttributeError",)),
+), ids=("no CuPy", "no device", "two wheels", "no cuBLAS", "an empty folder named cupy"))
+def test_without_a_working_cupy_one_line_says_what_to_install(machine, module, wheels, texts):
+    machine(module, *wheels)
+    assert not backend.is_available("cupy")
+    with pytest.raises(BackendError) as caught:
+        backend.use("cupy")
+    message = str(caught.value)
+    assert caught.value.exit_code == 3 and "\n" not in message and message.startswith("backend 'cupy' is not available")
+    assert all(text in message for text in (*texts, "numpy")), message
+    assert backend.current().name == "numpy" and "cupy" not in backend._backends
+
+
+def test_with_a_working_one_the_kernels_are_those_of_gpu(machine, monkeypatch):
+    cupy = fake_cupy()
+    machine(cupy, "cupy-cuda13x")
+    assert backend.is_available("cupy") and backend.is_available("numpy") and not backend.is_available("jax")
+    assert backend.use("cupy").kernels is gpu and backend.current().xp is cupy
+    assert backend.kernels_for(cupy.ndarray()) is gpu
+    with pytest.raises(BackendError, match="'numpy' and 'cupy'"):
+        backend.xp_of(np.zeros(1), cupy.ndarray())
+    assert backend.memory() == (10, 30)
+    backend.synchronize()
+    assert cupy.log == ["synchronize"]
+
+
+def test_precision_is_cupys_switch(machine, monkeypatch):
+    cupy, asked = fake_cupy(), []
+    core = SimpleNamespace(set_compute_type=lambda dtype, kind: asked.append((np.dtype(dtype).name, kind)),
+                           _routines_linalg=SimpleNamespace(COMPUTE_TYPE_DEFAULT="full", COMPUTE_TYPE_TF32="tf32"))
+    machine(cupy, "cupy-cuda13x")
+    monkeypatch.setitem(sys.modules, "cupy._core", core)
+    backend.use("cupy")
+    backend.set_precision("tf32")
+    backend.set_precision("fp32")
+    assert asked == [("float32", "tf32"), ("float32", "full")]
+    cupy.cuda.Device = lambda: SimpleNamespace(compute_capability="75")
+    with pytest.raises(BackendError, match="no TF32"):
+        backend.set_precision("tf32")
+    with pytest.raises(UsageError, match="fp8"):
+        backend.set_precision("fp8")
+
+
+def test_on_numpy_there_is_nothing_to_set_or_wait_for():
+    backend.set_precision("fp32")
+    backend.synchronize()
+    assert backend.memory() == (0, 0)
+    with pytest.raises(BackendError, match="cupy"):
+        backend.set_precision("tf32")

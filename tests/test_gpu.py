@@ -1,0 +1,125 @@
+"""On a real GPU: every kernel against NumPy, every gradient against finite differences, equal bits run for run.
+
+Skipped where CuPy finds no device. The bodies are those that test_cuda.py runs without one.
+"""
+import checks
+import numpy as np
+import pytest
+import test_kernels
+from checks import assert_close
+from host_cuda import OnDevice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_cuda import OWN_CHECKS, training
+from test_kernels import battery, conv_cases, norm_cases, pool_cases
+
+from minitorch_alex import backend
+from minitorch_alex.kernels import Window, cpu, gpu
+
+pytestmark = [pytest.mark.gpu,
+              pytest.mark.skipif(not backend.is_available("cupy"), reason="CuPy finds no GPU here")]
+drawn = settings(deadline=None, derandomize=True, max_examples=25, database=None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_device():
+    """The current backend is CuPy, and `checks` tries gpu.py on it instead of kernels.cpu."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        backend.use("cupy")
+        backend.set_precision("fp32")
+        monkeypatch.setattr(checks, "cpu", OnDevice())
+        yield
+        backend.use("numpy")
+
+
+@pytest.mark.parametrize("check", (*checks.KERNEL_CHECKS, *OWN_CHECKS), ids=lambda f: f.__name__)
+def test_every_check_of_the_kernels_passes(check):
+    check()
+
+
+@pytest.mark.parametrize("check", checks.ENGINE_CHECKS, ids=lambda f: f.__name__)
+def test_every_check_of_the_engine_passes(check):
+    check()
+
+
+@drawn
+@given(conv_cases())
+def test_conv2d(case):
+    checks.conv2d_forward(case)
+    checks.conv2d_weight_gradient(case)
+    checks.conv2d_input_gradient(case)
+    checks.locally_connected2d(case)
+
+
+@drawn
+@given(pool_cases(dilations=st.just((1, 1))))
+def test_pools(case):
+    checks.max_pool2d(case)
+    checks.avg_pool2d(case)
+
+
+@drawn
+@given(norm_cases)
+def test_lrn(case):
+    checks.lrn_forward(case)
+    checks.lrn_gradient(case)
+    checks.lrn_within(case)
+
+
+def test_the_battery_is_numpys_and_the_same_bits_each_time(monkeypatch):
+    test_kernels.assert_same(battery(OnDevice()), battery(cpu))
+    first, second = battery(OnDevice(), np.float32), battery(OnDevice(), np.float32)
+    want = battery(cpu)
+    for name, arrays in first.items():
+        for one, other, right in zip(arrays, second[name], want[name], strict=True):
+            assert np.array_equal(one, other), f"{name}: two runs differ"
+            assert_close(one, right, 1e-3 if "backward" in name else 1e-4, name)
+
+
+def alexnet_layers():
+    """(name, x_shape, O, Window, groups) of the paper's convolutions, for a few images."""
+    five, three = Window.of(5, 1, 2), Window.of(3, 1, 1)
+    return (("conv1", (4, 224, 224, 3), 96, Window.of(11, 4, ceil_mode=True), 1),
+            ("conv2", (4, 27, 27, 96), 256, five, 2), ("conv3", (4, 13, 13, 256), 384, three, 1),
+            ("conv4", (4, 13, 13, 384), 384, three, 2), ("conv5", (4, 13, 13, 384), 256, three, 2))
+
+
+@pytest.mark.parametrize("precision, forward, gradients", (("fp32", 1e-4, 1e-3), ("tf32", 5e-3, 5e-3)))
+@pytest.mark.parametrize("layer", alexnet_layers(), ids=lambda layer: layer[0])
+def test_the_papers_layers_in_float32(layer, precision, forward, gradients, monkeypatch):
+    """Errors as a share of the result's norm; also in chunks of one image."""
+    _, shape, O, win, groups = layer
+    rng = np.random.default_rng(0)
+    x, gy = (rng.standard_normal(s).astype(np.float32) for s in (shape, (shape[0], *win.out(*shape[1:3]), O)))
+    w = rng.standard_normal((O, shape[3] // groups, *win.kernel)).astype(np.float32)
+    b = rng.standard_normal(O).astype(np.float32)
+    on_gpu = OnDevice()
+    try:
+        backend.set_precision(precision)
+        for workspace in (gpu.WORKSPACE, 1):
+            monkeypatch.setattr(gpu, "WORKSPACE", workspace)
+            for name, args, allowed in (("conv2d", (x, w, b, win, groups), forward),
+                                        ("conv2d_backward_weight", (x, gy, win, groups), gradients),
+                                        ("conv2d_backward_input", (gy, w, shape, win, groups), gradients)):
+                got, want = getattr(on_gpu, name)(*args), getattr(cpu, name)(*args)
+                error = np.linalg.norm(got - want) / np.linalg.norm(want)
+                assert error < allowed, f"{name}: {error}"
+    finally:
+        backend.set_precision("fp32")
+
+
+def test_training_steps_are_those_of_numpy_and_equal_each_time():
+    (losses, weights), (again, same) = training(20), training(20)
+    assert losses == again and np.array_equal(weights, same)
+    backend.use("numpy")
+    want_losses, want = training(20)
+    backend.use("cupy")
+    assert_close(losses, want_losses, 1e-3, "losses")
+    assert_close(weights, want, 1e-3, "weights")
+
+
+def test_memory_and_synchronize():
+    x = backend.asarray(np.zeros(1 << 20, np.float32))
+    used, held = backend.memory()
+    assert x.nbytes <= used <= held
+    backend.synchronize()
