@@ -89,6 +89,7 @@ def test_length_and_last_batch():
         assert len(loader) == len(sizes) and [len(y) for _, y in loader.epoch(0)] == sizes
 
 
+@pytest.mark.parametrize("workers", [0, 1, 3])
 def test_a_worker_s_exception_reaches_the_consumer_at_its_batch(workers):
     d, cause = a_set(), KeyError("why")
 
