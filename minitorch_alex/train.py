@@ -121,7 +121,7 @@ def derive(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any], M
             "recipe": asdict(recipe), "layer_decay": model.layer_decay, "version": __version__}, model
 
 
-def open_run(args: argparse.Namespace, given: set[str]) -> tuple[Run, Path | None]:
+def open_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
     """(run, the checkpoint to go on from or None). RunError for a run that exists, or one that does not."""
     directory = Path(args.runs_dir) / (args.name or f"{args.model}-{args.data}")
     if args.resume is not None:
@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     check(args)
     kernels.keep_freed_memory()
     backend.use(args.backend)
-    run, resume_from = open_run(args, given)
+    run, resume_from = open_run(args)
 
     # settings, model, data
     epoch, batch, step, seconds, sums = 0, 0, 0, 0.0, [0.0, 0.0, 0.0]  # sums over the epoch: loss, errors, images

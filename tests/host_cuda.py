@@ -91,12 +91,12 @@ class RawModule:
     def __init__(self, code, options):
         assert options[0] == "-std=c++17" and len(options) == 2
         self.number = options[1].removeprefix("-DFLOAT=")
-        self.library = build(code, self.number)
+        self.compiled = build(code, self.number)
         self.signatures = signatures(code)
 
     def get_function(self, name):
         parameters = [(self.number if kind == "FLOAT" else kind, *rest) for kind, *rest in self.signatures[name]]
-        return Kernel(name, parameters, getattr(self.library, f"launch_{name}"))
+        return Kernel(name, parameters, getattr(self.compiled, f"launch_{name}"))
 
 
 # How launches are run: `grid` (blocks along x, along y, threads) in place of the one asked for; threads in reverse.
