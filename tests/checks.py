@@ -13,7 +13,7 @@ import minitorch_alex as mt
 from minitorch_alex import backend
 from minitorch_alex import functional as F
 from minitorch_alex.errors import ShapeError, UsageError
-from minitorch_alex.kernels import Window, cpu, naive, workers
+from minitorch_alex.kernels import Window, cpu, naive, set_winograd, workers
 
 # comparing
 
@@ -33,11 +33,11 @@ def normal(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
 
-def agree(name, *args):
+def agree(name, *args, double=1e-12, single=1e-5):
     """The fast kernel `name` gives what the naive one gives: to 1e-12 in float64, to 1e-5 in float32 (against the
     naive one in float64), in the dtype of its input. Returns the naive result."""
     want = getattr(naive, name)(*args)
-    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5)):
+    for dtype, tolerance in ((np.float64, double), (np.float32, single)):
         given = [in_precision(a, dtype) for a in args]
         oracle = getattr(naive, name)(*[in_precision(a, np.float64) for a in given])
         got = getattr(cpu, name)(*given)
@@ -122,6 +122,11 @@ CONV_CASES = (
     WindowCase(kernel=(1, 1), padding=(1, 1)),
     WindowCase(kernel=(2, 2), stride=(3, 3), N=1),
 )
+WINOGRAD_CASES = (
+    WindowCase(kernel=(3, 3), padding=(1, 1), H=9, W=6, groups=2),
+    WindowCase(kernel=(5, 5), padding=(2, 0), H=5, W=8, N=3),
+    WindowCase(kernel=(5, 5), H=9, W=9, C=3, O=1),
+)
 POOL_CASES = (
     WindowCase(kernel=(3, 3), stride=(2, 2)),
     WindowCase(kernel=(3, 3), stride=(2, 2), padding=(1, 1), H=7),
@@ -155,6 +160,20 @@ def conv2d_adjoint(case):
     through_x = dot(x, cpu.conv2d_backward_input(gy, w, x.shape, case.win, case.groups))
     through_w = dot(w, cpu.conv2d_backward_weight(x, gy, case.win, case.groups))
     assert_close([through_x, through_w], [want, want], 1e-11, "adjoint of the convolution")
+
+
+def winograd(case):
+    """Winograd's algorithm computes the same three products, with larger rounding."""
+    x, w, b, gy = case.arrays()
+    loose = {"double": 1e-11, "single": 1e-4}
+    set_winograd(True)
+    try:
+        agree("conv2d", x, w, b, case.win, case.groups, **loose)
+        agree("conv2d", x, w, None, case.win, case.groups, **loose)
+        agree("conv2d_backward_weight", x, gy, case.win, case.groups, **loose)
+        agree("conv2d_backward_input", gy, w, x.shape, case.win, case.groups, **loose)
+    finally:
+        set_winograd(False)
 
 
 def locally_connected2d(case):
@@ -205,6 +224,11 @@ def check_conv2d_input_gradient():
 def check_conv2d_adjoint():
     for case in CONV_CASES:
         conv2d_adjoint(case)
+
+
+def check_winograd():
+    for case in WINOGRAD_CASES:
+        winograd(case)
 
 
 def check_locally_connected2d():

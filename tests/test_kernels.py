@@ -10,7 +10,7 @@ from checks import NormCase, WindowCase, assert_close, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minitorch_alex.kernels import Window, cpu, naive, workers
+from minitorch_alex.kernels import Window, cpu, naive, set_winograd, workers
 
 drawn = settings(deadline=None, derandomize=True, max_examples=40, database=None)
 pairs = {name: st.tuples(st.integers(low, high), st.integers(low, high))
@@ -76,6 +76,30 @@ def test_conv2d(case):
 @given(conv_cases())
 def test_the_convolution_gradients_are_its_adjoints(case):
     checks.conv2d_adjoint(case)
+
+
+@drawn
+@given(st.builds(WindowCase, N=st.integers(1, 5), H=st.integers(1, 12), W=st.integers(1, 12), C=st.integers(1, 3),
+                 O=st.integers(1, 3), groups=st.integers(1, 2), kernel=st.sampled_from(((3, 3), (5, 5))),
+                 padding=st.tuples(st.integers(0, 4), st.integers(0, 4))), st.sampled_from((1, 2, 4)))
+def test_winograd(case, count):
+    before = workers.get_threads()
+    workers.set_threads(count)
+    try:
+        checks.winograd(checks.fitting(case))
+    finally:
+        workers.set_threads(before)
+
+
+def test_winograd_is_what_runs_when_it_is_switched_on():
+    """By its other rounding: or the tests above would prove nothing."""
+    x, w = normal(2, 9, 9, 4).astype(np.float32), normal(4, 4, 5, 5).astype(np.float32)
+    win, seen = Window.of(5, padding=2), []
+    for on in (False, True):
+        set_winograd(on)
+        seen.append(cpu.conv2d(x, w, None, win, 1))
+    set_winograd(False)
+    assert not np.array_equal(*seen) and np.allclose(*seen, atol=1e-3)
 
 
 @drawn

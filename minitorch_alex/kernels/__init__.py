@@ -7,10 +7,11 @@ import numpy as np
 
 from .. import backend
 from . import cpu, gpu, naive
+from .cpu.winograd import set_winograd
 from .window import Window
 from .workers import get_threads, keep_freed_memory, set_threads
 
-__all__ = ["Window", "cpu", "get_threads", "gpu", "keep_freed_memory", "naive", "set_threads"]
+__all__ = ["Window", "cpu", "get_threads", "gpu", "keep_freed_memory", "naive", "set_threads", "set_winograd"]
 
 backend.register("numpy", (np.ndarray, np.generic), np, cpu)
 backend.offer("cupy", gpu)

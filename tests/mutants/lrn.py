@@ -11,7 +11,7 @@ MUTANTS = (
            "kernels.cpu.lrn:lrn_backward", "_bands(C, size, groups", "_bands(C, size - 1, groups",
            "check_gradients_of_lrn_at_the_papers_alpha"),
     Mutant("lrn-no-cross-term", "the backward pass treats the denominator as a constant",
-           "kernels.cpu.lrn:lrn_backward", "part *= -2 * alpha * beta", "part *= 0",
+           "kernels.cpu.lrn:lrn_backward", "-2 * alpha * beta", "0",
            "check_gradients_of_lrn_at_the_papers_alpha"),
     Mutant("lrn-window-not-mirrored", "the backward pass uses the forward window, which is right for odd sizes only",
            "kernels.cpu.lrn:lrn_backward", "mirrored=True", "mirrored=False", "check_gradients_of_lrn"),

@@ -5,104 +5,72 @@ import numpy as np
 
 from ..window import Window
 from ..workers import parallel_for, parallel_list, pieces
-from . import blocks
+from . import winograd
+from .blocks import Block, group_slices, padded_images, plan, windows
 
 
-def padded_images(x: np.ndarray, win: Window, out: tuple[int, int], start: int, stop: int, step: int) \
-        -> Iterator[tuple[int, int, np.ndarray]]:
-    """Images start..stop, `step` at a time, as (n0, n1, images with the zero border that their windows reach)."""
-    _, H, W, C = x.shape
-    (PH, PW), (HP, WP) = win.padding, win.padded((H, W), out)
-    bare = PH == PW == 0 and HP <= H and WP <= W
-    if not bare:
-        border = np.zeros((min(step, stop - start), max(HP, PH + H), max(WP, PW + W), C), x.dtype)
-    for n0 in range(start, stop, step):
-        n1 = min(n0 + step, stop)
-        if bare:
-            yield n0, n1, x[n0:n1]
-        else:
-            border[:n1 - n0, PH:PH + H, PW:PW + W] = x[n0:n1]  # the border itself stays zero
-            yield n0, n1, border[:n1 - n0]
+def _columns(x: np.ndarray, win: Window, groups: int, todo: list[Block]) -> Iterator[tuple[int, slice, np.ndarray]]:
+    """im2col, a block at a time: yields (group, rows, col) with col (rows, KH KW C/G), where `rows` are rows of the
+    output matrix (N OH OW, O). The matrix `col` is overwritten by the next step."""
+    if not todo:
+        return
+    OH, OW = win.out(*x.shape[1:3])
+    width = win.kernel[0] * win.kernel[1] * (x.shape[3] // groups)
+    buffer = np.empty((max((n1 - n0) * (r1 - r0) for n0, n1, r0, r1 in todo) * OW, width), x.dtype)
+    for (n0, n1, r0, r1), image in zip(todo, padded_images(x, win, (OH, OW), groups, todo)):
+        col = buffer[:(n1 - n0) * (r1 - r0) * OW]
+        for g in range(groups):
+            view = windows(image[g], win, r1 - r0, OW)
+            np.copyto(col.reshape(view.shape), view)
+            yield g, slice((n0 * OH + r0) * OW, ((n1 - 1) * OH + r1) * OW), col
 
 
-def _block(win: Window, C: int, OH: int, OW: int, itemsize: int) -> tuple[int, int]:
-    """(images, output rows) of one im2col block: whole images if they fit into BLOCK, else rows of one image."""
-    row = OW * win.kernel[0] * win.kernel[1] * C * itemsize
-    if OH * row <= blocks.BLOCK:
-        return max(1, blocks.BLOCK // (OH * row)), OH
-    return 1, min(OH, max(1, blocks.BLOCK // row, -(-256 // OW)))  # under 256 rows a matrix product is slow
-
-
-def windows(image: np.ndarray, win: Window, rows: tuple[int, int], OW: int, channels: slice) -> np.ndarray:
-    """A view, without a copy: (n, rows, OW, KH, KW, channels) of the windows of an already padded image."""
-    (KH, KW), (SH, SW), (DH, DW) = win.kernel, win.stride, win.dilation
-    part = image[:, rows[0] * SH:, :, channels]
-    n, h, w, c = part.strides
-    return np.lib.stride_tricks.as_strided(
-        part, (part.shape[0], rows[1] - rows[0], OW, KH, KW, part.shape[3]), (n, h * SH, w * SW, h * DH, w * DW, c),
-        writeable=False)
-
-
-def _columns(x: np.ndarray, win: Window, groups: int, start: int, stop: int) \
-        -> Iterator[tuple[int, slice, np.ndarray]]:
-    """im2col in blocks: yields (group, rows, col) with col (rows, KH KW C/G), where `rows` are rows of the output
-    matrix (N OH OW, O). The matrix `col` is overwritten by the next step."""
-    _, H, W, C = x.shape
-    OH, OW = win.out(H, W)
-    images, rows = _block(win, C // groups, OH, OW, x.itemsize)
-    width = win.kernel[0] * win.kernel[1] * (C // groups)
-    buffer = np.empty((min(images, stop - start) * rows * OW, width), x.dtype)
-    for n0, n1, image in padded_images(x, win, (OH, OW), start, stop, images):
-        for r0 in range(0, OH, rows):
-            r1 = min(r0 + rows, OH)
-            col = buffer[:(n1 - n0) * (r1 - r0) * OW]
-            for g in range(groups):
-                view = windows(image, win, (r0, r1), OW, slice(g * C // groups, (g + 1) * C // groups))
-                np.copyto(col.reshape(view.shape), view)
-                yield g, slice((n0 * OH + r0) * OW, ((n1 - 1) * OH + r1) * OW), col
-
-
-def _group_slices(O: int, groups: int) -> list[slice]:
-    return [slice(g * O // groups, (g + 1) * O // groups) for g in range(groups)]
+def _plan(x: np.ndarray, win: Window, groups: int) -> list[Block]:
+    window_bytes = win.kernel[0] * win.kernel[1] * (x.shape[3] // groups) * x.itemsize
+    return plan(x.shape[0], *win.out(*x.shape[1:3]), window_bytes)
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int) -> np.ndarray:
     """y (N,OH,OW,O) of x (N,H,W,C), w (O,C/G,KH,KW), b (O,) or None: per block one product col @ w."""
+    if winograd.suits(win):
+        return winograd.conv2d(x, w, b, win, groups)
     N, H, W, _ = x.shape
     O = w.shape[0]
     OH, OW = win.out(H, W)
     y = np.empty((N, OH, OW, O), x.dtype)
-    flat, outs = y.reshape(-1, O), _group_slices(O, groups)
+    flat, outs, todo = y.reshape(-1, O), group_slices(O, groups), _plan(x, win, groups)
     mats = [np.ascontiguousarray(w[o].transpose(2, 3, 1, 0)).reshape(-1, O // groups) for o in outs]  # (KH KW C/G, O/G)
 
     def body(start: int, stop: int) -> None:
-        for g, rows, col in _columns(x, win, groups, start, stop):
+        for g, rows, col in _columns(x, win, groups, todo[start:stop]):
             part = flat[rows, outs[g]]
             np.matmul(col, mats[g], out=part)
             if b is not None:
                 part += b[outs[g]]
 
-    parallel_for(N, body)
+    parallel_for(len(todo), body)
     return y
 
 
 def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
     """gw (O,C/G,KH,KW): the sum over blocks of col^T @ gy; each piece of the batch sums its own, then in order."""
+    if winograd.suits(win):
+        return winograd.conv2d_backward_weight(x, gy, win, groups)
     O, cg = gy.shape[3], x.shape[3] // groups
     KH, KW = win.kernel
-    flat, outs = gy.reshape(-1, O), _group_slices(O, groups)
-    cuts = pieces(x.shape[0])
-    sums = [np.zeros((groups, O // groups, KH * KW * cg), x.dtype) for _ in cuts]
+    flat, outs, todo = gy.reshape(-1, O), group_slices(O, groups), _plan(x, win, groups)
+    cuts = pieces(len(todo))
+    sums = [np.zeros((groups, KH * KW * cg, O // groups), x.dtype) for _ in cuts]
 
     def job(start: int, stop: int, total: np.ndarray) -> None:
         product = np.empty_like(total[0])
-        for g, rows, col in _columns(x, win, groups, start, stop):
-            total[g] += np.matmul(flat[rows, outs[g]].T, col, out=product)
+        for g, rows, col in _columns(x, win, groups, todo[start:stop]):
+            total[g] += np.matmul(col.T, flat[rows, outs[g]], out=product)
 
     parallel_list([(lambda cut=cut, total=total: job(*cut, total)) for cut, total in zip(cuts, sums, strict=True)])
     for other in sums[1:]:
         sums[0] += other
-    return sums[0].reshape(O, KH, KW, cg).transpose(0, 3, 1, 2)
+    return sums[0].reshape(groups, KH, KW, cg, O // groups).transpose(0, 4, 3, 1, 2).reshape(O, cg, KH, KW)
 
 
 def conv2d_backward_input(gy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], win: Window, groups: int) \
@@ -122,21 +90,18 @@ def conv2d_backward_input(gy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...
 def _col2im(gy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], win: Window, groups: int) -> np.ndarray:
     N, H, W, C = x_shape
     _, OH, OW, O = gy.shape
-    cg, outs = C // groups, _group_slices(O, groups)
-    images, step = _block(win, cg, OH, OW, gy.itemsize)
+    cg, outs = C // groups, group_slices(O, groups)
     flat = gy.reshape(-1, O)
     mats = [np.ascontiguousarray(w[o].transpose(0, 2, 3, 1)).reshape(O // groups, -1) for o in outs]  # (O/G, KH KW C/G)
     gx = np.zeros((N, H, W, C), gy.dtype)
 
     def body(start: int, stop: int) -> None:
-        for n0 in range(start, stop, images):
-            n1 = min(n0 + images, stop)
-            for r0 in range(0, OH, step):
-                r1 = min(r0 + step, OH)
-                for g in range(groups):
-                    gcol = flat[(n0 * OH + r0) * OW:((n1 - 1) * OH + r1) * OW, outs[g]] @ mats[g]
-                    gcol = gcol.reshape(n1 - n0, r1 - r0, OW, *win.kernel, cg)
-                    add_taps(gx[n0:n1, :, :, g * cg:(g + 1) * cg], gcol, win, OH, OW, r0)
+        for n0, n1, r0, r1 in plan(stop - start, OH, OW, mats[0][0].nbytes):
+            n0, n1 = start + n0, start + n1
+            for g in range(groups):
+                gcol = flat[(n0 * OH + r0) * OW:((n1 - 1) * OH + r1) * OW, outs[g]] @ mats[g]
+                gcol = gcol.reshape(n1 - n0, r1 - r0, OW, *win.kernel, cg)
+                add_taps(gx[n0:n1, :, :, g * cg:(g + 1) * cg], gcol, win, OH, OW, r0)
 
     parallel_for(N, body)
     return gx

@@ -3,18 +3,19 @@ import numpy as np
 
 from ..window import Window
 from ..workers import parallel_for
-from .conv import add_taps, padded_images, windows
+from .blocks import padded_images, windows
+from .conv import add_taps
 
 
 def _places(x: np.ndarray, win: Window, r0: int, r1: int, OW: int, image: np.ndarray) -> np.ndarray:
     """The windows of output rows r0..r1, one matrix a place: (places, N, KH KW C)."""
-    view = windows(image, win, (r0, r1), OW, slice(None)).transpose(1, 2, 0, 3, 4, 5)
+    view = windows(image[:, r0 * win.stride[0]:], win, r1 - r0, OW).transpose(1, 2, 0, 3, 4, 5)
     return view.reshape((r1 - r0) * OW, x.shape[0], -1)
 
 
 def _whole(x: np.ndarray, win: Window, out: tuple[int, int]) -> np.ndarray:
     """The whole batch with its zero border."""
-    return next(padded_images(x, win, out, 0, x.shape[0], x.shape[0]))[2]
+    return next(padded_images(x, win, out, 1, [(0, x.shape[0], 0, out[0])]))[0]
 
 
 def locally_connected2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> np.ndarray:

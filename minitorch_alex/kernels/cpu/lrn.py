@@ -7,19 +7,19 @@ from .pool import sum_along
 
 
 def _power(scale: np.ndarray, beta: float) -> np.ndarray:
-    """scale^-beta; for the paper's 3/4 by square roots, which are several times cheaper than a power."""
+    """scale^beta; for the paper's 3/4 by square roots, which are several times cheaper than a power."""
     if beta != 0.75:
-        return scale ** -beta
+        return scale ** beta
     root = np.sqrt(scale)
     root *= np.sqrt(root)
-    return np.reciprocal(root, out=root)
+    return root
 
 
-def _bands(C: int, size: int, groups: int, dtype: np.dtype, mirrored: bool = False) \
+def _bands(C: int, size: int, groups: int, factor: np.ndarray, mirrored: bool = False) \
         -> list[tuple[slice, slice, np.ndarray]]:
-    """The window sum over channels as matrix products: (from, to, band) with band[j, i] = 1 where channel j lies in
-    the window of channel i, i - size//2 ... i - size//2 + size - 1, inside i's group; `mirrored` transposes it: the
-    channels whose windows hold i. Cut to 32 channels, since all else of the C x C band is zero."""
+    """factor times the window sum over channels, as matrix products: (from, to, band), with band[j, i] = factor where
+    channel j lies in the window of channel i, i - size//2 ... i - size//2 + size - 1, inside i's group; `mirrored`
+    transposes it: the channels whose windows hold i. Cut to 32 channels: all else of the C x C band is zero."""
     before, after = size // 2, size - 1 - size // 2
     if mirrored:
         before, after = after, before
@@ -29,7 +29,7 @@ def _bands(C: int, size: int, groups: int, dtype: np.dtype, mirrored: bool = Fal
             to = slice(c0, min(c0 + 32, g0 + cg))
             source = slice(max(g0, to.start - before), min(g0 + cg, to.stop + after))
             j, i = np.arange(source.start, source.stop)[:, None], np.arange(to.start, to.stop)[None, :]
-            plan.append((source, to, ((j >= i - before) & (j <= i + after)).astype(dtype)))
+            plan.append((source, to, ((j >= i - before) & (j <= i + after)) * factor))
     return plan
 
 
@@ -38,15 +38,14 @@ def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float, groups: i
     C = x.shape[3]
     y, scale = np.empty_like(x), np.empty_like(x)
     rows, y_rows, s_rows = x.reshape(-1, C), y.reshape(-1, C), scale.reshape(-1, C)
-    plan = _bands(C, size, groups, x.dtype)
+    plan = _bands(C, size, groups, x.dtype.type(alpha))
 
     def body(t: slice) -> None:
         squares, part = np.square(rows[t]), s_rows[t]
         for source, to, band in plan:
             np.matmul(squares[:, source], band, out=part[:, to])
-        part *= alpha
         part += k
-        np.multiply(rows[t], _power(part, beta), out=y_rows[t])
+        np.divide(rows[t], _power(part, beta), out=y_rows[t])
 
     row_tiles(len(rows), C, body)
     return y, scale
@@ -58,17 +57,16 @@ def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, al
     C = x.shape[3]
     gx = np.empty_like(x)
     x_rows, g_rows, s_rows, gx_rows = (a.reshape(-1, C) for a in (x, gy, scale, gx))
-    plan = _bands(C, size, groups, x.dtype, mirrored=True)
+    plan = _bands(C, size, groups, x.dtype.type(-2 * alpha * beta), mirrored=True)
 
     def body(t: slice) -> None:
-        direct = g_rows[t] * _power(s_rows[t], beta)
+        direct = g_rows[t] / _power(s_rows[t], beta)
         cross = direct * x_rows[t]
         cross /= s_rows[t]
         part = gx_rows[t]
         for source, to, band in plan:
             np.matmul(cross[:, source], band, out=part[:, to])
         part *= x_rows[t]
-        part *= -2 * alpha * beta
         part += direct
 
     row_tiles(len(x_rows), C, body)
@@ -92,7 +90,7 @@ def lrn_within(x: np.ndarray, size: int, alpha: float, beta: float, k: float) ->
     def body(n0: int, n1: int) -> None:
         np.multiply(_box_sum(np.square(x[n0:n1]), size), alpha, out=scale[n0:n1])
         scale[n0:n1] += k
-        np.multiply(x[n0:n1], _power(scale[n0:n1], beta), out=y[n0:n1])
+        np.divide(x[n0:n1], _power(scale[n0:n1], beta), out=y[n0:n1])
 
     image_blocks(x.shape[0], 4 * x.nbytes // max(1, len(x)), body)
     return y, scale
@@ -105,7 +103,7 @@ def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: 
 
     def body(n0: int, n1: int) -> None:
         n = slice(n0, n1)
-        direct = gy[n] * _power(scale[n], beta)
+        direct = gy[n] / _power(scale[n], beta)
         np.multiply(_box_sum(direct * x[n] / scale[n], size, mirrored=True), x[n], out=gx[n])
         gx[n] *= -2 * alpha * beta
         gx[n] += direct

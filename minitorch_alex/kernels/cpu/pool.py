@@ -42,10 +42,19 @@ def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, tuple[np.ndarray
 
 
 def _add_winners(g: np.ndarray, won: np.ndarray, win: Window, axis: int, gx: np.ndarray) -> None:
-    lead = (slice(None),) * (axis + 1)
-    for k in range(win.kernel[axis]):
+    """gx = each gradient at the cell that won along one axis; what gx held before does not matter."""
+    lead, K, S = (slice(None),) * (axis + 1), win.kernel[axis], win.stride[axis]
+    first = S if K >= S and win.padding[axis] == 0 and win.dilation[axis] == 1 else 0
+    if not first:
+        gx[...] = 0
+    for k in range(K):
         outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
-        gx[(*lead, ins)] += g[(*lead, outs)] * (won[(*lead, outs)] == k)
+        here, there = g[(*lead, outs)], gx[(*lead, ins)]
+        if k < first:  # between them the first S taps see every cell once: nothing to add to yet
+            np.multiply(here, won[(*lead, outs)] == k, out=there)
+            gx[(*lead, slice(ins.stop - 1 + S, None, S))] = 0  # but for those past the last window
+        else:
+            there += here * (won[(*lead, outs)] == k)
 
 
 def max_pool2d_backward(gy: np.ndarray, saved: tuple[np.ndarray, np.ndarray], x_shape: tuple[int, ...], win: Window) \
@@ -56,9 +65,8 @@ def max_pool2d_backward(gy: np.ndarray, saved: tuple[np.ndarray, np.ndarray], x_
     gx = np.empty(x_shape, gy.dtype)
 
     def body(n0: int, n1: int) -> None:
-        middle = np.zeros((n1 - n0, H, gy.shape[2], C), gy.dtype)
+        middle = np.empty((n1 - n0, H, gy.shape[2], C), gy.dtype)
         _add_winners(gy[n0:n1], won_row[n0:n1], win, 0, middle)
-        gx[n0:n1] = 0
         _add_winners(middle, won_column[n0:n1], win, 1, gx[n0:n1])
 
     image_blocks(N, 2 * H * W * C * gy.itemsize, body)

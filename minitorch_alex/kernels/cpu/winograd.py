@@ -1,0 +1,151 @@
+"""Convolution with fewer multiplications (Winograd 1980; Lavin and Gray, arXiv:1509.09308), for 3x3 and 5x5 kernels.
+
+Two polynomials of degree m - 1 and r - 1 can be multiplied by evaluating both at m + r - 1 points, multiplying the
+values, and finding the polynomial through the products: m + r - 1 multiplications in place of m r. Turned around
+(the transpose of the whole computation) this gives m outputs of a convolution with r taps; nested over rows and
+columns, m x m outputs from a tile of (m + r - 1)^2 pixels:
+
+    y = A^T [ (G w G^T) * (B^T x B) ] A          * element by element, summed over the input channels
+
+Six points serve both kernels: F(4,3) makes 16 outputs with 36 products in place of 144, F(2,5) 4 with 36 in place of
+100. For each of the 36 the sum over channels is a matrix product (tiles, C) @ (C, O). The transforms cost the rest of
+what was saved, and some accuracy: a float32 result is off by about 1e-5 of the largest, that of im2col by 1e-6. It
+pays where there are many channels (AlexNet's conv2 to conv5), so it is an option: `kernels.set_winograd(True)`.
+"""
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from ..window import Window
+from ..workers import parallel_for, parallel_list, pieces
+from .blocks import Block, group_slices, padded_images, plan, windows
+
+POINTS = (0, 1, -1, 2, -2)  # and infinity; small ones, since their powers multiply the rounding
+SIDE = len(POINTS) + 1
+_enabled = False
+
+
+def set_winograd(enabled: bool) -> None:
+    """Use Winograd's algorithm wherever a convolution on the CPU has stride 1, no dilation and a 3x3 or 5x5 kernel."""
+    global _enabled
+    _enabled = bool(enabled)
+
+
+def suits(win: Window) -> bool:
+    """Whether a convolution with these windows is to be done here."""
+    return _enabled and win.kernel in ((3, 3), (5, 5)) and win.stride == win.dilation == (1, 1)
+
+
+@lru_cache
+def transforms(r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(A^T (m,6), G (6,r), B^T (6,6)) of F(m, r) with m + r - 1 = 6, in one dimension.
+
+    A^T and G evaluate at the points (their powers; at infinity, the leading coefficient), G divided by
+    prod(p - q) over the other points q. Row p of B^T holds the coefficients of the polynomial that is zero at all
+    points but p, its last row those of the one that is zero at all.
+    """
+    m = SIDE + 1 - r
+    evaluate = np.array([[float(p) ** i for i in range(SIDE)] for p in POINTS])
+    others = [[q for q in POINTS if q != p] for p in POINTS]
+    scale = [np.prod([p - q for q in qs]) for p, qs in zip(POINTS, others)]
+    at_infinity = np.eye(SIDE)
+    A = np.vstack([evaluate[:, :m], at_infinity[m - 1, :m]])
+    G = np.vstack([evaluate[:, :r] / np.reshape(scale, (-1, 1)), at_infinity[r - 1, :r]])
+    BT = np.vstack([[*np.poly(qs)[::-1], 0] for qs in others] + [np.poly(POINTS)[::-1]])
+    return A.T, G, BT
+
+
+def _both(matrix: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The transform of rows and columns at once, of a tile that is written as one column."""
+    return np.kron(matrix, matrix).astype(dtype)
+
+
+def _tiles(x: np.ndarray, win: Window, groups: int, todo: list[Block], tiling: Window, out: tuple[int, int]) \
+        -> Iterator[tuple[int, Block, np.ndarray]]:
+    """B^T x B, a block at a time: yields (group, block, V (36, tiles, C/G)). Tiles are windows of 6 x 6 pixels, m
+    apart, so they are gathered as in im2col. V is overwritten by the next step."""
+    cg = x.shape[3] // groups
+    BT = _both(transforms(win.kernel[0])[2], x.dtype)
+    most = max((n1 - n0) * (r1 - r0) for n0, n1, r0, r1 in todo) * out[1] * cg
+    gathered, transformed = np.empty((2, SIDE * SIDE * most), x.dtype)
+    for block, image in zip(todo, padded_images(x, tiling, out, groups, todo)):
+        for g in range(groups):
+            view = windows(image[g], tiling, block[3] - block[2], out[1]).transpose(3, 4, 0, 1, 2, 5)
+            D = gathered[:view.size].reshape(view.shape)
+            np.copyto(D, view)
+            V = transformed[:view.size].reshape(SIDE * SIDE, -1)
+            np.matmul(BT, D.reshape(SIDE * SIDE, -1), out=V)
+            yield g, block, V.reshape(SIDE * SIDE, -1, cg)
+
+
+def _plan(x: np.ndarray, O: int, win: Window, groups: int) -> tuple[int, Window, tuple[int, int], list[Block]]:
+    """(m, the windows that are the tiles, how many tiles down and across, the blocks). Blocks are larger than
+    im2col's, since 36 matrix products share one, and the weights' gradient adds each to 36 C O sums."""
+    m = SIDE + 1 - win.kernel[0]
+    OH, OW = win.out(*x.shape[1:3])
+    out = -(-OH // m), -(-OW // m)
+    tile_bytes = SIDE * SIDE * (2 * x.shape[3] + O) // groups * x.itemsize
+    return m, Window((SIDE, SIDE), (m, m), win.padding), out, plan(x.shape[0], *out, tile_bytes, 4)
+
+
+def _cells(y: np.ndarray, block: Block, m: int) -> Iterator[tuple[int, np.ndarray]]:
+    """For each of the m x m cells of a tile its place in y (N,OH,OW,O), of all tiles of a block that have it there."""
+    n0, n1, t0, t1 = block
+    for i in range(m):
+        for j in range(m):
+            yield i * m + j, y[n0:n1, t0 * m + i:t1 * m:m, j::m]
+
+
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int) -> np.ndarray:
+    """As conv.conv2d: per block and point one product V (tiles, C/G) @ U (C/G, O/G)."""
+    N, (O, cg, r, _) = x.shape[0], w.shape
+    m, tiling, out, todo = _plan(x, O, win, groups)
+    AT, G, _ = (_both(matrix, x.dtype) for matrix in transforms(r))
+    y, outs = np.empty((N, *win.out(*x.shape[1:3]), O), x.dtype), group_slices(O, groups)
+    U = np.empty((groups, SIDE * SIDE, cg, O // groups), x.dtype)  # G w G^T
+
+    def kernel(c0: int, c1: int) -> None:
+        for g, o in enumerate(outs):
+            part = np.ascontiguousarray(w[o, c0:c1].transpose(2, 3, 1, 0)).reshape(r * r, -1)
+            U[g, :, c0:c1] = np.matmul(G, part).reshape(SIDE * SIDE, c1 - c0, -1)
+
+    def body(start: int, stop: int) -> None:
+        for g, block, V in _tiles(x, win, groups, todo[start:stop], tiling, out):
+            n0, n1, t0, t1 = block
+            Y = np.matmul(AT, np.matmul(V, U[g]).reshape(SIDE * SIDE, -1))
+            Y = Y.reshape(m * m, n1 - n0, t1 - t0, out[1], -1)
+            for cell, place in _cells(y[..., outs[g]], block, m):
+                place[...] = Y[cell, :, :place.shape[1], :place.shape[2]]
+            if b is not None:
+                y[n0:n1, t0 * m:t1 * m, :, outs[g]] += b[outs[g]]
+
+    parallel_for(cg, kernel)
+    parallel_for(len(todo), body)
+    return y
+
+
+def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
+    """As conv.conv2d_backward_weight. The formula above is linear in w, so its gradient walks it backwards:
+    gw = G^T [ sum over tiles of (B^T x B) * (A gy A^T) ] G, where for each point the sum is V^T @ Z."""
+    O, r, cg = gy.shape[3], win.kernel[0], x.shape[3] // groups
+    m, tiling, out, todo = _plan(x, O, win, groups)
+    AT, G, _ = (_both(matrix, x.dtype) for matrix in transforms(r))
+    outs, cuts = group_slices(O, groups), pieces(len(todo))
+    sums = [np.zeros((groups, SIDE * SIDE, cg, O // groups), x.dtype) for _ in cuts]
+
+    def job(start: int, stop: int, total: np.ndarray) -> None:
+        for g, block, V in _tiles(x, win, groups, todo[start:stop], tiling, out):
+            n0, n1, t0, t1 = block
+            tiles = np.zeros((m * m, n1 - n0, t1 - t0, out[1], O // groups), x.dtype)
+            for cell, place in _cells(gy[..., outs[g]], block, m):
+                tiles[cell, :, :place.shape[1], :place.shape[2]] = place
+            Z = np.matmul(AT.T, tiles.reshape(m * m, -1)).reshape(SIDE * SIDE, -1, O // groups)
+            total[g] += np.matmul(V.transpose(0, 2, 1), Z)
+
+    parallel_list([(lambda cut=cut, total=total: job(*cut, total)) for cut, total in zip(cuts, sums)])
+    for other in sums[1:]:
+        sums[0] += other
+    gw, total = np.empty((groups, r * r, cg * O // groups), x.dtype), sums[0].reshape(groups, SIDE * SIDE, -1)
+    parallel_for(groups, lambda g0, g1: np.matmul(G.T, total[g0:g1], out=gw[g0:g1]))
+    return gw.reshape(groups, r, r, cg, O // groups).transpose(0, 4, 3, 1, 2).reshape(O, cg, r, r)
