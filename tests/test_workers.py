@@ -50,6 +50,22 @@ def test_blas_has_one_thread_inside_and_what_it_had_outside():
     assert blas_threads() == before
 
 
+def test_blas_has_one_thread_inside_whoever_set_it_first():
+    """threadpoolctl listens to the thread that set OpenBLAS first, as long as that one lives."""
+    workers.parallel_for(8, lambda start, stop: None)
+    before, inside, outside = blas_threads(), [], []
+
+    def second():
+        workers.parallel_for(8, lambda start, stop: inside.append(blas_threads()))
+        outside.append(blas_threads())
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    thread.join()
+    assert inside and all(n == 1 for threads in inside for n in threads)
+    assert outside == [before]
+
+
 def test_an_exception_in_any_piece_reaches_the_caller_after_all_have_stopped():
     running = []
 

@@ -5,13 +5,12 @@ it fast: BLAS must not start threads of its own meanwhile (its spinning barriers
 a piece of work must be large enough to hide the hand-over (tens of microseconds).
 """
 import contextlib
-import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 from ..errors import UsageError
 
@@ -30,7 +29,7 @@ class _Team:
     def pool(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.count - 1, thread_name_prefix="minitorch")
+                self._pool = ThreadPoolExecutor(self.count - 1, "minitorch", _start_worker)
             return self._pool
 
 
@@ -61,6 +60,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _set_blas_threads(lib: LibController, count: int) -> None:
+    if hasattr(lib, "clear_controlling_thread"):  # threadpoolctl 3.8: or it ignores all threads but the first that set
+        lib.clear_controlling_thread(force=True)
+    lib.set_num_threads(count)
+
+
+def _is_per_thread(lib: LibController) -> bool:
+    """Whether the setting is each thread's own (MKL, OpenMP), not the process's (OpenBLAS as NumPy brings it)."""
+    return lib.internal_api == "mkl" or getattr(lib, "threading_layer", "") == "openmp"
+
+
 @contextlib.contextmanager
 def _single_threaded_blas() -> Iterator[None]:
     """Hold BLAS at one thread while anyone is inside; the first in notes the setting, the last out restores it."""
@@ -68,17 +78,24 @@ def _single_threaded_blas() -> Iterator[None]:
     with _blas_lock:
         if _blas_users == 0:
             _blas_before[:] = [lib.get_num_threads() for lib in _blas]
-            for lib in _blas:
-                lib.set_num_threads(1)
+        for lib in _blas:
+            if _blas_users == 0 or _is_per_thread(lib):
+                _set_blas_threads(lib, 1)
         _blas_users += 1
     try:
         yield
     finally:
         with _blas_lock:
             _blas_users -= 1
-            if _blas_users == 0:
-                for lib, before in zip(_blas, _blas_before, strict=True):
-                    lib.set_num_threads(before)
+            for lib, before in zip(_blas, _blas_before, strict=True):
+                if _blas_users == 0 or _is_per_thread(lib):
+                    _set_blas_threads(lib, before)
+
+
+def _start_worker() -> None:
+    """A worker starts inside somebody's job; where the setting is each thread's own, it makes its own."""
+    for lib in filter(_is_per_thread, _blas):
+        _set_blas_threads(lib, 1)
 
 
 def pieces(total: int, least: int = 1) -> list[tuple[int, int]]:
@@ -122,15 +139,3 @@ def parallel_list(jobs: list[Callable[[], None]]) -> None:
         for error in errors:
             if error is not None:
                 raise error
-
-
-def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed blocks for the next allocation instead of handing their pages back to the system,
-    which would be zeroed and mapped afresh at every step: a training step allocates gigabytes. Process-wide, so only
-    programs call it (train, evaluate), not the library. Returns whether it took effect."""
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # not glibc: macOS and Windows manage without
-        return False
-    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # malloc.h
-    return bool(mallopt(m_mmap_max, 0) and mallopt(m_trim_threshold, -1) and mallopt(m_top_pad, 64 << 20))
