@@ -83,6 +83,20 @@ def test_the_convolution_gradients_are_its_adjoints(case):
                  O=st.integers(1, 3), groups=st.integers(1, 2), kernel=st.sampled_from(((3, 3), (5, 5))),
                  padding=st.tuples(st.integers(0, 4), st.integers(0, 4))), st.sampled_from((1, 2, 4)))
 def test_winograd(case, count):
+    winograd_with(case, count)
+
+
+@drawn
+@given(st.builds(WindowCase, N=st.integers(1, 5), H=st.integers(1, 20), W=st.integers(1, 20), C=st.integers(1, 3),
+                 O=st.integers(1, 3), padding=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+                 ceil_mode=st.booleans()),
+       st.sampled_from(((2, 5), (2, 6), (2, 9), (3, 7), (3, 14), (4, 11), (4, 12))), st.sampled_from((1, 2, 4)))
+def test_winograd_with_a_stride_folds_it(case, stride_and_kernel, count):
+    S, K = stride_and_kernel
+    winograd_with(replace(case, kernel=(K, K), stride=(S, S)), count)
+
+
+def winograd_with(case, count):
     before = workers.get_threads()
     workers.set_threads(count)
     try:

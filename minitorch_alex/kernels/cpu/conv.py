@@ -32,7 +32,7 @@ def _plan(x: np.ndarray, win: Window, groups: int) -> list[Block]:
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int) -> np.ndarray:
     """y (N,OH,OW,O) of x (N,H,W,C), w (O,C/G,KH,KW), b (O,) or None: per block one product col @ w."""
-    if winograd.suits(win):
+    if winograd.suits(win, groups):
         return winograd.conv2d(x, w, b, win, groups)
     N, H, W, _ = x.shape
     O = w.shape[0]
@@ -54,7 +54,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, grou
 
 def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
     """gw (O,C/G,KH,KW): the sum over blocks of col^T @ gy; each piece of the batch sums its own, then in order."""
-    if winograd.suits(win):
+    if winograd.suits(win, groups):
         return winograd.conv2d_backward_weight(x, gy, win, groups)
     O, cg = gy.shape[3], x.shape[3] // groups
     KH, KW = win.kernel

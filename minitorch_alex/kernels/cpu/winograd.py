@@ -1,4 +1,4 @@
-"""Convolution with fewer multiplications (Winograd 1980; Lavin and Gray, arXiv:1509.09308), for 3x3 and 5x5 kernels.
+"""Convolution with fewer multiplications (Winograd 1980; Lavin and Gray, arXiv:1509.09308).
 
 Two polynomials of degree m - 1 and r - 1 can be multiplied by evaluating both at m + r - 1 points, multiplying the
 values, and finding the polynomial through the products: m + r - 1 multiplications in place of m r. Turned around
@@ -8,9 +8,12 @@ columns, m x m outputs from a tile of (m + r - 1)^2 pixels:
     y = A^T [ (G w G^T) * (B^T x B) ] A          * element by element, summed over the input channels
 
 Six points serve both kernels: F(4,3) makes 16 outputs with 36 products in place of 144, F(2,5) 4 with 36 in place of
-100. For each of the 36 the sum over channels is a matrix product (tiles, C) @ (C, O). The transforms cost the rest of
-what was saved, and some accuracy: a float32 result is off by about 1e-5 of the largest, that of im2col by 1e-6. It
-pays where there are many channels (AlexNet's conv2 to conv5), so it is an option: `kernels.set_winograd(True)`.
+100. For each of the 36 the sum over channels is a matrix product (tiles, C) @ (C, O). A kernel with a stride is folded
+first: 11x11 at stride 4 on 3 channels is 3x3 at stride 1 on the 48 that a 4x4 patch holds.
+
+The transforms cost time, and some accuracy: a float32 result is off by about 1e-5 of the largest, that of im2col by
+1e-6. It pays where there are many channels (all five layers of the paper's net, none of the CIFAR nets'), so it is an
+option: `kernels.set_winograd(True)`.
 """
 from collections.abc import Iterator
 from functools import lru_cache
@@ -27,14 +30,43 @@ _enabled = False
 
 
 def set_winograd(enabled: bool) -> None:
-    """Use Winograd's algorithm wherever a convolution on the CPU has stride 1, no dilation and a 3x3 or 5x5 kernel."""
+    """Use Winograd's algorithm for every convolution on the CPU that it suits: kernels that are, or that their stride
+    folds to, 3x3 or 5x5, without dilation, and where there is a stride without groups."""
     global _enabled
     _enabled = bool(enabled)
 
 
-def suits(win: Window) -> bool:
+def suits(win: Window, groups: int) -> bool:
     """Whether a convolution with these windows is to be done here."""
-    return _enabled and win.kernel in ((3, 3), (5, 5)) and win.stride == win.dilation == (1, 1)
+    (K, KW), (S, SW) = win.kernel, win.stride
+    return _enabled and -(-K // S) in (3, 5) and K == KW and S == SW and win.dilation == (1, 1) and 1 in (S, groups)
+
+
+def _fold(x: np.ndarray, win: Window) -> tuple[np.ndarray, Window]:
+    """The padded image with its S x S patches as pixels, (N, H', W', S S C), and the windows of stride 1 on it."""
+    S, (N, H, W, C), (PH, PW), (OH, OW) = win.stride[0], x.shape, win.padding, win.out(*x.shape[1:3])
+    r = -(-win.kernel[0] // S)
+    h, w = OH - 1 + r, OW - 1 + r
+    patches = np.empty((N, h, w, S, S * C), x.dtype)
+
+    def body(start: int, stop: int) -> None:
+        padded = np.zeros((h * S, w * S, C), x.dtype)
+        inside = padded[PH:PH + H, PW:PW + W]
+        for n in range(start, stop):
+            inside[...] = x[n, :inside.shape[0], :inside.shape[1]]
+            patches[n] = padded.reshape(h, S, w, S * C).transpose(0, 2, 1, 3)
+
+    parallel_for(N, body)
+    return patches.reshape(N, h, w, -1), Window((r, r))
+
+
+def _fold_kernel(w: np.ndarray, win: Window) -> np.ndarray:
+    """w (O,C,K,K) for a folded image: (O, S S C, r, r), zeros where S r reaches past K."""
+    (O, C, K, _), S = w.shape, win.stride[0]
+    r = -(-K // S)
+    whole = np.zeros((O, C, r * S, r * S), w.dtype)
+    whole[:, :, :K, :K] = w
+    return whole.reshape(O, C, r, S, r, S).transpose(0, 3, 5, 1, 2, 4).reshape(O, -1, r, r)
 
 
 @lru_cache
@@ -99,6 +131,9 @@ def _cells(y: np.ndarray, block: Block, m: int) -> Iterator[tuple[int, np.ndarra
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int) -> np.ndarray:
     """As conv.conv2d: per block and point one product V (tiles, C/G) @ U (C/G, O/G)."""
+    if win.stride != (1, 1):
+        folded, small = _fold(x, win)
+        return conv2d(folded, _fold_kernel(w, win), b, small, groups)
     N, (O, cg, r, _) = x.shape[0], w.shape
     m, tiling, out, todo = _plan(x, O, win, groups)
     AT, G, _ = (_both(matrix, x.dtype) for matrix in transforms(r))
@@ -128,6 +163,11 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, grou
 def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
     """As conv.conv2d_backward_weight. The formula above is linear in w, so its gradient walks it backwards:
     gw = G^T [ sum over tiles of (B^T x B) * (A gy A^T) ] G, where for each point the sum is V^T @ Z."""
+    if win.stride != (1, 1):
+        (folded, small), (K, _), (S, _), C = _fold(x, win), win.kernel, win.stride, x.shape[3]
+        gw = conv2d_backward_weight(folded, gy, small, groups)
+        gw = gw.reshape(-1, S, S, C, *small.kernel).transpose(0, 3, 4, 1, 5, 2)
+        return gw.reshape(-1, C, S * small.kernel[0], S * small.kernel[0])[:, :, :K, :K]
     O, r, cg = gy.shape[3], win.kernel[0], x.shape[3] // groups
     m, tiling, out, todo = _plan(x, O, win, groups)
     AT, G, _ = (_both(matrix, x.dtype) for matrix in transforms(r))
