@@ -299,7 +299,7 @@ def oracle():
 
 
 def cut(monkeypatch, **sizes):
-    """Set BLOCK and TILE wherever a module of `cpu` has them."""
+    """Set BLOCK, TILE and GRAIN wherever a module of `cpu` has them."""
     for name, module in list(sys.modules.items()):
         for size, value in sizes.items():
             if name.startswith(cpu.__name__ + ".") and hasattr(module, size):
@@ -316,7 +316,7 @@ def assert_same(got, want, tolerance=1e-12):
 @pytest.mark.parametrize("count", (1, 2, 4))
 def test_any_number_of_threads_gives_the_answer_and_the_same_bits_each_time(count, threads, oracle, monkeypatch):
     threads(count)
-    cut(monkeypatch, TILE=256)
+    cut(monkeypatch, TILE=256, GRAIN=1)
     first, second = battery(cpu, np.float32), battery(cpu, np.float32)
     for name in first:
         for one, other in zip(first[name], second[name], strict=True):
@@ -327,13 +327,14 @@ def test_any_number_of_threads_gives_the_answer_and_the_same_bits_each_time(coun
 @pytest.mark.parametrize("count", (1, 3))
 @pytest.mark.parametrize("block, tile", ((64, 7), (6000, 100), (1 << 30, 1 << 30)))
 def test_blocks_smaller_than_an_image_and_larger_than_the_batch(block, tile, count, threads, oracle, monkeypatch):
-    cut(monkeypatch, BLOCK=block, TILE=tile)
+    cut(monkeypatch, BLOCK=block, TILE=tile, GRAIN=1)
     threads(count)
     assert_same(battery(cpu), oracle)
 
 
-def test_a_batch_smaller_than_the_pieces(threads):
+def test_a_batch_smaller_than_the_pieces(threads, monkeypatch):
     threads(4)
+    cut(monkeypatch, GRAIN=1)
     case = WindowCase(N=1, groups=2, padding=(1, 1))
     checks.conv2d_forward(case)
     checks.conv2d_weight_gradient(case)

@@ -10,11 +10,13 @@ import minitorch_alex as mt
 from minitorch_alex import backend
 from minitorch_alex.errors import UsageError
 from minitorch_alex.kernels import cpu, workers
+from minitorch_alex.kernels.cpu import blocks
 from minitorch_alex.kernels.window import Window
 
 
 @pytest.fixture(autouse=True)
-def four_threads():
+def four_threads(monkeypatch):
+    monkeypatch.setattr(blocks, "GRAIN", 1)  # or these small convolutions would not be shared
     before = workers.get_threads()
     workers.set_threads(4)
     yield

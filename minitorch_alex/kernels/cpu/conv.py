@@ -6,7 +6,7 @@ import numpy as np
 from ..window import Window
 from ..workers import parallel_for, parallel_list, pieces
 from . import winograd
-from .blocks import Block, group_slices, padded_images, plan, windows
+from .blocks import Block, group_slices, padded_images, plan, share, windows
 
 
 def _columns(x: np.ndarray, win: Window, groups: int, todo: list[Block]) -> Iterator[tuple[int, slice, np.ndarray]]:
@@ -48,7 +48,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, grou
             if b is not None:
                 part += b[outs[g]]
 
-    parallel_for(len(todo), body)
+    parallel_for(len(todo), body, share(todo, y.size * w[0].size))
     return y
 
 
@@ -59,7 +59,7 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
     O, cg = gy.shape[3], x.shape[3] // groups
     KH, KW = win.kernel
     flat, outs, todo = gy.reshape(-1, O), group_slices(O, groups), _plan(x, win, groups)
-    cuts = pieces(len(todo))
+    cuts = pieces(len(todo), share(todo, gy.size * KH * KW * cg))
     sums = [np.zeros((groups, KH * KW * cg, O // groups), x.dtype) for _ in cuts]
 
     def job(start: int, stop: int, total: np.ndarray) -> None:

@@ -1,0 +1,1 @@
+"""Speed side by side with other frameworks: `python -m benchmarks.cpu`."""

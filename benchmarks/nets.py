@@ -1,0 +1,194 @@
+"""The workloads, and our side of them. A net of minitorch_alex trains through Tensors (`Ours`) or, with the same
+arrays, by calling the kernels one after the other (`bare_step`): the difference is what autograd costs."""
+import contextlib
+import sys
+from typing import Any
+
+import numpy as np
+
+import minitorch_alex.functional as F
+from minitorch_alex import backend, kernels, models, nn, optim, profile
+from minitorch_alex.autograd import no_grad
+from minitorch_alex.functional.layout import to_nchw, to_nhwc
+from minitorch_alex.kernels import Window, cpu
+from minitorch_alex.models.alexnet import Scale
+from minitorch_alex.tensor import Tensor
+
+from .workloads import RATES, WORKLOADS, Workload
+
+
+def net_w2() -> nn.Sequential:
+    """A CIFAR net with the paper's normalisation across maps: three convolutions of 32, 32 and 64 kernels, each
+    pooled, floor rounding, so 32 -> 15 -> 7 -> 3."""
+    def lrn() -> nn.LocalResponseNorm:
+        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+
+    model = nn.Sequential(
+        conv1=nn.Conv2d(3, 32, 5, padding=2), pool1=nn.MaxPool2d(3, 2), relu1=nn.ReLU(), lrn1=lrn(),
+        conv2=nn.Conv2d(32, 32, 5, padding=2), relu2=nn.ReLU(), pool2=nn.MaxPool2d(3, 2), lrn2=lrn(),
+        conv3=nn.Conv2d(32, 64, 5, padding=2), relu3=nn.ReLU(), pool3=nn.MaxPool2d(3, 2), flatten=nn.Flatten(),
+        fc10=nn.Linear(576, 10))
+    model.image_size = 32
+    return model
+
+
+def build(workload: Workload) -> nn.Sequential:
+    """The net of a workload, its weights drawn from a fixed seed."""
+    backend.manual_seed(0)
+    return net_w2() if workload.net == "net_w2" else models.build(workload.net, workload.classes)
+
+
+def step_flops(workload: Workload) -> int:
+    """Floating-point operations of a training step, for one image: two for each multiply-add, forward and for the
+    gradients of inputs and weights, without that of the image itself."""
+    counts = [entry.multiply_adds for entry in profile.ledger(build(workload)) if entry.multiply_adds]
+    return 2 * (3 * sum(counts) - counts[0])
+
+
+def change(idea: str) -> None:
+    """Take one idea away from the kernels, or add one (see IDEAS)."""
+    blocks = sys.modules["minitorch_alex.kernels.cpu.blocks"]
+    match idea:
+        case "with Winograd":
+            kernels.set_winograd(True)
+        case "one thread":
+            kernels.set_threads(1)
+        case "threads of BLAS, not ours":
+            kernels.set_threads(1)
+            kernels.workers._single_threaded_blas = contextlib.nullcontext
+        case "no blocks in im2col":
+            blocks.BLOCK = 1 << 40
+        case "no tiles":
+            blocks.TILE = 1 << 40
+        case "freed memory given back":
+            kernels.keep_freed_memory = lambda: False
+
+
+class Ours:
+    """Our net with its optimiser: as `train` runs it, but on a batch that is in memory already."""
+
+    def __init__(self, workload: str, contender: str = "ours", threads: int | None = None) -> None:
+        self.kept = kernels.keep_freed_memory()
+        if contender == "ours-winograd":
+            kernels.set_winograd(True)
+        if threads is not None:
+            kernels.set_threads(threads)
+        self.workload = WORKLOADS[workload]
+        self.model = build(self.workload)
+        self.optimizer = optim.SGD(self.model.parameters(), **RATES)
+
+    def feed(self, batch: int) -> None:
+        """Draw a batch, in the memory order in which the data loader makes it: NHWC, seen as NCHW."""
+        rng, size = np.random.default_rng(0), self.workload.size
+        self.images = rng.standard_normal((batch, size, size, 3), np.float32).transpose(0, 3, 1, 2)
+        self.labels = rng.integers(0, self.workload.classes, batch)
+
+    def mode(self, training: bool) -> None:
+        self.model.train(training)
+
+    def train_step(self) -> float:
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.model(Tensor(self.images)), self.labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def infer(self) -> np.ndarray:
+        with no_grad():
+            return self.model(Tensor(self.images)).data
+
+    def layer_times(self, batch: int) -> dict[str, tuple[float, float]]:
+        """name -> (seconds forward, seconds backward), each layer once."""
+        self.optimizer.zero_grad()
+        return profile.layer_times(self.model, batch, repeats=1)
+
+    def setting(self) -> dict[str, Any]:
+        return {"threads": kernels.get_threads(),
+                "malloc": "keeps freed memory" if self.kept else "as installed"}
+
+
+# the bare kernels
+
+
+def bare_step(net: Ours) -> float:
+    """One training step of `net` by kernels alone, forwards and then backwards, on the arrays that net.optimizer
+    holds; the loss. To the bit what net.train_step() does."""
+    x, tape, layers = to_nhwc(net.images), [], list(net.model.children())
+    for layer in layers:
+        x, saved = _forward(layer, x)
+        tape.append(saved)
+    losses, probs = cpu.softmax_cross_entropy(x, net.labels)
+    gy = cpu.softmax_cross_entropy_backward(np.full_like(losses, 1 / len(losses)), probs, net.labels)
+    first = next(i for i, layer in enumerate(layers) if hasattr(layer, "weight"))
+    for i in range(len(layers) - 1, first - 1, -1):
+        gy = _backward(layers[i], tape.pop(), gy, i > first)
+    group = net.optimizer.param_groups[0]
+    cpu.sgd(net.optimizer.flat, net.optimizer.flat_grad, net.optimizer.velocity,
+            group["lr"], group["momentum"], group["weight_decay"], net.optimizer.rule)
+    return float(losses.sum() * (1 / len(losses)))
+
+
+def _window(layer: Any) -> Window:
+    return Window.of(layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1), layer.ceil_mode)
+
+
+def _forward(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
+    """(output, what the backward of the layer needs)."""
+    match layer:
+        case nn.Conv2d():
+            return cpu.conv2d(x, layer.weight.data, layer.bias.data, _window(layer), layer.groups), x
+        case nn.Linear():
+            return cpu.linear(x, layer.weight.data, layer.bias.data), x
+        case nn.ReLU():
+            y = cpu.relu(x)
+            return y, y
+        case nn.MaxPool2d():
+            y, won = cpu.max_pool2d(x, _window(layer))
+            return y, (won, x.shape)
+        case nn.AvgPool2d():
+            return cpu.avg_pool2d(x, _window(layer), layer.count_include_pad), x.shape
+        case nn.LocalResponseNorm() if layer.within_map:
+            y, scale = cpu.lrn_within(x, layer.size, layer.alpha / layer.size ** 2, layer.beta, layer.k)
+            return y, (x, scale)
+        case nn.LocalResponseNorm():
+            y, scale = cpu.lrn(x, layer.size, layer.alpha / layer.size, layer.beta, layer.k, layer.groups)
+            return y, (x, scale)
+        case nn.Dropout():
+            args = layer.p, 1 / (1 - layer.p) if layer.rule == "inverted" else 1.0, backend.next_dropout_key()
+            return cpu.dropout(x, *args), args
+        case nn.Flatten():
+            y = to_nchw(x)
+            return y.reshape(len(y), -1), y.shape
+        case Scale():
+            return x * layer.factor, None
+    raise TypeError(f"no bare kernels are known for {type(layer).__name__}")
+
+
+def _backward(layer: Any, saved: Any, gy: np.ndarray, wanted: bool) -> np.ndarray | None:
+    """The gradient of the layer's input, where it is wanted; those of its weights go to their places."""
+    match layer:
+        case nn.Conv2d():
+            layer.weight.grad_place[...] = cpu.conv2d_backward_weight(saved, gy, _window(layer), layer.groups)
+            layer.bias.grad_place[...] = cpu.sum_rows(gy)
+            if not wanted:
+                return None
+            return cpu.conv2d_backward_input(gy, layer.weight.data, saved.shape, _window(layer), layer.groups)
+        case nn.Linear():
+            layer.weight.grad_place[...] = cpu.linear_backward_weight(gy, saved)
+            layer.bias.grad_place[...] = cpu.sum_rows(gy)
+            return cpu.linear_backward_input(gy, layer.weight.data)
+        case nn.ReLU():
+            return cpu.relu_backward(gy, saved)
+        case nn.MaxPool2d():
+            return cpu.max_pool2d_backward(gy, *saved, _window(layer))
+        case nn.AvgPool2d():
+            return cpu.avg_pool2d_backward(gy, saved, _window(layer), layer.count_include_pad)
+        case nn.LocalResponseNorm() if layer.within_map:
+            return cpu.lrn_within_backward(gy, *saved, layer.size, layer.alpha / layer.size ** 2, layer.beta)
+        case nn.LocalResponseNorm():
+            return cpu.lrn_backward(gy, *saved, layer.size, layer.alpha / layer.size, layer.beta, layer.groups)
+        case nn.Dropout():
+            return cpu.dropout(gy, *saved)
+        case nn.Flatten():
+            return to_nhwc(gy.reshape(saved))
+    raise TypeError(f"no bare kernels are known for {type(layer).__name__}")

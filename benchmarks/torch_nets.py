@@ -1,0 +1,238 @@
+"""The same nets in PyTorch, as its user would write them and, for `torch-best`, as well as they can be tuned."""
+import time
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .workloads import RATES, WORKLOADS, malloc_setting
+
+BLOCK = 4 << 20  # bytes of images that FastNorm takes at a time: they stay in the cache
+
+
+class Norm(nn.Module):
+    """Local response normalisation across 5 maps within each of `groups`, with torch's own function."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_contiguous():  # NCHW: the groups are a view
+            return F.local_response_norm(x.view(-1, x.shape[1] // self.groups, *x.shape[2:]), 5, 5e-4, 0.75,
+                                         2.0).view(x.shape)
+        return torch.cat([F.local_response_norm(p, 5, 5e-4, 0.75, 2.0) for p in x.chunk(self.groups, 1)], 1)
+
+
+class MapNorm(nn.Module):
+    """Normalisation within a map, over 3 x 3 places, as cuda-convnet's `rnorm`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1 + 5e-5 * F.avg_pool2d(x * x, 3, 1, 1)) ** -0.75
+
+
+class _FastNorm(torch.autograd.Function):
+    """y = x d^-3/4, d = k + window sum of x^2. Three ideas: the window sum is a convolution with a constant kernel,
+    which oneDNN does at full speed; d^-3/4 is r sqrt(r) with r = d^-1/2; and all steps are done on a few images at
+    a time, in the cache. Saves x and d."""
+
+    @staticmethod
+    def forward(ctx, x, window, k, padding, groups):
+        ctx.save_for_backward(x, window)
+        ctx.how, ctx.denominators = {"padding": padding, "groups": groups}, []
+        y, images = torch.empty_like(x), _images(x)
+        for x_part, y_part in zip(x.split(images), y.split(images), strict=True):
+            d = F.conv2d(x_part * x_part, window, k, **ctx.how)
+            if ctx.needs_input_grad[0]:
+                ctx.denominators.append(d)
+            r = torch.rsqrt(d)
+            torch.mul(r.mul_(torch.sqrt(r)), x_part, out=y_part)
+        return y
+
+    @staticmethod
+    def backward(ctx, gy):
+        x, window = ctx.saved_tensors
+        gx, images = torch.empty_like(x), _images(x)
+        for x_part, g_part, gx_part, d in zip(x.split(images), gy.split(images), gx.split(images), ctx.denominators,
+                                              strict=True):
+            r = torch.rsqrt(d)
+            direct = r.mul_(torch.sqrt(r)).mul_(g_part)
+            shared = F.conv2d((direct * x_part).div_(d), window, **ctx.how)  # an odd window is its own mirror image
+            torch.addcmul(direct, shared, x_part, value=-1.5, out=gx_part)
+        return gx, None, None, None, None
+
+
+def _images(x: Tensor) -> int:
+    return max(1, BLOCK // (x[0].numel() * x.element_size()))
+
+
+class FastNorm(nn.Module):
+    """Norm (size 5, alpha 5e-4, k 2, `groups`) or, `within` a map, MapNorm, by _FastNorm."""
+
+    def __init__(self, channels: int, groups: int = 1, within: bool = False) -> None:
+        super().__init__()
+        if within:
+            window, k, self.padding, self.groups = torch.full((channels, 1, 3, 3), 5e-5 / 9), 1.0, 1, channels
+        else:
+            i = torch.arange(channels // groups)
+            band = ((i[:, None] - i).abs() <= 2) * (5e-4 / 5)
+            window, k, self.padding, self.groups = band.repeat(groups, 1)[:, :, None, None], 2.0, 0, groups
+        self.register_buffer("window", window)
+        self.register_buffer("k", torch.full((channels,), k))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _FastNorm.apply(x, self.window, self.k, self.padding, self.groups)
+
+
+class FastLinear(nn.Linear):
+    """Linear by oneDNN: torch leaves float32 products to MKL, which on AMD's processors takes its AVX2 path."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.to_mkldnn(), self.weight, self.bias).to_dense()
+
+
+class Scale(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class Kit:
+    """The layers of which there are two kinds."""
+
+    def __init__(self, fast_norm: bool = False, fast_linear: bool = False) -> None:
+        self.fast_norm, self.linear = fast_norm, FastLinear if fast_linear else nn.Linear
+
+    def norm(self, channels: int, groups: int = 1) -> nn.Module:
+        return FastNorm(channels, groups) if self.fast_norm else Norm(groups)
+
+    def map_norm(self, channels: int) -> nn.Module:
+        return FastNorm(channels, within=True) if self.fast_norm else MapNorm()
+
+
+def stack(**layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
+
+
+def relu() -> nn.ReLU:
+    return nn.ReLU(inplace=True)
+
+
+def pool() -> nn.MaxPool2d:
+    return nn.MaxPool2d(3, 2, ceil_mode=True)
+
+
+def paper(kit: Kit, widths: tuple[int, ...], conv1: tuple[int, ...], features: int, hidden: int, classes: int,
+          **before: nn.Module) -> nn.Sequential:
+    """The paper's AlexNet. Its dropout is torch's, which doubles what it keeps while training; the paper halves all at
+    test time: the same function if fc7 and fc8 have half the paper's weights."""
+    a, b, c, d, e = widths
+    return stack(
+        **before, conv1=nn.Conv2d(3, a, *conv1), relu1=relu(), lrn1=kit.norm(a, 2), pool1=pool(),
+        conv2=nn.Conv2d(a, b, 5, padding=2, groups=2), relu2=relu(), lrn2=kit.norm(b, 2), pool2=pool(),
+        conv3=nn.Conv2d(b, c, 3, padding=1), relu3=relu(), conv4=nn.Conv2d(c, d, 3, padding=1, groups=2), relu4=relu(),
+        conv5=nn.Conv2d(d, e, 3, padding=1, groups=2), relu5=relu(), pool5=pool(), flatten=nn.Flatten(),
+        fc6=kit.linear(features, hidden), relu6=relu(), drop6=nn.Dropout(), fc7=kit.linear(hidden, hidden),
+        relu7=relu(), drop7=nn.Dropout(), fc8=kit.linear(hidden, classes))
+
+
+def torchvision(kit: Kit) -> nn.Sequential:
+    """torchvision.models.alexnet; its adaptive pool does nothing at 224."""
+    return stack(
+        conv1=nn.Conv2d(3, 64, 11, 4, 2), relu1=relu(), pool1=nn.MaxPool2d(3, 2),
+        conv2=nn.Conv2d(64, 192, 5, padding=2), relu2=relu(), pool2=nn.MaxPool2d(3, 2),
+        conv3=nn.Conv2d(192, 384, 3, padding=1), relu3=relu(), conv4=nn.Conv2d(384, 256, 3, padding=1), relu4=relu(),
+        conv5=nn.Conv2d(256, 256, 3, padding=1), relu5=relu(), pool5=nn.MaxPool2d(3, 2), flatten=nn.Flatten(),
+        drop6=nn.Dropout(), fc6=kit.linear(9216, 4096), relu6=relu(), drop7=nn.Dropout(), fc7=kit.linear(4096, 4096),
+        relu7=relu(), fc8=kit.linear(4096, 1000))
+
+
+def net_18(kit: Kit) -> nn.Sequential:
+    """cuda-convnet's 18 % net: see minitorch_alex/models/small.py."""
+    def average() -> nn.AvgPool2d:
+        return nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
+
+    return stack(
+        conv1=nn.Conv2d(3, 32, 5, padding=2), pool1=pool(), relu1=relu(), rnorm1=kit.map_norm(32),
+        conv2=nn.Conv2d(32, 32, 5, padding=2), relu2=relu(), pool2=average(), rnorm2=kit.map_norm(32),
+        conv3=nn.Conv2d(32, 64, 5, padding=2), relu3=relu(), pool3=average(), flatten=nn.Flatten(),
+        fc10=kit.linear(1024, 10))
+
+
+def net_w2(kit: Kit) -> nn.Sequential:
+    """See nets.net_w2."""
+    return stack(
+        conv1=nn.Conv2d(3, 32, 5, padding=2), pool1=nn.MaxPool2d(3, 2), relu1=relu(), lrn1=kit.norm(32),
+        conv2=nn.Conv2d(32, 32, 5, padding=2), relu2=relu(), pool2=nn.MaxPool2d(3, 2), lrn2=kit.norm(32),
+        conv3=nn.Conv2d(32, 64, 5, padding=2), relu3=relu(), pool3=nn.MaxPool2d(3, 2), flatten=nn.Flatten(),
+        fc10=kit.linear(576, 10))
+
+
+NETS = {
+    "alexnet": lambda kit: paper(kit, (96, 256, 384, 384, 256), (11, 4), 9216, 4096, 1000),
+    "alexnet_torchvision": torchvision, "net_18": net_18, "net_w2": net_w2,
+    "alexnet_cifar": lambda kit: paper(kit, (48, 128, 192, 192, 128), (3, 1, 1), 2048, 1024, 10, scale=Scale(1 / 64)),
+}
+
+
+class Torch:
+    """A net in PyTorch with its optimiser, as the contender of that name has it."""
+
+    def __init__(self, workload: str, contender: str, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        self.workload = WORKLOADS[workload]
+        fast_norm, fast_linear = contender in ("torch-lrn", "torch-best"), contender == "torch-best"
+        nhwc = fast_norm or contender == "torch-nhwc"
+        self.format = torch.channels_last if nhwc else torch.contiguous_format
+        self.net = NETS[self.workload.net](Kit(fast_norm, fast_linear)).to(memory_format=self.format)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), **RATES, fused=fast_norm or None)
+
+    def feed(self, batch: int) -> None:
+        """Draw a batch, in the memory order that the contender prefers."""
+        rng, size, edge = np.random.default_rng(0), self.workload.size, self.workload.edge
+        images = torch.from_numpy(rng.standard_normal((batch, 3, size, size), np.float32))
+        self.images = F.pad(images, (0, edge, 0, edge)).contiguous(memory_format=self.format)
+        self.labels = torch.from_numpy(rng.integers(0, self.workload.classes, batch))
+
+    def mode(self, training: bool) -> None:
+        self.net.train(training)
+
+    def train_step(self) -> float:
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.net(self.images), self.labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def infer(self) -> np.ndarray:
+        with torch.no_grad():
+            return self.net(self.images).numpy()
+
+    def layer_times(self, batch: int) -> dict[str, tuple[float, float]]:
+        """As minitorch_alex.profile.layer_times, each layer once."""
+        self.feed(batch)
+        self.optimizer.zero_grad()
+        x, times = self.images, {}
+        for name, layer in self.net.train().named_children():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False  # a leaf that wants a gradient may not be overwritten
+            start = time.perf_counter()
+            y = layer(x)
+            middle = time.perf_counter()
+            if y.requires_grad:
+                y.backward(y.detach())
+            times[name] = middle - start, time.perf_counter() - middle
+            x = y.detach().requires_grad_(y.requires_grad)
+        return times
+
+    def setting(self) -> dict[str, Any]:
+        return {"threads": torch.get_num_threads(), "malloc": malloc_setting(),
+                "instructions": torch.backends.cpu.get_cpu_capability(), "memory_format": str(self.format)[6:]}

@@ -1,0 +1,64 @@
+"""What is measured: nets, batches, contenders. Only the standard library is imported: every child reads this file."""
+import os
+from dataclasses import dataclass
+
+RATES = {"lr": 0.001, "momentum": 0.9, "weight_decay": 5e-4}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A net and a batch of images of side `size`. `edge`: how many rows and columns of zeros torch's image has more,
+    at the right and the bottom; our conv1 reads them past the edge (ceil_mode), torch's has no such mode."""
+
+    net: str
+    batch: int
+    size: int
+    classes: int
+    edge: int = 0
+    dezero: bool = False    # small enough for it
+    winograd: bool = False  # channels enough for it
+
+    @property
+    def note(self) -> str:
+        """What differs in form, though not in arithmetic."""
+        side = self.size + self.edge
+        return f"torch is given 3 x {side} x {side}: the zeros that our conv1 reads past the edge" if self.edge else ""
+
+
+WORKLOADS = {
+    "alexnet-b128": Workload("alexnet", 128, 224, 1000, edge=3, winograd=True),
+    "alexnet-b32": Workload("alexnet", 32, 224, 1000, edge=3, dezero=True, winograd=True),
+    "alexnet_torchvision-b128": Workload("alexnet_torchvision", 128, 224, 1000, winograd=True),
+    "net_18-b128": Workload("net_18", 128, 32, 10),
+    "net_w2-b128": Workload("net_w2", 128, 32, 10, dezero=True),
+    "alexnet_cifar-b128": Workload("alexnet_cifar", 128, 32, 10),
+}
+
+# glibc gives freed blocks above a threshold back to the system, which hands them out again page by page and zeroed
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "20000000000",
+               "MALLOC_TOP_PAD_": "268435456"}
+CONTENDERS: dict[str, dict[str, str]] = {  # name -> its environment
+    "ours": {}, "ours-winograd": {}, "torch": {}, "torch-malloc": KEEP_MEMORY, "torch-nhwc": KEEP_MEMORY,
+    "torch-lrn": KEEP_MEMORY, "torch-best": KEEP_MEMORY, "dezero": KEEP_MEMORY,
+}
+ABOUT = {
+    "ours": "minitorch_alex as `train` runs it",
+    "ours-winograd": "the same with --winograd",
+    "torch": "PyTorch as installed: eager, NCHW",
+    "torch-malloc": "the same with malloc told to keep freed memory, as ours does",
+    "torch-nhwc": "the same in channels_last",
+    "torch-lrn": "the same with a hand-written LRN and fused SGD",
+    "torch-best": "the same with linear layers by oneDNN, not MKL",
+    "dezero": "DeZero in NumPy, with shims for LRN and groups; one round",
+}
+
+IDEAS = {  # what makes ours fast, each taken away or added by itself -> the environment of the child
+    "all": {}, "with Winograd": {}, "one thread": {}, "threads of BLAS, not ours": {}, "no blocks in im2col": {},
+    "no tiles": {}, "freed memory given back": {}, "BLAS without AVX-512": {"OPENBLAS_CORETYPE": "Haswell"},
+}
+
+
+def malloc_setting() -> str:
+    """What this process' environment tells malloc, in words."""
+    kept = all(os.environ.get(name) == value for name, value in KEEP_MEMORY.items())
+    return "keeps freed memory" if kept else "as installed"

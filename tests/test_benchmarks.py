@@ -1,0 +1,238 @@
+"""The speed benchmark: contenders compute the same function, and its numbers are kept and told as they should be."""
+import json
+
+import numpy as np
+import pytest
+
+import minitorch_alex as mt
+from benchmarks import cpu, harness, nets, report
+from benchmarks.workloads import WORKLOADS
+from minitorch_alex.autograd import no_grad
+from minitorch_alex.errors import UsageError
+
+NETS = {workload.net: (key, workload) for key, workload in WORKLOADS.items()}
+SMALL = [name for name, (_, workload) in NETS.items() if workload.size == 32]
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in NETS if name not in SMALL]
+
+
+# the same arithmetic
+
+
+def copy_weights(ours, theirs):
+    """Our weights into a torch net; the paper's halving at test time is in fc7 and fc8 there (see torch_nets.paper)."""
+    import torch
+    halves = getattr(getattr(ours, "drop6", None), "rule", "") == "2012"
+    with torch.no_grad():
+        for p, (name, t) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
+            assert p.shape == tuple(t.shape), name
+            t.copy_(torch.from_numpy(p.data * (0.5 if halves and name in ("fc7.weight", "fc8.weight") else 1.0)))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
+def test_contenders_are_the_same_net(name):
+    """As many parameters, the same layers in the same order and, with the same weights, the same logits."""
+    torch = pytest.importorskip("torch")
+    from benchmarks import torch_nets
+    _, workload = NETS[name]
+    ours, rng = nets.build(workload).eval(), np.random.default_rng(0)
+    for p in ours.parameters():  # as large as keeps the activations' size, so that no layer is lost in another's bias
+        p.data[...] = rng.standard_normal(p.shape) * (1.5 / np.sqrt(p.size / p.shape[0]) if p.ndim > 1 else 0.1)
+    images = rng.standard_normal((2, 3, workload.size, workload.size)).astype(np.float32) * 20
+    with no_grad():
+        want = ours(mt.Tensor(images)).data
+    for kit, layout in ((torch_nets.Kit(), torch.contiguous_format), (torch_nets.Kit(), torch.channels_last),
+                        (torch_nets.Kit(True), torch.channels_last), (torch_nets.Kit(True, True), torch.channels_last)):
+        theirs = torch_nets.NETS[name](kit).eval().to(memory_format=layout)
+        assert [layer for layer, _ in ours.named_children()] == [layer for layer, _ in theirs.named_children()]
+        assert sum(p.size for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+        copy_weights(ours, theirs)
+        edge = (0, workload.edge, 0, workload.edge)
+        with torch.no_grad():
+            got = theirs(torch.nn.functional.pad(torch.from_numpy(images), edge).contiguous(memory_format=layout))
+        assert np.abs(got.numpy() - want).max() <= 1e-3 * np.abs(want).max(), (vars(kit), layout)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("block", [1, 4 << 20])
+@pytest.mark.parametrize("kind", ["one group", "two groups", "within the map"])
+def test_the_hand_written_lrn_is_torchs(kind, block, monkeypatch):
+    """Forward and gradient in float64, image by image and all at once."""
+    torch = pytest.importorskip("torch")
+    from benchmarks import torch_nets
+    monkeypatch.setattr(torch_nets, "BLOCK", block)
+    torch.manual_seed(0)
+    x = (torch.randn(3, 12, 5, 7, dtype=torch.float64) * 60).contiguous(memory_format=torch.channels_last)
+    torch.set_default_dtype(torch.float64)  # of the constants
+    try:
+        fast, plain = {"one group": (torch_nets.FastNorm(12), torch_nets.Norm(1)),
+                       "two groups": (torch_nets.FastNorm(12, 2), torch_nets.Norm(2)),
+                       "within the map": (torch_nets.FastNorm(12, within=True), torch_nets.MapNorm())}[kind]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    if kind == "one group":
+        assert torch.equal(plain(x), torch.nn.functional.local_response_norm(x, 5, 5e-4, 0.75, 2.0))
+    cotangent, results = torch.randn_like(x), []
+    for norm in (fast, plain):
+        leaf = x.clone().requires_grad_()
+        y = norm(leaf)
+        y.backward(cotangent)
+        results.append((y.detach(), leaf.grad))
+    for got, want in zip(*results, strict=True):
+        assert (got - want).abs().max() <= 1e-13 * want.abs().max()
+    assert (results[0][1] - cotangent * results[0][0] / x).abs().max() > 0.1 * results[0][1].abs().max()
+
+
+@pytest.mark.torch
+def test_the_best_torch_has_the_gradients_of_the_plain_one():
+    torch = pytest.importorskip("torch")
+    from benchmarks import torch_nets
+    plain, best = torch_nets.Torch("net_w2-b128", "torch-nhwc"), torch_nets.Torch("net_w2-b128", "torch-best")
+    best.net.load_state_dict(plain.net.state_dict(), strict=False)  # it has constants more
+    losses = []
+    for net in (plain, best):
+        net.feed(8)
+        net.mode(True)
+        losses.append([net.train_step() for _ in range(2)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    for (name, p), q in zip(plain.net.named_parameters(), best.net.parameters(), strict=True):
+        assert (p.grad - q.grad).abs().max() <= 1e-4 * p.grad.abs().max(), name
+        assert torch.allclose(p, q, rtol=1e-5, atol=1e-7), name
+
+
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
+def test_the_bare_kernels_do_the_same_step_to_the_bit(name):
+    key, _ = NETS[name]
+    results = []
+    for step in (nets.Ours.train_step, nets.bare_step):
+        net = nets.Ours(key)
+        net.feed(3)
+        net.mode(True)
+        losses = []
+        for i in range(2):
+            mt.set_step(i)
+            losses.append(step(net))
+        results.append((losses, net.optimizer.flat.copy()))
+    assert results[0][0] == results[1][0] and results[0][0][0] != results[0][0][1]
+    assert np.array_equal(results[0][1], results[1][1])
+
+
+def test_the_work_of_a_step():
+    """Three times the multiply-adds, less conv1's gradient of the image: 4.136 GFLOP for the paper's net."""
+    assert nets.step_flops(WORKLOADS["alexnet-b128"]) == 2 * (3 * 724_406_816 - 105_415_200)
+    assert round(nets.step_flops(WORKLOADS["net_w2-b128"]) / 1e6, 1) == 59.5
+
+
+# samples
+
+
+def test_ratios_are_taken_within_a_round_and_disturbed_samples_left_out():
+    taken = {"ours": [{"round": i, "train": v, "peak_mb": 10} for i, v in enumerate((100, 60, 110))],
+             "torch": [{"round": 0, "train": 50}, {"round": 1, "train": 20, "noisy": True}, {"round": 2, "train": 44}],
+             "dezero": [{"round": 0, "train": 10, "noisy": True}], "torch-best": [{"round": 0, "error": "killed"}]}
+    got = harness.summarise(taken, ["train"])
+    assert got["ours"] == {"noisy": 0, "train": 100, "peak_mb": 10}
+    assert got["torch"]["train_ratio"] == [2.25, 2.0, 2.5] and got["torch"]["noisy"] == 1
+    assert got["dezero"]["train_ratio"] == [10, 10, 10]  # nothing but disturbed samples: better than none
+    assert got["torch-best"]["train"] is None and "train_ratio" not in got["torch-best"]
+
+
+def test_contenders_take_turns_and_one_that_fails_sits_out():
+    calls = []
+
+    def take(name, i):
+        calls.append((name, i))
+        return {"error": "no"} if name == "b" else None if name == "c" and i else {"train": 1}
+
+    *_, last = harness.alternate("abc", 3, take)
+    assert calls == [("a", 0), ("b", 0), ("c", 0), ("a", 1), ("c", 1), ("a", 2), ("c", 2)]
+    assert [s["round"] for s in last["a"]] == [0, 1, 2] and len(last["b"]) == len(last["c"]) == 1
+
+
+@pytest.mark.parametrize(("foreign", "retries", "want"), [
+    ([0.5, 0.05, 0.0], 2, {"foreign": 0.05}), ([0.5, 0.3, 0.4], 2, {"foreign": 0.3, "noisy": True}),
+    ([0.2], 0, {"foreign": 0.2, "noisy": True}), ([0.2, None], 2, {"foreign": 0.2, "noisy": True}),
+    ([None], 2, {"error": "killed"})])
+def test_a_disturbed_sample_is_taken_again(foreign, retries, want, monkeypatch):
+    answers = iter({"error": "killed"} if value is None else {"foreign": value} for value in foreign)
+    monkeypatch.setattr(harness, "run_child", lambda *_: next(answers))
+    assert harness.sample("module", {}, {}, retries) == want
+
+
+def test_a_child_is_a_process_with_the_environment_of_its_contender(tmp_path, monkeypatch):
+    (tmp_path / "some_child.py").write_text(
+        "import json, os, sys\njob = json.loads(sys.argv[1])\nassert job['fine'], 'not fine'\n"
+        "print('chatter')\nprint(json.dumps({n: v for n, v in os.environ.items() if n[:4] in ('OPEN', 'MALL')}))")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    environment = {"PYTHONPATH": str(tmp_path), "MALLOC_TOP_PAD_": "1"}
+    assert harness.run_child("some_child", {"fine": True}, environment) == {"MALLOC_TOP_PAD_": "1"}
+    assert harness.run_child("some_child", {"fine": False}, environment) == {"error": "AssertionError: not fine"}
+
+
+def test_own_work_is_not_foreign():
+    result = {}
+    with harness.metered(result):
+        times = harness.time_steps(lambda: sum(range(200_000)), warm_up=1, least=5, seconds=0)
+    assert len(times) == 5 and 0 < sum(times) <= result["wall_seconds"] + 0.001
+    assert result["cpu_seconds"] > 0 and result.get("foreign", 0) <= 1
+
+
+# what is written and shown
+
+
+def a_record(path):
+    record = harness.Record(path, "python -m benchmarks.cpu", {
+        "cpu": "Some CPU", "cpus": 2, "python": "3.11", "numpy": "2.4", "torch": "2.13"})
+    samples = {who: [{"round": i, "train": speed + i, "inference": 3 * speed, "peak_mb": 2000} for i in range(2)]
+               for who, speed in (("ours", 70), ("torch", 20), ("torch-malloc", 50))}
+    record.put("speed", "alexnet-b128", {"summary": harness.summarise(samples, ("train", "inference"))})
+    return record
+
+
+def test_what_another_run_measured_stays(tmp_path):
+    path = tmp_path / "speed.json"
+    a_record(path)
+    again = harness.Record(path, "python -m benchmarks.cpu --sections overhead", {"cpu": "Some CPU"})
+    again.put("overhead", "net_w2-b128", {"ratio": 1.02})
+    content = json.loads(path.read_text())
+    assert content["speed"]["alexnet-b128"]["summary"]["ours"]["train"] == 70.5
+    assert content["overhead"] == {"net_w2-b128": {"ratio": 1.02}}
+    assert content["runs"]["speed"]["command"] == "python -m benchmarks.cpu"
+    assert content["command"] == "python -m benchmarks.cpu --sections overhead"
+    assert {"commit", "seed", "device", "date", "machine"} <= content.keys()
+
+
+def test_tables_and_picture_come_from_the_file(tmp_path, capsys):
+    path, picture = tmp_path / "speed.json", tmp_path / "speed.png"
+    a_record(path)
+    assert cpu.main(["--show", str(path), "--plot", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert "| alexnet-b128 | 70.5 | 20.5 (3.44, 3.38 to 3.50) | 50.5 (1.40, 1.39 to 1.40) |" in out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("flags", [
+    ["--rounds", "0"], ["--plot", "speed.txt"], ["--show", "no_such_file.json"]])
+def test_wrong_usage_is_told(flags):
+    with pytest.raises(UsageError, match=flags[0]):
+        cpu.main(flags)
+
+
+def test_a_picture_needs_something_to_compare():
+    with pytest.raises(UsageError, match="torch-malloc"):
+        report.plot({"speed": {"alexnet-b128": {"summary": {"ours": {"train": 1}}}}}, None)
+
+
+@pytest.mark.slow
+def test_every_section_of_ours_runs(tmp_path, capsys):
+    path = tmp_path / "speed.json"
+    cpu.main(["--quick", "--workloads", "net_w2-b128", "--contenders", "ours", "--out", str(path)])
+    content, out = json.loads(path.read_text()), capsys.readouterr().out
+    for section in cpu.SECTIONS:
+        assert content[section], section
+    sample = content["speed"]["net_w2-b128"]["samples"]["ours"][0]
+    assert sample["train"] > 0 and sample["inference"] > 0 and sample["peak_mb"] > 10
+    assert content["speed"]["net_w2-b128"]["settings"]["ours"]["malloc"]
+    for heading in ("Training", "Inference", "Memory", "Ceilings", "Efficiency", "Layers", "Overhead", "Growth"):
+        assert f"### {heading}" in out, heading
