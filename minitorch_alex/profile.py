@@ -1,5 +1,6 @@
 """python -m minitorch_alex.profile MODEL: what a network costs, layer by layer: sizes, multiply-adds, memory, time."""
 import argparse
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, kernels, models
+from . import backend, kernels, models, plots
 from . import functional as F
 from .autograd import Function, no_grad
 from .errors import EXIT_CODES, UsageError, run_cli
@@ -62,8 +63,8 @@ def ledger(model: Sequential) -> list[Entry]:
     return entries
 
 
-def layer_table(model: Sequential, times: dict[str, tuple[float, float]] | None = None) -> str:
-    """The ledger as text, with the sums below; with `times` also milliseconds forward and backward."""
+def _rows(model: Sequential, times: dict[str, tuple[float, float]] | None) -> list[list[str]]:
+    """The ledger as cells: a heading, the input, an entry a layer, the sums; with `times` also milliseconds."""
     heading = ["layer", "kind", "output", "parameters", "multiply-adds", "output", "im2col"]
     rows = [[*heading, "forward", "backward"] if times else heading]
     rows.append(["", "", f"3 x {model.image_size} x {model.image_size}"] + [""] * (len(rows[0]) - 3))
@@ -78,9 +79,29 @@ def layer_table(model: Sequential, times: dict[str, tuple[float, float]] | None 
             spent = times[e.name] if e.name in times else tuple(map(sum, zip(*times.values(), strict=True)))
             row += [f"{1e3 * seconds:,.2f} ms" for seconds in spent]
         rows.append(row)
+    return rows
+
+
+def layer_table(model: Sequential, times: dict[str, tuple[float, float]] | None = None, markdown: bool = False) -> str:
+    """The ledger as text or as a Markdown table, with the sums below; with `times` also milliseconds forward and
+    backward."""
+    rows = _rows(model, times)
+    if markdown:
+        rule = "|" + "".join("---|" if i < 3 else "--:|" for i in range(len(rows[0])))
+        heading, *body = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join([heading, rule, *body])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) if i < 3 else cell.rjust(w)
                                for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows)
+
+
+def draw(model: Sequential, path: str | os.PathLike, title: str = "") -> None:
+    """The network as a picture in the manner of the paper's figure 2; see plots.network."""
+    entries = ledger(model)
+    layers = [(e.name, layer, e.shape) for e, layer in zip(entries, model.children(), strict=True)]
+    note = (f"{sum(e.parameters for e in entries):,} parameters, "
+            f"{sum(e.multiply_adds for e in entries) / 1e6:,.1f} M multiply-adds for an image")
+    plots.network(layers, (3, model.image_size, model.image_size), path, title, note)
 
 
 # memory
@@ -182,6 +203,89 @@ def statistics(model: Sequential, x: Tensor) -> str:
     return "\n".join(lines)
 
 
+# does the signal reach the end?
+
+STALLS, DOUBTFUL = 0.001, 0.005  # of Signal.ratio before the last layer, see signal_verdict
+VANISHED, EXPLODED = 1e-6, 100.0  # of Signal.spread after the last layer
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a layer with weights does to a batch: the std of its input, the std of its output over it (gain), the
+    differences between images over what all images share in its input (ratio), and those differences in its output
+    (spread)."""
+
+    name: str
+    input_std: float
+    gain: float
+    ratio: float
+    spread: float
+
+
+def signal_ratios(model: Sequential, x: Tensor) -> list[Signal]:
+    """A Signal for each layer with weights, on a batch (N,3,H,W) of at least 2 images, in evaluation mode.
+
+    Of an activation a of N images: spread = sqrt(mean over units of var over images), and ratio = spread / sqrt(mean
+    over units of (mean over images)^2). A network can only learn from the spread. UsageError for a single image."""
+    if x.shape[0] < 2:
+        raise UsageError(f"signal_ratios compares images: got {x.shape[0]}, expected at least 2")
+    mode, found = model.training, []
+    model.eval()
+    before = _spread(x)
+    for name, layer, y in outputs(model, x):
+        after = _spread(y)
+        if isinstance(layer, Conv2d | LocallyConnected2d | Linear):
+            spread, common, std = before
+            found.append(Signal(name, std, after[2] / std if std else 0.0, spread / common if common else float("inf"),
+                                after[0]))
+        before = after
+    model.train(mode)
+    return found
+
+
+def _spread(x: Tensor) -> tuple[float, float, float]:
+    """(differences between images, what they share, std of all) of an activation, in float64."""
+    a = backend.to_numpy(x.data).reshape(x.shape[0], -1).astype(np.float64)
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(a.var(axis=0).mean())), float(np.sqrt((a.mean(axis=0) ** 2).mean())), float(a.std())
+
+
+def signal_table(signals: list[Signal]) -> str:
+    """One line a layer."""
+    width = max(len("layer"), *(len(s.name) for s in signals))
+    lines = [f"{'layer':<{width}}  {'std in':>9}  {'std out / in':>12}  {'images / common, in':>19}  "
+             f"{'images, out':>11}"]
+    return "\n".join(lines + [f"{s.name:<{width}}  {s.input_std:>9.3g}  {s.gain:>12.3g}  {s.ratio:>19.2g}  "
+                              f"{s.spread:>11.2g}" for s in signals])
+
+
+def signal_verdict(signals: list[Signal]) -> str | None:
+    """What is wrong with initial weights and inputs, and what helps; None where nothing is known against them.
+
+    The measure is the ratio before the last layer. The paper's text (std 0.01 in each layer, biases 1) gives 0.008 with
+    inputs 0..255 and learns, slowly at first; 0.00015 with inputs of std 1, and stalls: loss at ln K for epochs. What
+    ran in 2012 (std 0.03 in conv3 to conv5) gives 0.09, Caffe's biases of 0.1 give 0.04; from 0.006 on every set-up is
+    reported to train, between 0.001 and 0.005 no report is known."""
+    last, first = signals[-1], signals[0]
+    remedies = ["biases of 0.1 in place of 1", "larger weights (what ran in 2012 had std 0.03 in conv3 to conv5)"]
+    if first.input_std < 10:
+        remedies.insert(0, f"inputs of 0..255 minus the mean (their std is about 60, here it is {first.input_std:.2g})")
+    helps, arrives = "; what helps: " + "; ".join(remedies), f"what reaches {last.name} differs between images by "
+    if not np.isfinite(last.spread) or last.spread > EXPLODED:
+        return (f"explodes: the outputs of {last.name} differ by {last.spread:.2g} between images, and the first "
+                "losses will be as large; what helps: smaller weights or inputs")
+    if last.ratio < STALLS:
+        return (f"known to stall: {arrives}{last.ratio:.2g} of what all have in common, so the biases dominate and the "
+                f"loss stays at that of a guess{helps}")
+    if last.ratio < DOUBTFUL:
+        return (f"doubtful: {arrives}{last.ratio:.2g} of what all have in common; set-ups that train have above "
+                f"{DOUBTFUL:g}{helps}")
+    if last.spread < VANISHED:
+        return (f"vanishes: the outputs of {last.name} differ by {last.spread:.2g} between images, too little for "
+                f"gradients to count{helps}")
+    return None
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minitorch_alex.profile", epilog=EXIT_CODES,
                                      description="What a network costs for one image, layer by layer.",
@@ -192,6 +296,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--memory", type=float, default=3.0, metavar="GB",
                         help="largest batch that trains in this much memory (default: 3, the paper's GTX 580)")
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--plot", metavar="FILE",
+                        help="only draw the network, as in the paper's figure 2 (png, svg or pdf)")
     args = parser.parse_args(argv)
     if args.batch_size < 0 or args.memory <= 0:
         raise UsageError(f"--batch-size must be 0 or more and --memory above 0, got {args.batch_size}, {args.memory}")
@@ -199,7 +306,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.threads is not None:
         kernels.set_threads(args.threads)
     model = models.build(args.model, 10 if args.model in (*models.SMALL, "alexnet_cifar") else 1000)
-    print(layer_table(model, layer_times(model, args.batch_size) if args.batch_size else None))
+    if args.plot:
+        draw(model, args.plot, args.model)
+        print(args.plot)
+        return 0
+    print(layer_table(model, layer_times(model, args.batch_size) if args.batch_size else None, args.markdown))
     fixed, each = memory_needs(model)
     fits = int((args.memory * 1e9 - fixed) // each)
     print(f"\ntraining takes {fixed / 1e6:,.0f} MB for weights, gradients and velocities and {each / 1e6:,.2f} MB an "

@@ -52,7 +52,9 @@ class Run:
     def clear(self) -> None:
         """Remove what an earlier run of this name left, and nothing else that may stand there."""
         checkpoints = self.checkpoint, checkpoint.previous(self.checkpoint)
+        drawn = ("kernels", "maps", "activations", "predictions", "neighbours", "curves-compared")  # by plots
         for file in (self.config, self.log, self.curves, *checkpoints, self.result,
+                     *(self.directory / f"{name}.png" for name in drawn),
                      *self.directory.glob("evaluate-*.json"), *self.directory.glob("confusion-*.png")):
             try:
                 file.unlink(missing_ok=True)

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_run import make_run
 
-from minitorch_alex import plots
-from minitorch_alex.errors import DiskError, ShapeError, UsageError
+from minitorch_alex import data, models, nn, plots, profile
+from minitorch_alex.errors import DataError, DiskError, RunError, ShapeError, UsageError
+from minitorch_alex.plots import figure2, learnt, training
+from minitorch_alex.plots.__main__ import find_neighbours, main, one_of_each
 
 
 def a_log(epochs=6, drop=3, gamma=0.1, start=90.0):
@@ -67,7 +70,7 @@ def test_labels_that_would_lie_on_each_other_are_pushed_apart_and_keep_their_ord
     from matplotlib.figure import Figure
     axes = Figure().add_subplot()
     axes.set_ylim(0, 10)
-    plots._label_ends(axes, [(5.0, "b", "k"), (0.0, "low", "k"), (9.0, "high", "k"), (4.99, "a", "k")])
+    training._label_ends(axes, [(5.0, "b", "k"), (0.0, "low", "k"), (9.0, "high", "k"), (4.99, "a", "k")])
     at = {text.get_text(): text.get_position()[1] for text in axes.texts}
     assert list(at) == ["low", "a", "b", "high"]
     assert at["b"] - at["a"] == pytest.approx(0.065, abs=1e-3)
@@ -123,3 +126,190 @@ def test_matplotlib_is_loaded_when_drawing_and_pyplot_never(tmp_path):
     run = subprocess.run([sys.executable, "-c", code, tmp_path / "c.png"], cwd=Path(__file__).parent.parent,
                          capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+# the network
+
+
+def layers_of(name, **changes):
+    model = models.build(name, **changes)
+    return [(n, layer, y.shape[1:]) for n, layer, y in profile.outputs(model, profile.blank(model, 1))]
+
+
+def test_the_boxes_of_the_papers_net():
+    layers = layers_of("alexnet", hidden=(64, 64))
+    boxes = {s.name: s for s in figure2.stages(layers, (3, 224, 224))}
+    assert {name: (s.shape, s.kind, s.kernel, s.stride, s.groups, s.parts) for name, s in boxes.items()} == {
+        "input": ((3, 224, 224), "input", (0, 0), (1, 1), 1, 1),
+        "conv1": ((96, 55, 55), "conv", (11, 11), (4, 4), 1, 2), "conv2": ((256, 27, 27), "conv", (5, 5), (1, 1), 2, 2),
+        "conv3": ((384, 13, 13), "conv", (3, 3), (1, 1), 1, 2), "conv4": ((384, 13, 13), "conv", (3, 3), (1, 1), 2, 2),
+        "conv5": ((256, 13, 13), "conv", (3, 3), (1, 1), 2, 2), "fc6": ((64,), "dense", (0, 0), (1, 1), 1, 2),
+        "fc7": ((64,), "dense", (0, 0), (1, 1), 1, 2), "fc8": ((10,), "dense", (0, 0), (1, 1), 1, 1)}
+    assert [name for name, s in boxes.items() if s.pooled] == ["conv1", "conv2", "conv5"]
+    assert boxes["conv2"].after == ["ReLU", "LRN"] and boxes["fc6"].after == ["ReLU", "dropout"]
+    assert boxes["conv2"].window == (5 / 27, 5 / 27)  # of the pooled map
+
+
+def drawn_network(layers, input_shape):
+    """(words in the picture, the stage of each pyramid)"""
+    from matplotlib.figure import Figure
+    axes, pyramids = Figure().add_axes((0, 0, 1, 1)), []
+    sketch = figure2._Sketch(axes, figure2.stages(layers, input_shape))
+    pyramid = sketch._pyramid
+    sketch._pyramid = lambda stage, *rest, **how: (pyramids.append(stage.name), pyramid(stage, *rest, **how))
+    sketch.draw()
+    return [text.get_text() for text in axes.texts], pyramids
+
+
+def test_halves_are_joined_where_the_paper_joins_them():
+    words, pyramids = drawn_network(layers_of("alexnet", hidden=(64, 64)), (3, 224, 224))
+    assert {name: pyramids.count(name) for name in pyramids} == {
+        "conv1": 2, "conv2": 2, "conv3": 4, "conv4": 2, "conv5": 2}
+    for text, count in (("224", 2), ("55", 4), ("48", 2), ("192", 4), ("32", 4), ("10", 1), ("stride\nof 4", 1),
+                        ("max\npooling", 3), ("dense", 3)):
+        assert words.count(text) == count, text
+    assert drawn_network(layers_of("net_18"), (3, 32, 32))[1] == ["conv1", "conv2", "conv3"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layers", [
+    [("fc", nn.Linear(12, 5), (5,))], [("c", nn.Conv2d(3, 6, 2, groups=3), (6, 1, 1))],
+    [("c", nn.Conv2d(3, 16, 1, stride=(1, 2)), (16, 2, 1)), ("d", nn.Conv2d(16, 8, 1, groups=8), (8, 2, 1))]])
+def test_odd_networks_are_drawn(layers, tmp_path):
+    image = drawn(tmp_path / "n.png", lambda path: plots.network(layers, (3, 2, 2), path, "title", "note"))
+    assert (image.min(axis=2) < 255).any()
+
+
+def test_a_network_without_weights_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no layer with weights"):
+        plots.network([("relu", nn.ReLU(), (3, 2, 2))], (3, 2, 2), tmp_path / "n.png")
+
+
+# what has been learnt
+
+
+def test_a_mosaic_is_filled_row_by_row():
+    tiles = np.stack([np.full((1, 2), i / 4) for i in range(3)])
+    assert learnt.mosaic(tiles, 2, margin=1).tolist() == [
+        [0, 0, 1, 0.25, 0.25], [1, 1, 1, 1, 1], [0.5, 0.5, 1, 1, 1]]
+
+
+def kernel_colours(tmp_path, weight, **how):
+    """The colours in the picture of two kernels of one place, without white and without blends of neighbours."""
+    image = drawn(tmp_path / "k.png", lambda path: plots.kernels(weight, path, **how)).reshape(-1, 3)
+    colours, counts = np.unique(image, axis=0, return_counts=True)
+    return {tuple(map(int, c)) for c, n in zip(colours, counts) if n > 1000} - {(255, 255, 255)}
+
+
+def test_kernels_show_their_colour_on_grey(tmp_path):
+    weight = np.zeros((2, 3, 1, 1))
+    weight[0, 0], weight[1, 2] = 1.0, -0.5
+    assert kernel_colours(tmp_path, weight) == {(255, 127, 127), (127, 127, 63)}
+    assert kernel_colours(tmp_path, weight, scale="each", halves=2) == {(255, 127, 127), (127, 127, 0)}
+    assert kernel_colours(tmp_path, weight * 0) == {(127, 127, 127)}
+
+
+@pytest.mark.parametrize(("shape", "halves"), [((4, 1, 3, 3), 1), ((5, 3, 3, 3), 2), ((4, 3), 1)])
+def test_what_is_no_kernel_of_colours_is_refused(tmp_path, shape, halves):
+    with pytest.raises(ShapeError, match="expected .O, 3, KH, KW."):
+        plots.kernels(np.zeros(shape), tmp_path / "k.png", halves)
+
+
+def test_predictions_name_the_first_classes_and_the_true_one_in_red(tmp_path):
+    pictures, classes = np.zeros((2, 8, 8, 3), np.uint8), ["cat", "dog", "frog"]
+    probs = np.array([[0.2, 0.7, 0.1], [0.5, 0.3, 0.2]])
+    svg = drawn(tmp_path / "p.svg", lambda path: plots.predictions(
+        pictures, probs, classes, path, ["one", "two"], top=2, labels=[0, 2], title="Pets"))
+    for text, count in (("dog", 2), ("cat", 2), ("frog", 0), ("70.0 %", 1), ("20.0 %", 1), ("one", 1), ("Pets", 1)):
+        assert svg.count(f">{text}<") == count, text
+    assert svg.count(learnt.TRUE) == 1  # the second picture's true class is not among the first two
+    with pytest.raises(ShapeError, match="predictions: got 2 pictures, 1 names"):
+        plots.predictions(pictures, probs, classes, tmp_path / "p.svg", ["one"])
+
+
+def test_activations_say_what_is_silenced(tmp_path):
+    a = np.array([-1.0, -1.0, -1.0, 3.0])
+    svg = drawn(tmp_path / "a.svg", lambda path: plots.activations(
+        [("conv1", a), ("flat", np.zeros(9))], path, "Title"))
+    for text in ("conv1", "mean 0, std 1.73, 75 % below 0", "mean 0, std 0, 0 % below 0", "Title"):
+        assert f">{text}<" in svg
+
+
+@pytest.mark.filterwarnings("error")
+def test_maps_are_drawn_and_counted_also_where_all_are_silent(tmp_path):
+    picture = np.zeros((8, 8, 3), np.uint8)
+    svg = drawn(tmp_path / "m.svg", lambda path: plots.maps(
+        picture, [("conv1", np.ones((40, 4, 5))), ("conv2", np.zeros((6, 2, 2)))], path))
+    assert "32 of 40 maps of 4 × 5" in svg and "6 maps of 2 × 2" in svg
+
+
+def test_neighbours_of_another_class_are_red(tmp_path):
+    queries, found = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 3, 4, 4, 3), np.uint8)
+    classes = [["cat", "dog", "cat"], ["dog", "dog", "dog"]]
+    svg = drawn(tmp_path / "n.svg", lambda path: plots.neighbours(queries, found, ["cat", "dog"], classes, path))
+    assert svg.count("<image") == 8 and svg.count(">cat<") == 3 and svg.count(">dog<") == 5
+    assert svg.count(learnt.TRUE) == 1
+    with pytest.raises(ShapeError, match="must fit together"):
+        plots.neighbours(queries, found, ["cat", "dog"], classes[:1], tmp_path / "n.svg")
+
+
+def test_the_nearest_come_first():
+    features = np.float32([[0, 0], [3, 4], [1, 0], [0, -2]])
+    assert find_neighbours(np.float32([[0, 0], [3, 3]]), features, 3).tolist() == [[0, 2, 3], [1, 2, 0]]
+
+
+def test_one_of_each_class_then_the_next():
+    dataset = data.make_shapes(30, 8).subset(np.array([0, 10, 20, 1, 11, 2]))  # classes 0 0 0 1 1 2
+    assert one_of_each(dataset, 5).tolist() == [0, 3, 5, 1, 4]
+
+
+# the command
+
+ALL = ["curves", "kernels", "maps", "activations", "confusion-test", "predictions", "neighbours"]
+
+
+def test_everything_is_drawn_into_the_runs_directory(tmp_path, capsys):
+    directory, _ = make_run(tmp_path / "tiny", "alexnet_cifar", channels=(4, 4, 4, 4, 4), hidden=(8, 8))
+    assert main([str(directory), "--limit", "60"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(directory / f"{name}.png") for name in ALL]
+    assert all(Image.open(directory / f"{name}.png").width > 300 for name in ALL)
+
+
+def test_only_what_is_asked_for_is_drawn_and_elsewhere(tmp_path, capsys):
+    one, two = (make_run(tmp_path / name)[0] for name in ("one", "two"))
+    picture = tmp_path / "p.png"
+    Image.fromarray(data.make_shapes(1, 50).images[0]).save(picture)
+    out = tmp_path / "out"
+    assert main([str(one), "--maps", str(picture), "--out", str(out)]) == 0
+    assert [file.name for file in out.iterdir()] == ["maps.png"]
+    assert main([str(one), str(two), "--curves", "--kernels", "--scale", "each", "--out", str(out)]) == 0
+    assert {file.name for file in out.iterdir()} == {
+        "maps.png", "curves-compared.png", "one-kernels.png", "two-kernels.png"}
+    assert {file.suffix for file in one.iterdir()} == {".json", ".jsonl", ".safetensors"}
+
+
+def test_without_a_checkpoint_there_are_curves_only(tmp_path, capsys):
+    directory, _ = make_run(tmp_path / "tiny")
+    (directory / "checkpoint.safetensors").unlink()
+    assert main([str(directory)]) == 0
+    assert "no checkpoint yet" in capsys.readouterr().out and (directory / "curves.png").exists()
+    with pytest.raises(RunError, match="there is no checkpoint"):
+        main([str(directory), "--kernels"])
+
+
+def test_without_the_data_what_needs_none_is_drawn(tmp_path, capsys):
+    directory, _ = make_run(tmp_path / "tiny", dataset="cifar10")
+    assert main([str(directory), "--data-dir", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert (directory / "kernels.png").exists() and out.count("is left out: ") == 5
+    with pytest.raises(DataError):
+        main([str(directory), "--data-dir", str(tmp_path), "--confusion"])
+
+
+def test_runs_that_cannot_be_drawn(tmp_path):
+    with pytest.raises(RunError, match="there is no log in"):
+        main([str(tmp_path)])
+    with pytest.raises(UsageError, match="two of the runs have one name"):
+        main([str(tmp_path / "a" / "x"), str(tmp_path / "b" / "x")])
+    with pytest.raises(UsageError, match="--limit must be at least 1"):
+        main([str(tmp_path), "--limit", "0"])

@@ -4,7 +4,7 @@ import pytest
 
 import minitorch_alex as mt
 import minitorch_alex.functional as F
-from minitorch_alex import models, nn, profile
+from minitorch_alex import data, models, nn, profile
 from minitorch_alex.errors import UsageError
 
 
@@ -60,3 +60,67 @@ def test_the_command_prints_ledger_times_and_the_batch_that_fits(capsys):
     assert "forward" not in out and "not one image fits" in out
     with pytest.raises(UsageError, match="--memory above 0"):
         profile.main(["quick_26", "--memory", "-1"])
+
+
+def test_markdown_has_a_row_a_layer_and_the_sums(capsys):
+    assert profile.main(["quick_26", "-b", "0", "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| layer | kind | output | parameters | multiply-adds | output | im2col |"
+    assert lines[1] == "|---|---|---|--:|--:|--:|--:|"
+    assert "| conv1 | Conv2d | 32 x 32 x 32 | 2,432 | 2.5 M | 128 KB | 300 KB |" in lines
+    assert any(line.startswith("| total |  |  | 145,578 |") for line in lines)
+
+
+def test_plot_draws_the_network_and_prints_no_table(tmp_path, capsys):
+    file = tmp_path / "net.svg"
+    assert profile.main(["quick_26", "--plot", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}\n"
+    assert "145,578 parameters" in file.read_text()
+    with pytest.raises(UsageError, match="must end in .png"):
+        profile.main(["quick_26", "--plot", str(tmp_path / "net.jpg")])
+
+
+# the signal
+
+
+def two_layers(weight=1.0, bias=0.0):
+    """y = w x + b, twice, on images of 3 x 1 x 1: everything can be worked out by hand."""
+    settings = {"weight_init": lambda rng, shape: weight * np.eye(3), "bias_init": lambda rng, shape: np.full(3, bias)}
+    return nn.Sequential(flatten=nn.Flatten(), a=nn.Linear(3, 3, **settings), b=nn.Linear(3, 3, **settings))
+
+
+TWO_IMAGES = mt.Tensor(np.array([[1, 1, 1], [-1, -1, -1]], np.float32).reshape(2, 3, 1, 1))
+
+
+def test_the_signal_of_a_net_worked_out_by_hand():
+    model = two_layers(0.1, 1.0)
+    a, b = profile.signal_ratios(model, TWO_IMAGES)
+    assert (a.name, b.name) == ("a", "b") and model.training
+    assert a.input_std == 1 and a.gain == pytest.approx(0.1) and a.ratio == np.inf  # nothing in common
+    assert a.spread == pytest.approx(0.1) and b.ratio == pytest.approx(0.1 / 1.0)  # 1.1 and 0.9
+    assert [b.input_std, b.gain, b.spread] == pytest.approx([0.1, 0.1, 0.01], rel=1e-5)
+    assert "0.1" in profile.signal_table([a, b]).splitlines()[2]
+    with pytest.raises(UsageError, match="got 1, expected at least 2"):
+        profile.signal_ratios(model, mt.Tensor(np.zeros((1, 3, 1, 1), np.float32)))
+
+
+@pytest.mark.parametrize(("weight", "bias", "verdict"), [
+    (1.0, 0.0, None), (0.1, 1.0, None), (0.004, 1.0, "doubtful"), (0.0005, 1.0, "known to stall"),
+    (1e-4, 0.0, "vanishes"), (0.0, 0.0, "vanishes"), (20.0, 0.0, "explodes"), (1e30, 0.0, "explodes")])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_the_verdict(weight, bias, verdict):
+    text = profile.signal_verdict(profile.signal_ratios(two_layers(weight, bias), TWO_IMAGES))
+    assert text is None if verdict is None else text.startswith(verdict)
+
+
+def test_the_papers_initial_weights_stall_on_inputs_of_std_1_and_not_on_0_to_255():
+    mt.manual_seed(0)
+    model = models.build("alexnet", 10)
+    images = data.make_shapes(16, 224).images.astype(np.float32)
+    x = (images - images.mean(axis=0)).transpose(0, 3, 1, 2)
+    signals = profile.signal_ratios(model, mt.Tensor(x))
+    assert profile.signal_verdict(signals) is None and 0.004 < signals[-1].ratio < 0.02
+    assert [s.name for s in signals] == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+    signals = profile.signal_ratios(model, mt.Tensor(x / x.std()))
+    text = profile.signal_verdict(signals)
+    assert text.startswith("known to stall") and "inputs of 0..255" in text and signals[-1].ratio < 0.001

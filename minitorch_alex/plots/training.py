@@ -1,35 +1,19 @@
-"""Two pictures: the curves of one or several training runs, and a confusion matrix.
-
-matplotlib is imported when a picture is drawn, not before, and its Figure is used without pyplot: no window,
-no display, no global state. Pictures are written like checkpoints, whole or not at all.
-"""
-import io
+"""How training went: the curves of one or several runs, and a confusion matrix."""
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checkpoint import write_atomic
-from .errors import ShapeError, UsageError
+from ..errors import ShapeError
+from .style import FAINT, INK, STYLE, heading, write
 
 Rows = Sequence[Mapping[str, Any]]
 End = tuple[float, str, str]  # the last value of a line, the label there, its colour
 
 TRAIN, HELD_OUT = "#7b8794", "#c8451b"  # one run: training in slate, held-out data in vermilion
 RUNS = ("#c8451b", "#1f6f9f", "#3a8f4d", "#8a4fa0", "#b8860b", "#444c56")  # several runs: a colour each
-INK, FAINT = "#2b3036", "#d5dae0"
-STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 11, "text.color": INK, "svg.fonttype": "none",
-    "axes.edgecolor": "#9aa3ad", "axes.labelcolor": INK, "axes.linewidth": 0.8,
-    "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True,
-    "grid.color": "#e8ebee", "grid.linewidth": 0.8,
-    "xtick.color": "#9aa3ad", "xtick.labelcolor": INK,
-    "ytick.color": "#9aa3ad", "ytick.labelcolor": INK, "ytick.left": False,
-}
 BIG_DROP = 0.6  # a learning rate below this part of the last one is marked; a gentle decay is not
 
 
@@ -63,8 +47,8 @@ def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str 
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         note = "" if single else f"thick: {held_out}, thin: training"
         _arrange(figure, panels, ends, above=0.45 + 0.3 * bool(title) + 0.25 * bool(note))
-        _heading(figure, title, note)
-        _write(figure, path)
+        heading(figure, title, note)
+        write(figure, path)
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLike, title: str = "") -> None:
@@ -118,8 +102,8 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLik
         error = 100 * (1 - np.trace(matrix) / max(total, 1))
         figure.tight_layout(rect=(0, 0, 1, 1 - 0.62 / (side + 1.9)))
         cells = "; in the cells, % of the row and count" if k <= 25 else ""
-        _heading(figure, title, f"top-1 error {error:.2f} % of {total} images{cells}")
-        _write(figure, path)
+        heading(figure, title, f"top-1 error {error:.2f} % of {total} images{cells}")
+        write(figure, path)
 
 
 def _series(rows: Rows, kind: str, key: str, shift: float = 0.0) -> tuple[list[float], list[float]]:
@@ -217,21 +201,5 @@ def _label_ends(axes: Any, ends: list[End], gap: float = 0.065) -> None:
         axes.text(1.02, height, text, transform=axes.transAxes, color=colour, va="center", fontsize=10.5)
 
 
-def _heading(figure: Any, title: str, note: str) -> None:
-    """The title, bold, and a note below it, both at the upper left, at a fixed distance from the edge."""
-    x, up = 0.14 / figure.get_figwidth(), 1 / figure.get_figheight()
-    figure.text(x, 1 - 0.12 * up, title, fontsize=13, fontweight="bold", va="top")
-    figure.text(x, 1 - (0.40 if title else 0.14) * up, note, fontsize=9.5, color="#66707a", va="top")
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.1f}"
-
-
-def _write(figure: Any, path: str | os.PathLike) -> None:
-    suffix = Path(path).suffix.removeprefix(".").lower()
-    if suffix not in ("png", "svg", "pdf"):
-        raise UsageError(f"cannot draw {path}: the name must end in .png, .svg or .pdf")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix)
-    write_atomic(path, [buffer.getvalue()])

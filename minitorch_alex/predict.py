@@ -1,0 +1,163 @@
+"""python -m minitorch_alex.predict IMAGE... --weights RUN: what does a trained model see in these pictures?"""
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from . import backend, data, kernels, models, plots, runs, weights
+from .data import cifar10, shapes
+from .errors import EXIT_CODES, DataError, DivergedError, UsageError, run_cli
+from .evaluate import probabilities
+from .nn import Module
+
+CLASSES = {"cifar10": cifar10.CLASSES, "shapes": shapes.CLASSES}
+IMAGENET_MEAN = np.float32([123, 117, 104])  # R G B of 0..255, Caffe's mean pixel of ILSVRC-2012
+# what torchvision's own weights were trained on: (pixels / 255 - mean) / std (docs: torchvision.models.alexnet)
+TORCHVISION_MEAN, TORCHVISION_STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model with all it needs to look at a picture.
+
+    side      pictures are resized to this short side, and their central square is taken
+    prepare   uint8 (N, side, side, 3) -> the model's input, float32 (N, H, W, 3), as evaluation has it
+    about     what the model is and what is done to pictures, for people
+    """
+
+    model: Module
+    classes: Sequence[str]
+    side: int
+    prepare: Any
+    about: str
+
+    def __call__(self, pictures: np.ndarray, batch_size: int = 64) -> np.ndarray:
+        """(N, K) probabilities for uint8 pictures (N, side, side, 3). DivergedError when they are not finite."""
+        parts = [probabilities(self.model, self.prepare(pictures[i:i + batch_size]))
+                 for i in range(0, len(pictures), batch_size)]
+        if not np.isfinite(probs := np.concatenate(parts)).all():
+            raise DivergedError("the model's outputs are not finite: its weights have diverged")
+        return probs
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """A picture of any format and kind that Pillow reads as RGB: turned as its EXIF says, transparency on white, 16-bit
+    grey scaled to 8. DataError when there is none."""
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):
+                grey = np.asarray(image).astype(np.int64)
+                image = Image.fromarray((grey >> 8 if grey.max() > 255 else grey).clip(0, 255).astype(np.uint8))
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            return image.convert("RGB")
+    except Image.UnidentifiedImageError:
+        raise DataError(f"{path} is no image that Pillow can read") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller") from None
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow says SyntaxError of a broken PNG
+        raise DataError(f"cannot read the image {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def square(image: Image.Image, side: int) -> np.ndarray:
+    """The central square of a picture whose short side is made `side`: uint8 (side, side, 3)."""
+    return data.center_crop(np.asarray(data.resize_short_side(image, side))[None], side)[0]
+
+
+def of_run(path: Path, previous: bool = False) -> Predictor:
+    """The model of a run, or of a checkpoint in one, with the run's own preprocessing."""
+    run, file = runs.find(path, previous)
+    config = run.read_config()
+    model, arrays, meta = runs.load_model(file, config)
+    mean = arrays["data.mean"]
+    classes = CLASSES.get(config["data"]) or runs.load_data(config)["test"].classes
+    return Predictor(model.eval(), classes, mean.shape[0], runs.build_transform(config, mean).eval(),
+                     f"{config['model']} from {file}, epoch {meta['epoch']}")
+
+
+def of_weights(path: Path, name: str) -> Predictor:
+    """The model called `name` with the weights of a file, and as many classes as they have. Without a run, the
+    preprocessing follows from the model: torchvision's for its net, otherwise pixels minus ImageNet's mean colour."""
+    classes = 10 if name in (*models.SMALL, "alexnet_cifar") else 1000
+    model: Any = models.build(name, classes)
+    state, last = weights.read(path), list(model.state_dict())[-1]
+    found = state.get(last, state.get(f"model.{last}"))
+    if found is not None and found.shape != (classes,):
+        classes = len(found)
+        model = models.build(name, classes)
+    weights.load_into(model, path)
+    side = model.image_size if model.image_size < 64 else round(model.image_size * 256 / 224)
+    if name == "alexnet_torchvision":
+        scale, what = 255 * TORCHVISION_STD, "torchvision's mean and std"
+        mean = 255 * TORCHVISION_MEAN
+    else:
+        scale, what, mean = np.float32([1, 1, 1]), "ImageNet's mean colour", IMAGENET_MEAN
+
+    def prepare(pictures: np.ndarray) -> np.ndarray:
+        return (data.center_crop(pictures, model.image_size).astype(np.float32) - mean) / scale
+
+    return Predictor(model.eval(), [f"class {i}" for i in range(classes)], side, prepare,
+                     f"{name} with the weights of {path}; pictures by {what}")
+
+
+def read_classes(path: Path, count: int) -> list[str]:
+    """Names, one a line. DataError when the file cannot be read, UsageError when it has another number of names."""
+    try:
+        names = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the names of classes {path}: {error}") from None
+    if len(names) != count:
+        raise UsageError(f"{path} names {len(names)} classes, the model has {count}: one line each is expected")
+    return names
+
+
+def as_text(probs: np.ndarray, classes: Sequence[str], top: int) -> str:
+    """The `top` most probable classes of one picture, a line each."""
+    return "\n".join(f"  {100 * probs[k]:6.2f} %  {classes[k]}" for k in np.argsort(-probs, kind="stable")[:top])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m minitorch_alex.predict", epilog=EXIT_CODES,
+                                     description="What does a trained model see in these pictures?",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures of any size and format")
+    parser.add_argument("-w", "--weights", type=Path, required=True, metavar="RUN",
+                        help="a run directory or a checkpoint in one; with --model a .safetensors or .pth file")
+    parser.add_argument("-a", "--arch", "--model", dest="model", metavar="NAME",
+                        help=f"the model of a weights file: {', '.join(models.MODELS)}")
+    parser.add_argument("--classes", type=Path, metavar="FILE", help="names of the classes, one a line")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to name (default: 5)")
+    parser.add_argument("--out", metavar="FILE", help="draw pictures and probabilities (png, svg or pdf)")
+    parser.add_argument("--previous", action="store_true", help="use the run's checkpoint before the last one")
+    parser.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or cupy")
+    parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
+    args = parser.parse_args(argv)
+    if args.top < 1:
+        raise UsageError(f"--top must be at least 1, got {args.top}")
+    backend.use(args.backend)
+    if args.threads is not None:
+        kernels.set_threads(args.threads)
+    if args.model is None and args.weights.is_file() and not (args.weights.parent / "config.json").exists():
+        raise UsageError(f"{args.weights} lies in no run: say which model its weights are for, with --model NAME")
+    originals = [read_image(path) for path in args.images]
+    predictor = of_weights(args.weights, args.model) if args.model else of_run(args.weights, args.previous)
+    classes = read_classes(args.classes, len(predictor.classes)) if args.classes else predictor.classes
+    print(predictor.about)
+    probs = predictor(np.stack([square(image, predictor.side) for image in originals]))
+    for path, image, row in zip(args.images, originals, probs, strict=True):
+        print(f"\n{path}  ({image.width} x {image.height})\n{as_text(row, classes, args.top)}")
+    if args.out:
+        shown = [square(image, min(image.width, image.height, 256)) for image in originals]
+        plots.predictions(shown, probs, classes, args.out, [path.name for path in args.images], args.top)
+        print(f"\n{args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,168 @@
+"""Pictures of every kind come in, the run's own preprocessing is used, and what goes wrong is said in one line."""
+import numpy as np
+import pytest
+from PIL import Image
+from small_run import make_run
+
+import minitorch_alex as mt
+from minitorch_alex import data, models, predict, runs, weights
+from minitorch_alex.errors import DataError, DivergedError, RunError, UsageError, run_cli
+from minitorch_alex.evaluate import predict as evaluated
+from minitorch_alex.models import AlexNet, AlexNetConfig
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("runs") / "tiny")[0]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    file = tmp_path / "a.png"
+    Image.fromarray(data.make_shapes(1, 40).images[0]).save(file)
+    return file
+
+
+def saved(tmp_path, image, name="a.png", **options):
+    image.save(tmp_path / name, **options)
+    return np.asarray(predict.read_image(tmp_path / name))
+
+
+def filled(mode, colour):
+    return Image.new(mode, (3, 2), colour)
+
+
+@pytest.mark.parametrize(("image", "name", "expected"), [
+    (filled("RGB", (9, 80, 200)), "a.png", (9, 80, 200)), (filled("L", 77), "a.png", (77,) * 3),
+    (filled("1", 1), "a.png", (255,) * 3), (filled("CMYK", (255, 0, 0, 0)), "a.tif", (0, 255, 255)),
+    (filled("RGBA", (200, 0, 0, 0)), "a.png", (255,) * 3), (filled("RGBA", (0, 0, 0, 255)), "a.png", (0,) * 3),
+    (filled("LA", (100, 255)), "a.png", (100,) * 3), (filled("P", 0), "a.gif", (0,) * 3),
+    (Image.fromarray(np.full((2, 3), 25700, np.uint16)), "a.png", (100,) * 3),
+    (Image.fromarray(np.full((2, 3), 100, np.int32)), "a.tif", (100,) * 3)])
+def test_pictures_of_every_kind_become_rgb(tmp_path, image, name, expected):
+    pixels = saved(tmp_path, image, name)
+    assert pixels.shape == (2, 3, 3) and pixels.dtype == np.uint8 and (pixels == expected).all()
+
+
+def test_a_palette_with_a_transparent_colour_stands_on_white(tmp_path):
+    image = filled("P", 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    assert (saved(tmp_path, image) == (10, 20, 30)).all()
+    assert (saved(tmp_path, image, transparency=1) == 255).all()
+
+
+def test_a_picture_is_turned_as_its_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees clockwise
+    image = Image.fromarray(np.uint8([[[255, 0, 0], [0, 255, 0]]]))
+    assert saved(tmp_path, image, exif=exif).tolist() == [[[255, 0, 0]], [[0, 255, 0]]]
+
+
+def test_the_short_side_is_resized_and_the_centre_taken():
+    wide = np.zeros((2, 8, 3), np.uint8)
+    wide[:, 3:5] = 90
+    assert (predict.square(Image.fromarray(wide), 2) == 90).all()
+    assert predict.square(Image.fromarray(wide), 7).shape == (7, 7, 3)
+
+
+@pytest.mark.parametrize("name", ["quick_26", "conv_local_13"])  # of whole images, and of crops of 24
+def test_a_picture_from_the_data_is_seen_as_evaluation_sees_it(tmp_path, name):
+    directory, model = make_run(tmp_path, name)
+    test = data.make_shapes(3, 32, split="test")
+    run, file = runs.find(directory)
+    mean = runs.load_model(file, run.read_config())[1]["data.mean"]
+    expected = evaluated(model, test, runs.build_transform(run.read_config(), mean))
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, image in zip(files, test.images):
+        Image.fromarray(image).save(path)
+    predictor = predict.of_run(directory)
+    got = predictor(np.stack([predict.square(predict.read_image(f), predictor.side) for f in files]), batch_size=2)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-7)
+    assert tuple(predictor.classes) == test.classes
+
+
+def test_the_command_prints_the_first_classes_and_draws(run, picture, tmp_path, capsys):
+    out = tmp_path / "p.svg"
+    assert predict.main([str(picture), str(picture), "-w", str(run), "--top", "3", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"quick_26 from {run / 'checkpoint.safetensors'}, epoch 1"
+    assert lines[2] == f"{picture}  (40 x 40)" and lines[-1] == str(out)
+    rows = [line.split(" %  ") for line in lines[3:6]]
+    chances = [float(row[0]) for row in rows]
+    assert chances == sorted(chances, reverse=True) and all(row[1] in predict.CLASSES["shapes"] for row in rows)
+    svg = out.read_text()
+    assert svg.count(">a.png<") == 2 and svg.count(f">{rows[0][1]}<") == 2 and svg.count("<image") == 2
+
+
+def test_names_of_classes_from_a_file(run, picture, tmp_path, capsys):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"shape-{i}" for i in range(10)))
+    assert predict.main([str(picture), "-w", str(run), "--classes", str(names)]) == 0
+    assert capsys.readouterr().out.count("shape-") == 5
+    names.write_text("one\ntwo\n")
+    with pytest.raises(UsageError, match="names 2 classes, the model has 10"):
+        predict.main([str(picture), "-w", str(run), "--classes", str(names)])
+
+
+def test_a_file_of_weights_brings_its_number_of_classes(picture, tmp_path, capsys):
+    mt.manual_seed(3)
+    model = models.build("quick_26", 7)
+    weights.write(model, tmp_path / "w.safetensors")
+    assert predict.main([str(picture), "-w", str(tmp_path / "w.safetensors"), "--model", "quick_26", "--top", "9"]) == 0
+    out = capsys.readouterr().out
+    assert "ImageNet's mean colour" in out and out.count("class ") == 7
+    predictor = predict.of_weights(tmp_path / "w.safetensors", "quick_26")
+    grey = np.full((1, 32, 32, 3), (124, 117, 100), np.uint8)
+    assert (predictor.prepare(grey) == (1, 0, -4)).all()
+
+
+def test_torchvisions_net_gets_torchvisions_inputs(tmp_path, monkeypatch):
+    def build(name, classes):
+        return AlexNet(AlexNetConfig.torchvision(image_size=224, channels=(2,) * 5, hidden=(3, 3)), classes)
+
+    weights.write(build("", 4), tmp_path / "w.safetensors")
+    monkeypatch.setattr(models, "build", build)
+    predictor = predict.of_weights(tmp_path / "w.safetensors", "alexnet_torchvision")
+    assert predictor.side == 256 and len(predictor.classes) == 4
+    x = predictor.prepare(np.full((1, 256, 256, 3), 255, np.uint8))
+    assert x.shape == (1, 224, 224, 3) and x.dtype == np.float32
+    np.testing.assert_allclose(x[0, 0, 0], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-5)
+
+
+def fails(capsys, code, text, *args):
+    with pytest.raises(SystemExit) as stop:
+        run_cli(lambda: predict.main([str(a) for a in args]))
+    error = capsys.readouterr().err
+    assert stop.value.code == code and error.startswith("error: ") and error.count("\n") == 1 and text in error, error
+
+
+def test_what_goes_wrong_is_said_in_one_line(run, picture, tmp_path, capsys):
+    broken, text, loose = tmp_path / "broken.png", tmp_path / "text.png", tmp_path / "w.safetensors"
+    broken.write_bytes(picture.read_bytes()[:900])
+    text.write_text("no picture")
+    weights.write(models.build("quick_26"), loose)
+    fails(capsys, DataError.exit_code, "No such file", tmp_path / "none.png", "-w", run)
+    fails(capsys, DataError.exit_code, "no image that Pillow can read", text, "-w", run)
+    fails(capsys, DataError.exit_code, "cannot read the image", broken, "-w", run)
+    fails(capsys, DataError.exit_code, "cannot read the image", tmp_path, "-w", run)
+    fails(capsys, RunError.exit_code, "there is no checkpoint at", picture, "-w", tmp_path / "none")
+    fails(capsys, UsageError.exit_code, "with --model NAME", picture, "-w", loose)
+    fails(capsys, RunError.exit_code, "do not fit this", picture, "-w", loose, "--model", "net_18")
+    fails(capsys, RunError.exit_code, "cannot read the weights", picture, "-w", "none.pth", "--model", "net_18")
+    fails(capsys, UsageError.exit_code, "unknown model 'net_19'", picture, "-w", loose, "--model", "net_19")
+    fails(capsys, UsageError.exit_code, "--top must be at least 1", picture, "-w", run, "--top", 0)
+    fails(capsys, DataError.exit_code, "cannot read the names", picture, "-w", run, "--classes", tmp_path / "none.txt")
+
+
+def test_a_picture_of_too_many_pixels_is_refused(picture, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match="has more than 200 pixels"):
+        predict.read_image(picture)
+
+
+def test_weights_that_diverged_predict_nothing(tmp_path):
+    predictor = predict.of_run(make_run(tmp_path)[0])
+    for parameter in predictor.model.parameters():
+        parameter.data[...] = np.nan
+    with pytest.raises(DivergedError, match="not finite"):
+        predictor(np.zeros((1, 32, 32, 3), np.uint8))
