@@ -321,6 +321,7 @@ def test_any_number_of_threads_gives_the_answer_and_the_same_bits_each_time(coun
     for name in first:
         for one, other in zip(first[name], second[name], strict=True):
             assert np.array_equal(one, other), f"{name}: two runs differ"
+    assert_same(first, oracle, 1e-5)
     assert_same(battery(cpu), oracle)
 
 
