@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import backend, kernels, plots, runs
+from . import backend, device, feed, kernels, plots, runs
 from . import functional as F
 from .autograd import no_grad
 from .data import Dataset, Transform
@@ -16,8 +16,9 @@ from .nn import Module
 from .tensor import Tensor
 
 
-def probabilities(model: Module, images: np.ndarray) -> np.ndarray:
-    """Softmax outputs (N, K) for prepared images (N, H, W, 3) float32, in evaluation mode, as host arrays."""
+def probabilities(model: Module, images: Any) -> np.ndarray:
+    """Softmax outputs (N, K) for prepared images (N, H, W, 3) float32, in evaluation mode, as host arrays. The images
+    may be on the device already."""
     mode = model.training
     model.eval()
     with no_grad():
@@ -34,14 +35,10 @@ def predict(model: Module, dataset: Dataset, transform: Transform, views: str = 
     views   "single": the central crop.   "nine", "ten": the mean of the probabilities over the nine crops of the 2012
             CIFAR test or the paper's ten (section 4.1: corners and centre, and their mirror images)
     """
-    still, parts = transform.eval(), []
-    for start in tqdm(range(0, len(dataset), batch_size), desc=f"{dataset.name}, {views}", unit="batch", leave=False,
-                      disable=None if progress else True):
-        images = dataset.images[start:start + batch_size]
-        if views == "single":
-            parts.append(probabilities(model, still(images)))
-        else:
-            parts.append(np.mean([probabilities(model, view) for view in still.views(images, views)], axis=0))
+    parts = []
+    for batch in tqdm(feed.views(dataset, transform, views, batch_size), total=-(-len(dataset) // batch_size),
+                      desc=f"{dataset.name}, {views}", unit="batch", leave=False, disable=None if progress else True):
+        parts.append(np.mean([probabilities(model, view) for view in batch], axis=0))
     probs = np.concatenate(parts)
     if not np.isfinite(probs).all():
         raise DivergedError(f"the model's outputs on {dataset.name} are not finite: its weights have diverged")
@@ -77,20 +74,21 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-b", "--batch-size", type=int, default=250, metavar="N",
                         help="images at a time (default: 250)")
     parser.add_argument("--data-dir", metavar="DIR", help="where the data is (default: as in training)")
-    parser.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or cupy")
+    device.add_flags(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
     parser.add_argument("--previous", action="store_true", help="use the checkpoint before the last one")
-    return parser.parse_args(argv)
+    return device.parse(parser, argv)
 
 
+@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.batch_size < 1 or (args.limit is not None and args.limit < 1):
         raise UsageError(f"--batch-size and --limit must be at least 1, got {args.batch_size} and {args.limit}")
+    device.use(vars(args))
     run, file = runs.find(args.run, args.previous)
     config = run.read_config()
     kernels.keep_freed_memory()
-    backend.use(args.backend)
     if args.threads:
         kernels.set_threads(args.threads)
     model, arrays, meta = runs.load_model(file, config)
@@ -114,6 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         if views == "single" or args.views == views:
             matrix = np.zeros((len(part.classes),) * 2, np.int64)
             np.add.at(matrix, (part.labels, probs.argmax(axis=1)), 1)
+    report |= device.record(vars(args))
     picture = run.directory / f"confusion-{args.split}.png"
     plots.confusion(matrix, part.classes, picture, f"{config['model']} on {part.name}")
     result = run.directory / f"evaluate-{args.split}.json"

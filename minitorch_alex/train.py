@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import __version__, backend, checkpoint, data, kernels, models, plots, profile, runs
+from . import __version__, backend, checkpoint, data, device, feed, kernels, models, plots, profile, runs
 from . import functional as F
 from .errors import EXIT_CODES, DivergedError, RunError, UsageError, run_cli
 from .evaluate import error_rates, predict
@@ -26,9 +26,10 @@ from .runs import Run
 from .tensor import Tensor
 
 DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, set=[], seed=0,
-                name=None, runs_dir="runs", overwrite=False, resume=None, backend="numpy", threads=0, workers=1,
-                print_freq=50, checkpoint_freq=500, dry_run=False)
-CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq"}  # when resuming
+                name=None, runs_dir="runs", overwrite=False, resume=None, threads=0, workers=1, print_freq=50,
+                checkpoint_freq=500, dry_run=False, **device.DEFAULTS)
+CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq", "memory_limit",
+              "deterministic"}  # when resuming
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--overwrite", action="store_true", help="begin again where a run of that name exists")
     where.add_argument("--resume", nargs="?", const="", metavar="RUN",
                        help="go on with a run (a directory, or a checkpoint in one; default: the one of --name)")
-    where.add_argument("--backend", metavar="NAME", help="numpy (default) or cupy")
+    device.add_flags(where)
     where.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
     where.add_argument("-j", "--workers", type=int, metavar="N", help="threads that prepare batches (default: 1)")
     where.add_argument("-p", "--print-freq", type=int, metavar="N", help="steps between log lines (default: 50)")
@@ -116,7 +117,7 @@ def derive(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any], M
         model.layer_decay = {}  # of every layer, then
     room = recipe.crop + max(8, recipe.crop // 7) if recipe.crop and not recipe.pad else model.image_size
     kept = ("model", "data", "data_dir", "seed", "val_split", "limit", "workers", "print_freq", "checkpoint_freq",
-            "threads", "backend")
+            "threads", *device.DEFAULTS)
     return {**{k: getattr(args, k) for k in kept}, "data_size": room, "num_classes": 10, "model_fields": model_fields,
             "recipe": asdict(recipe), "layer_decay": model.layer_decay, "version": __version__}, model
 
@@ -135,7 +136,7 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
 
 def resumed(run: Run, args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
     """The configuration of a run that goes on. UsageError for a flag that would change it in the middle."""
-    config = run.read_config()
+    config = {**device.DEFAULTS, **run.read_config()}
     surplus = {k for k in given - CHANGEABLE - {"resume", "name", "runs_dir"} if k in ("set", "dry_run", "overwrite")
                or getattr(args, k) != config.get(k, config["recipe"].get(k))}
     if surplus:
@@ -150,7 +151,8 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
     """Print what follows from the settings, before the first step."""
     train, steps = parts["train"], math.ceil(len(parts["train"]) / recipe.batch_size)
     count = sum(p.size for p in model.parameters())
-    print(f"device      {runs.cpu_name()}, {backend.current().name} {np.__version__}, {kernels.get_threads()} threads")
+    host = f"{runs.cpu_name()}, {backend.current().name} {np.__version__}, {kernels.get_threads()} threads"
+    print(f"device      {device.describe(config) or host}")
     print(f"model       {config['model']}, {count:,} parameters, input 3 x {model.image_size} x {model.image_size}")
     for deviation in model.deviations:
         print(f"            differs: {deviation}")
@@ -171,21 +173,22 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
     print(f"memory      about {profile.step_bytes(model, recipe.batch_size) / 1e6:,.0f} MB a step")
 
 
+@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
     flags = vars(parser().parse_args(argv))  # those that were given, and no others
     args, given = argparse.Namespace(**{**DEFAULTS, **flags}), set(flags)
 
     check(args)
     kernels.keep_freed_memory()
-    backend.use(args.backend)
     run, resume_from = open_run(args)
+    config = {} if resume_from is None else resumed(run, args, given)
+    device.use({**vars(args), **config})  # a run that goes on does so where it was
 
     # settings, model, data
     epoch, batch, step, seconds, sums = 0, 0, 0, 0.0, [0.0, 0.0, 0.0]  # sums over the epoch: loss, errors, images
     if resume_from is None:
         config, model = derive(args, given)
     else:
-        config = resumed(run, args, given)
         model, arrays, meta = runs.load_model(resume_from, config)
         model.layer_decay = config["layer_decay"]
         epoch, batch, step, seconds, sums = (meta[k] for k in ("epoch", "batch", "step", "seconds", "sums"))
@@ -243,13 +246,14 @@ def main(argv: list[str] | None = None) -> int:
 
     # the loop
     model.train()
+    batches = feed.feed(loader)
     recent, since, waited = [0.0, 0.0, 0.0], time.perf_counter(), 0.0
     while epoch < recipe.epochs:
         bar = tqdm(total=len(loader), initial=batch, desc=f"epoch {epoch + 1}/{recipe.epochs}", unit="batch",
                    leave=False, disable=None, dynamic_ncols=True)
         begin, done = time.perf_counter(), sums[2]
         working = 0.0
-        for x, labels in loader.epoch(epoch, batch):
+        for x, labels in batches.epoch(epoch, batch):
             backend.set_step(step)
             optimizer.zero_grad()
             logits = model(Tensor(backend.asarray(x)))
@@ -258,12 +262,12 @@ def main(argv: list[str] | None = None) -> int:
             optimizer.step()
             batch, step = batch + 1, step + 1
             wrong = (logits.data.argmax(axis=1) != backend.asarray(labels)).sum()
-            news = (loss.data.astype(np.float64) * len(labels), wrong, len(labels))
+            news = (loss.data.astype(np.float64) * len(labels), wrong.astype(np.float64), len(labels))
             sums = [a + b for a, b in zip(sums, news, strict=True)]  # on the device: reading them would wait for it
             recent = [a + b for a, b in zip(recent, news, strict=True)]
             bar.update()
             if step % config["print_freq"] == 0 or step == 1:
-                recent, sums = [float(a) for a in recent], [float(a) for a in sums]
+                recent, sums = numbers(recent), numbers(sums)
                 check_finite(recent[0], "loss", step, model, x)
                 now = time.perf_counter()
                 row = {"kind": "interval", "step": step, "epoch": epoch + batch / len(loader),
@@ -274,7 +278,7 @@ def main(argv: list[str] | None = None) -> int:
                 bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, data wait {row['wait']:.0%}")
                 recent, since, waited = [0.0, 0.0, 0.0], now, loader.wait
             if (stopped or step % config["checkpoint_freq"] == 0) and batch < len(loader):
-                sums = [float(a) for a in sums]
+                sums = numbers(sums)
                 now = time.perf_counter()
                 seconds, working, begin = seconds + now - begin, working + now - begin, now
                 save()
@@ -286,11 +290,11 @@ def main(argv: list[str] | None = None) -> int:
         # the end of an epoch: the validation error, the schedule, one line, a checkpoint, the picture
         ended = time.perf_counter()
         seconds, working = seconds + ended - begin, working + ended - begin
-        sums = [float(a) for a in sums]
+        sums = numbers(sums)
         check_finite(sums[0], "loss", step, model, x)
         row = {"kind": "epoch", "step": step, "epoch": epoch + 1, "train_loss": sums[0] / sums[2],
                "train_error": 100 * sums[1] / sums[2], "lr": optimizer.param_groups[0]["lr"],
-               "seconds": round(seconds, 1)}
+               "seconds": round(seconds, 1), **device.memory()}
         if val is not None:
             row["val_loss"], row["val_error"], _ = error_rates(predict(model, val, still), val.labels)
         pace = (sums[2] - done) / working
@@ -301,7 +305,8 @@ def main(argv: list[str] | None = None) -> int:
         plots.curves(run.read_log(), run.curves, f"{config['model']} on {config['data']}")
         held_out = f"   val {row['val_loss']:.4f} {row['val_error']:5.2f} %" if val is not None else ""
         print(f"epoch {epoch:>3}/{recipe.epochs}   train {row['train_loss']:.4f} {row['train_error']:5.2f} %{held_out}"
-              f"   lr {row['lr']:g}   {pace:,.0f} img/s   {clock(seconds)}")
+              f"   lr {row['lr']:g}   {pace:,.0f} img/s   {clock(seconds)}"
+              + (f"   {row['device_memory_gb']:.1f} GB" if "device_memory_gb" in row else ""))
         since += time.perf_counter() - ended  # the pause is not part of img/s
         if stopped and epoch < recipe.epochs:
             return farewell(stopped[0], step, run)
@@ -312,7 +317,7 @@ def main(argv: list[str] | None = None) -> int:
     plots.curves(run.read_log(), run.curves, f"{config['model']} on {config['data']}")
     log = [row for row in run.read_log() if row["kind"] == "epoch"]
     run.write_json(run.result, {
-        **runs.provenance(config["seed"]), "command": config["command"],
+        **runs.provenance(config["seed"]), **device.record(config), "command": config["command"],
         "model": config["model"], "data": config["data"], "recipe": asdict(recipe), "val_split": config["val_split"],
         "train_images": len(train), "test_images": len(test), "seconds": round(seconds, 1),
         "test": {"view": "single", "loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)},
@@ -323,7 +328,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def check_finite(value: float, what: str, step: int, model: Any = None, x: np.ndarray | None = None) -> None:
+def numbers(sums: list[Any]) -> list[float]:
+    """Sums that may lie on the device, as numbers: waits for them."""
+    return [float(backend.to_numpy(a)) for a in sums]
+
+
+def check_finite(value: float, what: str, step: int, model: Any = None, x: Any = None) -> None:
     """DivergedError when the value is NaN or infinite, after the layers' statistics if there is a batch to take them
     from."""
     if math.isfinite(value):

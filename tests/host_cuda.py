@@ -5,6 +5,10 @@ launch is checked where a real one would go wrong in silence: the type of each a
 contiguous memory, writes outside of an array (guard zones around each), reads outside (the guards are NaN), and
 elements that nobody wrote (`empty` gives NaN).
 
+Copies on a stream run as late as a device may run them: when the computation waits for them, or the host does. Until
+the host has waited, the memory that they read from is closed to it; and a copy into an array that kernels may still be
+reading is refused.
+
 What it cannot show is what only the device has: its own exp and pow, its compiler, its speed.
 """
 import contextlib
@@ -142,6 +146,9 @@ class Kernel:
             given.append(ctypes.c_void_p(zone.inside.ctypes.data))
         self.function(gx, gy, bx, int(mode.backwards), *given)
         mode.launches += 1
+        for arg in args:
+            if isinstance(arg, StrictArray):
+                last_use[address(arg)] = mode.launches
         for zone in guarded.values():
             zone.close()
 
@@ -173,14 +180,114 @@ def poison(dtype):
 
 
 def _empty(shape, dtype=np.float64):
-    return StrictArray(np.full(shape, poison(dtype), dtype))
+    array = StrictArray(np.full(shape, poison(dtype), dtype))
+    last_use[address(array)] = mode.launches  # the memory may come from an array that kernels still read
+    return array
 
+
+# Streams and events. The compute stream runs at once, so an event on it is passed when it is recorded; what matters of
+# it is how many kernels had been launched by then. Copies wait in the queue of their stream.
+
+last_use = {}  # address of an array's memory -> how many kernels had been launched when one used it last
+
+
+def address(array):
+    """Where the memory begins that this array is a part of."""
+    host = array._host
+    while isinstance(host.base, np.ndarray):
+        host = host.base
+    return host.ctypes.data
+
+
+class Stream:
+    """Stands in for cupy.cuda.Stream."""
+
+    def __init__(self, non_blocking):
+        assert non_blocking, "a stream that blocks waits for the computation on the default stream"
+        self.queue = []   # copies that have not run
+        self.run = 0      # copies that have
+        self.closed = []  # (number of the copy, host array it reads from) that the host has not waited for
+        self.seen = -1    # this stream runs after so many launches
+
+    def enqueue(self, copy, source):
+        source.flags.writeable = False
+        self.queue.append(copy)
+        self.closed.append((self.run + len(self.queue), source))
+
+    def advance(self, number):
+        """Run the copies up to this number."""
+        while self.run < number:
+            self.queue.pop(0)()
+            self.run += 1
+
+    def passed(self, number):
+        """The host has waited for them: it may write to their sources again, where no later copy reads."""
+        self.advance(number)
+        sources = [source for n, source in self.closed if n <= number]
+        self.closed = [(n, source) for n, source in self.closed if n > number]
+        for source in sources:
+            source.flags.writeable = all(other is not source for _, other in self.closed)
+
+    def wait_event(self, event):
+        self.seen = max(self.seen, event.launches)
+
+    def synchronize(self):
+        self.passed(self.run + len(self.queue))
+
+
+class ComputeStream:
+    """The default stream: what is put there has run."""
+
+    def wait_event(self, event):
+        if event.stream is not None:
+            event.stream.advance(event.number)
+
+    def synchronize(self):
+        pass
+
+
+compute_stream = ComputeStream()
+
+
+class Event:
+    """Stands in for cupy.cuda.Event."""
+
+    def __init__(self, disable_timing):
+        self.stream, self.number, self.launches = None, 0, -1
+
+    def record(self, stream):
+        self.launches = mode.launches
+        if stream is not compute_stream:
+            self.stream, self.number = stream, stream.run + len(stream.queue)
+
+    def synchronize(self):
+        if self.stream is not None:
+            self.stream.passed(self.number)
+
+
+def _set(self, values, stream):
+    """Stands in for cupy.ndarray.set with a stream."""
+    assert type(values) is np.ndarray and values.dtype == self.dtype and values.shape == self.shape
+    assert values.flags.c_contiguous and self._host.flags.c_contiguous
+    source = values if values.base is None or not isinstance(values.base, np.ndarray) else values.base
+    assert isinstance(source.base, Pinned), "copies from memory that is not page-locked make the host wait"
+    assert stream.seen >= last_use.get(address(self), -1), "a copy may overwrite what kernels have yet to read"
+    stream.enqueue(lambda: np.copyto(self._host, values), source)
+
+
+class Pinned(bytearray):
+    """Stands in for page-locked memory."""
+
+
+StrictArray.set = _set
 
 host_xp = ModuleType("host_xp")
 vars(host_xp).update(vars(strict_xp))
 host_xp.RawModule = RawModule
 host_xp.empty = _empty
 host_xp.empty_like = lambda a: _empty(a.shape, a.dtype)
+host_xp.cuda = SimpleNamespace(Stream=Stream, Event=Event, get_current_stream=lambda: compute_stream,
+                               alloc_pinned_memory=Pinned)
 
 
 class OnDevice:

@@ -169,3 +169,23 @@ def test_settings_without_sense_are_refused(settings):
 def test_starting_past_the_end_is_refused():
     with pytest.raises(UsageError, match="cannot start at batch 8 of an epoch of 7 batches"):
         Loader(a_set(), 8).epoch(0, start=8)
+
+
+@pytest.mark.parametrize("workers, prefetch", [(0, 3), (1, 1), (3, 4)])
+def test_raw_batches_are_the_epochs_before_their_transform(workers, prefetch):
+    """In the places that the consumer names, in order and no earlier than promised."""
+    d = a_set()
+    loader = Loader(d, 8, augment(d), seed=3, workers=workers, prefetch=prefetch)
+    places, asked = {}, []
+
+    def place(b):
+        asked.append(b)
+        return places.setdefault(b, np.zeros((8, 8, 8, 3), np.uint8))
+
+    whole = epoch(loader, 2)
+    for b, (images, labels, draws) in enumerate(loader.raw(2, place, start=1), start=1):
+        assert asked == list(range(1, min(b + (prefetch if workers else 0), len(loader) - 1) + 1))
+        assert np.shares_memory(images, places[b]) and images.dtype == np.uint8
+        x = loader.transform.apply(images, draws).transpose(0, 3, 1, 2)
+        assert (x == whole[b][0]).all() and (labels == whole[b][1]).all()
+    assert b == len(loader) - 1 and not loader_threads()

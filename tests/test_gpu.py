@@ -1,6 +1,6 @@
 """On a real GPU: every kernel against NumPy, every gradient against finite differences, equal bits run for run.
 
-Skipped where CuPy finds no device. The bodies are those that test_cuda.py runs without one.
+Skipped where CuPy finds no device. The bodies are those that test_cuda.py and test_feed.py run without one.
 """
 import checks
 import numpy as np
@@ -11,9 +11,11 @@ from host_cuda import OnDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cuda import OWN_CHECKS, training
+from test_feed import DATA, RECIPES, assert_same, batches
 from test_kernels import battery, conv_cases, norm_cases, pool_cases
 
-from minitorch_alex import backend
+from minitorch_alex import backend, device, feed, selftest
+from minitorch_alex.data import Dataset, Loader
 from minitorch_alex.kernels import Window, cpu, gpu
 
 pytestmark = [pytest.mark.gpu,
@@ -123,3 +125,63 @@ def test_memory_and_synchronize():
     used, held = backend.memory()
     assert x.nbytes <= used <= held
     backend.synchronize()
+
+
+# the feed
+
+
+@pytest.mark.parametrize("transform", RECIPES.values(), ids=RECIPES)
+def test_the_feed_gives_what_the_loader_gives(transform):
+    loader = Loader(DATA, 4, transform, seed=5, workers=2)
+    source = feed.feed(loader)
+    assert isinstance(source, feed.Feed)
+    for epoch in (0, 1):
+        assert_same(batches(source, epoch), batches(loader, epoch))
+
+
+@pytest.mark.parametrize("kind", ("single", "nine", "ten"))
+def test_the_views_are_those_of_the_transform(kind):
+    transform = RECIPES["crops and flips"]
+    for b, part in enumerate(feed.views(DATA, transform, kind, 10)):
+        want = transform.views(DATA.images[10 * b:10 * b + 10], kind)
+        assert all(np.array_equal(x.get(), y) for x, y in zip(part, want, strict=True))
+
+
+def test_slots_stay_whole_while_the_host_runs_far_ahead():
+    """Large batches and a device that is busy: pixels would mix if a slot were refilled or overwritten too early."""
+    images = np.random.default_rng(0).integers(0, 256, (96, 128, 128, 3), dtype=np.uint8)
+    data = Dataset(images, np.arange(96) % 10, tuple("0123456789"), "noise")
+    loader = Loader(data, 8, RECIPES["no mean"], workers=4, prefetch=2)
+    busy = backend.asarray(np.ones((2048, 2048), np.float32))
+    kept = []
+    for x, labels in feed.feed(loader).epoch(0):
+        for _ in range(20):
+            busy = busy @ busy * 0.0 + 1.0
+        kept.append((x.copy(), labels))
+    assert_same([(x.get(), labels.get()) for x, labels in kept], batches(loader))
+
+
+# the flags, the self-test
+
+
+def test_the_device_is_described():
+    text = device.describe({**device.DEFAULTS, "backend": "cupy"})
+    assert "GB" in text and "cupy" in text and "fp32" in text
+
+
+def test_a_memory_limit_stops_with_its_numbers():
+    pool = backend.current().xp.get_default_memory_pool()
+
+    @device.clear_memory_errors
+    def main():
+        return len(backend.current().xp.empty(1 << 30, np.float32))
+    try:
+        device.use({**device.DEFAULTS, "backend": "cupy", "memory_limit": 2.0})
+        with pytest.raises(MemoryError, match=r"asked for 4.29 GB, .* are in use, the limit is 2.00 GB"):
+            main()
+    finally:
+        pool.set_limit(size=0)
+
+
+def test_the_self_test_passes(capsys):
+    assert selftest.main(["--backend", "cupy", "--quick"]) == 0, capsys.readouterr().out

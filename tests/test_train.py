@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import host_cuda
 import numpy as np
 import pytest
 
-from minitorch_alex import backend, checkpoint
+from minitorch_alex import backend, checkpoint, device, evaluate, runs
 from minitorch_alex.errors import run_cli
+from minitorch_alex.kernels import gpu
 from minitorch_alex.train import main
 
 TINY = ["-a", "quick_26", "--data", "shapes", "--limit", "400", "-b", "50", "--print-freq", "2", "--threads", "1"]
@@ -188,6 +190,10 @@ def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted):
     pytest.param(["--backend", "cupy"], 3, ["'cupy' is not available", "numpy"],
                  marks=pytest.mark.skipif(backend.is_available("cupy"), reason="here it is available")),
     (["--backend", "jax"], 3, ["'jax' is not available", "numpy"]),
+    (["--precision", "tf32"], 2, ["--precision tf32 needs --backend cupy"]),
+    (["--precision", "fp16"], 2, ["'fp16', expected fp32 or tf32 (fp16 is not offered)"]),
+    (["--memory-limit", "4"], 2, ["--memory-limit needs --backend cupy"]),
+    (["--memory-limit", "-1", "--backend", "cupy"], 2, ["--memory-limit must be above 0"]),
     (["--resume"], 6, ["no checkpoint", "runs/quick_26-shapes"]),
     (["--resume", "nowhere"], 6, ["no checkpoint", "nowhere"]),
 ], ids=lambda value: " ".join(value) if isinstance(value, list) and value[0].startswith("-") else "")
@@ -270,7 +276,8 @@ def test_help_names_every_flag_and_exit_code(capsys):
     text = capsys.readouterr().out
     assert stop.value.code == 0
     for flag in ("--arch", "--epochs", "--batch-size", "--lr", "--momentum", "--wd", "--seed", "--resume", "--limit",
-                 "--dry-run", "--val-split", "--set", "--data-dir", "--threads", "--workers", "130, 143"):
+                 "--dry-run", "--val-split", "--set", "--data-dir", "--threads", "--workers", "--precision",
+                 "--memory-limit", "--deterministic", "fp16 is not offered", "130, 143"):
         assert flag in text
 
 
@@ -336,3 +343,91 @@ def test_resuming_from_the_checkpoint_before_makes_it_the_last_one(uninterrupted
     process.communicate()
     assert last.read_bytes() == good or checkpoint.load(last)
     checkpoint.load(previous)  # never the damaged one
+
+
+# on a device
+
+
+def losses(folder, name):
+    rows = [json.loads(line) for line in (folder / "runs" / name / "log.jsonl").read_text().splitlines()]
+    return [r["loss"] for r in rows if r["kind"] == "interval"]
+
+
+@pytest.fixture
+def on_host(monkeypatch, tmp_path):
+    """The stand-in for a GPU, in a folder of its own, with a small test set: evaluation goes through g++'s code."""
+    if host_cuda.COMPILER is None:
+        pytest.skip("no g++ to compile the kernels for the CPU")
+    monkeypatch.chdir(tmp_path)
+    load = runs.load_data
+    monkeypatch.setattr(runs, "load_data", lambda config: {k: d and d.subset(slice(120))
+                                                           for k, d in load(config).items()})
+    with host_cuda.installed():
+        backend.use("numpy")
+        yield tmp_path
+
+
+DEVICE = ["-a", "quick_26", "--data", "shapes", "--limit", 100, "-b", 30, "--epochs", 2, "-p", 1, "--set", "pad=3",
+          "--set", "flip=True", "--set", "color=source", "--set", "lr=0.0001", "--runs-dir", "runs"]
+
+
+def test_on_a_device_it_trains_on_the_same_pixels_as_on_numpy(on_host, capsys):
+    """The whole program on the stand-in: losses, scores and views part from NumPy's by rounding only."""
+    scores = {}
+    for name, where in (("host", []), ("device", ["--backend", "host cuda"])):
+        assert main([str(a) for a in (*DEVICE, *where, "--name", name)]) == 0
+        assert evaluate.main([f"runs/{name}", "--views", "ten", *where]) == 0
+        scores[name] = json.loads((on_host / "runs" / name / "evaluate-test.json").read_text())["views"]["ten"]["loss"]
+    assert np.abs(np.subtract(losses(on_host, "host"), losses(on_host, "device"))).max() < 1e-4
+    assert abs(scores["host"] - scores["device"]) < 1e-3
+
+
+def test_a_run_goes_on_where_it_was_with_the_settings_it_had(on_host, monkeypatch, capsys):
+    """Backend, precision, limit and determinism come from the run; limit and determinism may be changed, the others
+    not. The memory that the device reports stands in log and result."""
+    used = []
+    use = device.use
+    monkeypatch.setattr(device, "use", lambda settings: used.append(
+        tuple(settings[k] for k in device.DEFAULTS)) or use({**device.DEFAULTS, "backend": settings["backend"]}))
+    monkeypatch.setattr(backend, "memory", lambda: (1, 2_345_000_000))
+    assert main([str(a) for a in (*DEVICE, "--epochs", 1, "--backend", "host cuda", "--name", "one", "--precision",
+                                  "tf32", "--memory-limit", 3, "--deterministic")]) == 0
+    assert "2.3 GB" in capsys.readouterr().out
+    backend.use("numpy")
+    assert main(["--resume", "runs/one", "--epochs", "2"]) == 0
+    assert backend.current().kernels is gpu and used == [("host cuda", "tf32", 3.0, True)] * 2
+    assert main(["--resume", "runs/one", "--epochs", "3", "--memory-limit", "5"]) == 0
+    assert used[-1] == ("host cuda", "tf32", 5.0, True)
+    result = json.loads((on_host / "runs" / "one" / "result.json").read_text())
+    assert [row["device_memory_gb"] for row in result["curve"]] == [2.345] * 3
+    capsys.readouterr()
+    for flags in (["--precision", "fp32"], ["--backend", "numpy"]):
+        assert here("--resume", "runs/one", *flags) == 2
+        one_line(capsys.readouterr().err, f"{flags[0]} cannot be changed")
+
+
+def test_a_run_from_before_there_were_such_settings_goes_on(uninterrupted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "old"
+    folder.mkdir(parents=True)
+    for file in (uninterrupted[0] / "runs" / "whole").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("precision", "memory_limit", "deterministic"):
+        del config[name]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["--resume", "runs/old", "--precision", "fp32"]) == 0
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's."""
+
+
+def test_out_of_device_memory_is_one_line(on_host, monkeypatch, capsys):
+    def full(*args, **kwargs):
+        raise OutOfMemoryError("Out of memory allocating 1,500,000,000 bytes (allocated so far: 2,000,000,000 bytes, "
+                               "limit set to: 3,000,000,000 bytes).")
+    monkeypatch.setattr(gpu, "conv2d", full)
+    assert here(*DEVICE, "--backend", "host cuda") == 1
+    one_line(capsys.readouterr().err, "on the GPU: asked for 1.50 GB, 2.00 GB are in use, the limit is 3.00 GB",
+             "use a smaller --batch-size")

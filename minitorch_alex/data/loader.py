@@ -3,12 +3,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..backend import rng
 from ..errors import UsageError
 from .dataset import Dataset
+from .transforms import Draws
 
 BatchTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -64,37 +67,61 @@ class Loader:
         An exception in a worker is raised here, at the batch it belongs to. Leaving the loop early ends the
         threads together with the iterator; whoever keeps the iterator must `close()` it.
         """
+        return self._run(self._batch, epoch, start)
+
+    def raw(self, epoch: int, place: Callable[[int], np.ndarray],
+            start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, Draws]]:
+        """The same batches before anything is done to them: (images uint8 (N, H, W, 3), labels, what the transform,
+        a Transform, has drawn for them). transform.apply(images, draws) is what `epoch` gives.
+
+        place(b) says where the images of batch b are to be written: uint8 (batch_size, H, W, 3) or larger, of which
+        the batch is the beginning. It is called in the consumer's thread, in the order of the batches, at most
+        `prefetch` ahead of the one that is asked for; from then on the place belongs to the loader until the
+        batch is handed out.
+        """
+        return self._run(self._raw, epoch, start, place)
+
+    def _run(self, make, epoch, start, place=None):
         if not 0 <= start <= len(self):
             raise UsageError(f"loader: cannot start at batch {start} of an epoch of {len(self)} batches")
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = rng(self.seed, "shuffle", epoch).permutation(order)
-        produce = self._threaded if self.workers else self._inline
-        return self._timed(produce(order, epoch, range(start, len(self))))
+        jobs = (partial(self._noted, make, order, epoch, b, *([place(b)] if place else []))
+                for b in range(start, len(self)))
+        return self._timed((self._threaded if self.workers else self._inline)(jobs))
 
-    def _batch(self, order, epoch, b):
+    def _noted(self, make: Callable, order: np.ndarray, epoch: int, b: int, *place: np.ndarray) -> tuple[Any, ...]:
         # A pure function of its arguments: this is why the number of workers cannot matter.
         try:
             rows = order[b * self.batch_size:(b + 1) * self.batch_size]
-            x = self.dataset.images[rows]
-            if self.transform is not None:
-                x = self.transform(x, rng(self.seed, "augment", epoch, b))
-            x = np.ascontiguousarray(x, dtype=np.float32)
-            return x.transpose(0, 3, 1, 2), self.dataset.labels[rows]
+            return make(rows, rng(self.seed, "augment", epoch, b), *place)
         except Exception as error:
             error.add_note(f"while preparing batch {b} of epoch {epoch} of {self.dataset.name}")
             raise
 
-    def _inline(self, order, epoch, batches):
-        for b in batches:
-            yield self._batch(order, epoch, b)
+    def _batch(self, rows, draws_from):
+        x = self.dataset.images[rows]
+        if self.transform is not None:
+            x = self.transform(x, draws_from)
+        x = np.ascontiguousarray(x, dtype=np.float32)
+        return x.transpose(0, 3, 1, 2), self.dataset.labels[rows]
 
-    def _threaded(self, order, epoch, batches):
+    def _raw(self, rows, draws_from, place):
+        images = np.take(self.dataset.images, rows, axis=0, out=place[:len(rows)], mode="clip")  # "raise" would copy
+        draws = Draws() if self.transform is None else self.transform.draw(images.shape, draws_from)
+        return images, self.dataset.labels[rows], draws
+
+    def _inline(self, jobs):
+        for job in jobs:
+            yield job()
+
+    def _threaded(self, jobs):
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
         ahead = deque()  # futures in the order of their batches: bounds the memory, keeps the order
         try:
-            for b in batches:
-                ahead.append(pool.submit(self._batch, order, epoch, b))
+            for job in jobs:
+                ahead.append(pool.submit(job))
                 if len(ahead) > self.prefetch:
                     yield ahead.popleft().result()
             while ahead:

@@ -5,6 +5,8 @@ scale minus the mean image is the paper's recipe (section 2), not a choice of un
 
 Each random transform is a pair: a pure function of its draws (`crop`, `flip`, `add_color`), and one that
 makes the draws, one for each image in the order of the batch (`random_crop`, `horizontal_flip`, `pca_color`).
+`Transform` joins them, and keeps drawing apart from doing: `draw` decides, always on the host, and `apply` here or
+kernels.gpu.augment on a device carries out. So both train on the same pixels.
 """
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -92,6 +94,9 @@ def subtract_mean(images: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.subtract(images, window, dtype=np.float32)
 
 
+DIVISORS = {"source": 1.1, "paper": 1.0}  # of images with a shifted colour, by convention: see add_color
+
+
 class ColorPCA(NamedTuple):
     """The main axes of a set's RGB pixels, on the 0..255 scale.
 
@@ -129,15 +134,23 @@ def add_color(images: np.ndarray, pca: ColorPCA, draws: np.ndarray, convention: 
               on the scale of the pixels; on 0..255 it would destroy the image. Read on the 0..1 scale, as
               later reimplementations did, it is l = eigenvalues / 255 for 0..255. About 5.5 grey levels.
     """
-    if convention not in ("source", "paper"):
+    return _shifted(images, color_shift(pca, draws, convention), DIVISORS[convention])
+
+
+def color_shift(pca: ColorPCA, draws: np.ndarray, convention: str = "source") -> np.ndarray:
+    """(N, 3) float32: the colour that `add_color` adds to each image, before it divides by DIVISORS[convention]."""
+    if convention not in DIVISORS:
         raise ValueError(f"convention {convention!r}: expected 'source' or 'paper'")
     strength = np.sqrt(pca.eigenvalues) if convention == "source" else pca.eigenvalues / 255
-    shift = ((0.1 * draws * strength) @ pca.eigenvectors.T).astype(np.float32)
+    return ((0.1 * draws * strength) @ pca.eigenvectors.T).astype(np.float32)
+
+
+def _shifted(images, shift, divisor):
     N, H, W, C = images.shape
     # Added to whole rows of W*C numbers: broadcasting along the three channels only is many times slower.
     out = images.reshape(N, H, W * C) + np.tile(shift, W)[:, None, :]
-    if convention == "source":
-        out /= np.float32(1.1)
+    if divisor != 1:
+        out /= np.float32(divisor)
     return out.reshape(N, H, W, C)
 
 
@@ -147,9 +160,20 @@ def pca_color(images: np.ndarray, pca: ColorPCA, rng: np.random.Generator,
     return add_color(images, pca, rng.standard_normal((len(images), 3)), convention)
 
 
-def _views(images, size, rows, cols):
-    _check_window(*images.shape[1:3], size)
-    return np.stack([images[:, r:r + size, c:c + size] for r, c in zip(rows, cols, strict=True)])
+def _windows(kind, height, width, size):
+    """(row, column, mirrored) of each window of the view "ten" or "nine"."""
+    _check_window(height, width, size)
+    bottom, right = height - size, width - size
+    if kind == "nine":
+        return [(row, col, False) for row in (0, bottom // 2, bottom) for col in (0, right // 2, right)]
+    five = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    return [(*corner, mirrored) for mirrored in (False, True) for corner in five]
+
+
+def _views(images, size, kind):
+    windows = [(images[:, r:r + size, c:c + size], mirrored)
+               for r, c, mirrored in _windows(kind, *images.shape[1:3], size)]
+    return np.stack([view[:, :, ::-1] if mirrored else view for view, mirrored in windows])
 
 
 def ten_crop(images: np.ndarray, size: int) -> np.ndarray:
@@ -157,9 +181,7 @@ def ten_crop(images: np.ndarray, size: int) -> np.ndarray:
 
     The test of the paper (section 4.1), which averages the softmax outputs for the ten.
     """
-    bottom, right = images.shape[1] - size, images.shape[2] - size
-    five = _views(images, size, (0, 0, bottom, bottom, bottom // 2), (0, right, 0, right, right // 2))
-    return np.concatenate([five, five[:, :, :, ::-1]])
+    return _views(images, size, "ten")
 
 
 def nine_crop(images: np.ndarray, size: int) -> np.ndarray:
@@ -167,9 +189,7 @@ def nine_crop(images: np.ndarray, size: int) -> np.ndarray:
 
     The CIFAR test of the 2012 code (convdata_cifar.py).
     """
-    bottom, right = images.shape[1] - size, images.shape[2] - size
-    rows, cols = (0, bottom // 2, bottom), (0, right // 2, right)
-    return _views(images, size, np.repeat(rows, 3), np.tile(cols, 3))
+    return _views(images, size, "nine")
 
 
 def resize_short_side(image: Image.Image, size: int = 256) -> Image.Image:
@@ -181,6 +201,20 @@ def resize_short_side(image: Image.Image, size: int = 256) -> Image.Image:
     scale = size / min(w, h)
     to = (max(size, round(w * scale)), max(size, round(h * scale)))
     return image.resize(to, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
+
+
+class Draws(NamedTuple):
+    """What is decided for each of N images before a pixel moves.
+
+    rows, cols   (N,) integers: the corner of its window, counted from the border; None: the whole image
+    flips        (N,) bool: whether it is mirrored; None: none is
+    shift        (N, 3) float32: the colour added to it (color_shift); None: no colour noise
+    """
+
+    rows: np.ndarray | None = None
+    cols: np.ndarray | None = None
+    flips: np.ndarray | None = None
+    shift: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,29 +241,64 @@ class Transform:
     random: bool = True
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        if self.crop is not None or self.pad:
-            size = self.crop or images.shape[1]
-            images = random_crop(images, size, rng, self.pad) if self.random else center_crop(images, size)
-        if self.flip and self.random:
-            images = horizontal_flip(images, rng)
-        x = self._center(images)
-        return pca_color(x, self.pca, rng, self.convention) if self.pca and self.random else x
+        return self.apply(images, self.draw(images.shape, rng))
 
-    def _center(self, images):
-        return images.astype(np.float32) if self.mean is None else subtract_mean(images, self.mean)
+    def window(self, height: int, width: int) -> tuple[int, int]:
+        """(rows, columns) of what is made of images of height x width."""
+        whole = self.crop is None and not self.pad
+        return (height, width) if whole else (self.crop or height,) * 2
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None = None) -> Draws:
+        """What chance decides for images of shape (N, H, W, ...); for testing (`eval`) the centre, without chance."""
+        (N, H, W), (size, _) = shape[:3], self.window(*shape[1:3])
+        rows = cols = flips = shift = None
+        if self.crop is not None or self.pad:
+            border = self.pad if self.random else 0
+            _check_window(H + 2 * border, W + 2 * border, size)
+            if self.random:
+                rows, cols = (rng.integers(0, side + 2 * self.pad - size + 1, N) for side in (H, W))
+            else:
+                rows, cols = (np.full(N, self.pad + (side - size) // 2) for side in (H, W))
+        if self.flip and self.random:
+            flips = rng.random(N) < 0.5
+        if self.pca and self.random:
+            shift = color_shift(self.pca, rng.standard_normal((N, 3)), self.convention)
+        return Draws(rows, cols, flips, shift)
+
+    def apply(self, images: np.ndarray, draws: Draws) -> np.ndarray:
+        """(N, h, w, 3) float32 from uint8 (N, H, W, 3), as decided. kernels.gpu.augment does the same on a device."""
+        if draws.rows is not None:
+            size, _ = self.window(*images.shape[1:3])
+            images = crop(add_border(images, self.pad), draws.rows, draws.cols, size)
+        if draws.flips is not None:
+            images = flip(images, draws.flips)
+        x = images.astype(np.float32) if self.mean is None else subtract_mean(images, self.mean)
+        return x if draws.shift is None else _shifted(x, draws.shift, self.divisor)
+
+    @property
+    def divisor(self) -> float:
+        """What images with a shifted colour are divided by."""
+        return DIVISORS[self.convention] if self.pca else 1.0
 
     def eval(self) -> "Transform":
         """The same without chance: the central crop, no flip, no noise."""
         return replace(self, random=False)
 
+    def view_draws(self, shape: tuple[int, ...], kind: str = "ten") -> list[Draws]:
+        """The test views of images of shape (N, H, W, ...), each as what is to be applied to them: see `views`."""
+        if kind == "single":
+            return [self.eval().draw(shape)]
+        (N, H, W), (size, _) = shape[:3], self.window(*shape[1:3])
+        height, width = H + 2 * self.pad, W + 2 * self.pad
+        if height == size:
+            return [Draws(), Draws(flips=np.ones(N, bool))][:2 if kind == "ten" else 1]
+        return [Draws(np.full(N, row), np.full(N, col), np.ones(N, bool) if mirrored else None)
+                for row, col, mirrored in _windows(kind, height, width, size)]
+
     def views(self, images: np.ndarray, kind: str = "ten") -> np.ndarray:
         """Test views of each image, mean subtracted: (V, N, size, size, 3), windows of what training crops from.
 
-        V is 10 for `kind` "ten" and 9 for "nine". Where training sees whole images all windows are the same one: V is
-        then 2, the image and its mirror image, or 1.
+        V is 10 for `kind` "ten", 9 for "nine", and 1, the centre, for "single". Where training sees whole images all
+        windows are the same one: V is then 2 for "ten", the image and its mirror image, and 1 for "nine".
         """
-        size = self.crop or images.shape[1]
-        images = add_border(images, self.pad)
-        if images.shape[1] == size:
-            return self._center(np.stack([images, images[:, :, ::-1]] if kind == "ten" else [images]))
-        return self._center({"ten": ten_crop, "nine": nine_crop}[kind](images, size))
+        return np.stack([self.apply(images, draws) for draws in self.view_draws(images.shape, kind)])
