@@ -1,5 +1,7 @@
 """What a program asks of its backend, and what it reports of it: the flags that train, evaluate and selftest share.
 
+    --winograd                convolutions on the CPU by Winograd's algorithm (kernels/cpu/winograd.py)
+    --workspace GB            on the CPU, freed memory that is kept for the next step (kernels/memory.py)
     --precision fp32 | tf32    of float32 matrix products on a GPU (backend.set_precision). fp16 is not offered: it
                                takes half-precision kernels and a scaled loss; TF32 uses the tensor cores without them.
     --memory-limit GB          of CuPy's memory pool, in 10^9 bytes; CUDA itself takes some hundred MB besides
@@ -16,16 +18,21 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import backend
+from . import backend, kernels
 from .errors import UsageError
 
-DEFAULTS: dict[str, Any] = {"backend": "numpy", "precision": "fp32", "memory_limit": 0.0, "deterministic": False}
+DEFAULTS: dict[str, Any] = {"backend": "numpy", "precision": "fp32", "memory_limit": 0.0, "deterministic": False,
+                            "winograd": False, "workspace": None}
 WORKSPACES = (":4096:8", ":16:8")  # the values of CUBLAS_WORKSPACE_CONFIG for which cuBLAS promises equal bits
 
 
 def add_flags(parser: Any) -> None:
     """--backend and the flags above, for a parser or a group of one."""
     parser.add_argument("--backend", metavar="NAME", help="numpy (default) or cupy")
+    parser.add_argument("--winograd", action="store_true", help="on the CPU, convolve with a third of the "
+                        "multiplications: faster for nets of AlexNet's width; float32 is good to 1e-5, not to 1e-6")
+    parser.add_argument("--workspace", type=float, metavar="GB", help="on the CPU, freed memory to keep for the next "
+                        "step (default: all; 0 keeps none and is slower)")
     parser.add_argument("--precision", metavar="NAME",
                         help="of matrix products on the GPU: fp32 (default), or tf32: factors are rounded, and it is "
                         "several times as fast; fp16 is not offered")
@@ -43,6 +50,13 @@ def use(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"unknown --precision {precision!r}, expected fp32 or tf32 (fp16 is not offered)")
     if not 0 <= limit < float("inf"):
         raise UsageError(f"--memory-limit must be above 0 (in GB), got {limit:g}")
+    workspace = settings["workspace"]
+    if workspace is not None and not 0 <= workspace < float("inf"):
+        raise UsageError(f"--workspace must be 0 or more (in GB), got {workspace:g}")
+    if name == "cupy" and (settings["winograd"] or workspace is not None):
+        raise UsageError("--winograd and --workspace are of the CPU's kernels: leave them out, or take --backend numpy")
+    kernels.set_winograd(settings["winograd"])
+    kernels.set_workspace(None if workspace is None else int(workspace * 1e9))
     if name == "numpy" and precision != "fp32":
         raise UsageError(f"--precision {precision} needs --backend cupy: NumPy multiplies float32 in full")
     if name == "numpy" and limit:

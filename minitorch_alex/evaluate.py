@@ -39,6 +39,7 @@ def predict(model: Module, dataset: Dataset, transform: Transform, views: str = 
     for batch in tqdm(feed.views(dataset, transform, views, batch_size), total=-(-len(dataset) // batch_size),
                       desc=f"{dataset.name}, {views}", unit="batch", leave=False, disable=None if progress else True):
         parts.append(np.mean([probabilities(model, view) for view in batch], axis=0))
+        kernels.trim_memory()
     probs = np.concatenate(parts)
     if not np.isfinite(probs).all():
         raise DivergedError(f"the model's outputs on {dataset.name} are not finite: its weights have diverged")

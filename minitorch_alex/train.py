@@ -29,7 +29,7 @@ DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0,
                 name=None, runs_dir="runs", overwrite=False, resume=None, threads=0, workers=1, print_freq=50,
                 checkpoint_freq=500, dry_run=False, **device.DEFAULTS)
 CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq", "memory_limit",
-              "deterministic"}  # when resuming
+              "deterministic", "workspace"}  # when resuming
 
 
 def parser() -> argparse.ArgumentParser:
@@ -260,6 +260,7 @@ def main(argv: list[str] | None = None) -> int:
             loss = F.cross_entropy(logits, labels)
             loss.backward()
             optimizer.step()
+            kernels.trim_memory()
             batch, step = batch + 1, step + 1
             wrong = (logits.data.argmax(axis=1) != backend.asarray(labels)).sum()
             news = (loss.data.astype(np.float64) * len(labels), wrong.astype(np.float64), len(labels))

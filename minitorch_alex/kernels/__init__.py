@@ -8,12 +8,12 @@ import numpy as np
 from .. import backend
 from . import cpu, gpu, naive
 from .cpu.winograd import set_winograd
-from .memory import keep_freed_memory, release_memory
+from .memory import keep_freed_memory, release_memory, set_workspace, trim_memory
 from .window import Window
 from .workers import get_threads, set_threads
 
 __all__ = ["Window", "cpu", "get_threads", "gpu", "keep_freed_memory", "naive", "release_memory", "set_threads",
-           "set_winograd"]
+           "set_winograd", "set_workspace", "trim_memory"]
 
 backend.register("numpy", (np.ndarray, np.generic), np, cpu)
 backend.offer("cupy", gpu)

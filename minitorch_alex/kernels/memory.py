@@ -28,6 +28,7 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 _libc = _glibc()
+_workspace: int | None = None
 
 
 def keep_freed_memory() -> bool:
@@ -44,3 +45,15 @@ def freed_memory() -> int:
 def release_memory(keep: int = 0) -> bool:
     """Give freed memory back to the system if there are more than `keep` bytes of it. Returns whether any was."""
     return _libc is not None and freed_memory() > keep and bool(_libc.malloc_trim(keep))
+
+
+def set_workspace(limit: int | None) -> None:
+    """How many freed bytes trim_memory leaves for the next step; None, as at first, leaves all."""
+    global _workspace
+    _workspace = limit
+
+
+def trim_memory() -> None:
+    """Programs call it after each step: give back what goes beyond the workspace."""
+    if _workspace is not None:
+        release_memory(_workspace)
