@@ -27,7 +27,7 @@ from .tensor import Tensor
 
 DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, set=[], seed=0,
                 name=None, runs_dir="runs", overwrite=False, resume=None, threads=0, workers=1, print_freq=50,
-                checkpoint_freq=500, dry_run=False, **device.DEFAULTS)
+                checkpoint_freq=500, dry_run=False, check_init=False, **device.DEFAULTS)
 CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq", "memory_limit",
               "deterministic", "workspace"}  # when resuming
 
@@ -73,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--checkpoint-freq", type=int, metavar="N",
                        help="steps between checkpoints; one is also written each epoch (default: 500)")
     where.add_argument("--dry-run", action="store_true", help="print what would be done, layer by layer, and stop")
+    where.add_argument("--check-init", action="store_true", help="print how much of what tells images apart reaches "
+                       "each layer with the initial weights, say whether that is known to stall, and stop")
     return p
 
 
@@ -128,7 +130,7 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
     if args.resume is not None:
         return runs.find(args.resume or directory)
     run = Run(directory)
-    if run.exists() and not args.overwrite and not args.dry_run:
+    if run.exists() and not (args.overwrite or args.dry_run or args.check_init):
         raise RunError(f"the run {directory} exists; choose another --name, go on with --resume {directory}, or begin "
                        "again with --overwrite")
     return run, None
@@ -137,7 +139,8 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
 def resumed(run: Run, args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
     """The configuration of a run that goes on. UsageError for a flag that would change it in the middle."""
     config = {**device.DEFAULTS, **run.read_config()}
-    surplus = {k for k in given - CHANGEABLE - {"resume", "name", "runs_dir"} if k in ("set", "dry_run", "overwrite")
+    only_new = ("set", "dry_run", "check_init", "overwrite")
+    surplus = {k for k in given - CHANGEABLE - {"resume", "name", "runs_dir"} if k in only_new
                or getattr(args, k) != config.get(k, config["recipe"].get(k))}
     if surplus:
         flags = ", ".join("--" + k.replace("_", "-") for k in sorted(surplus))
@@ -195,7 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     config["threads"] = config["threads"] or kernels.get_threads()  # sums over threads round differently: resume with
     kernels.set_threads(config["threads"])                          # as many, or the weights differ in the last bits
     recipe = Recipe(**runs.tuples(config["recipe"]))
-    parts = runs.load_data({**config, "download": not args.dry_run})
+    parts = runs.load_data({**config, "download": not (args.dry_run or args.check_init)})
     train, val, test = parts["train"], parts["val"], parts["test"]
     mean = train.mean_image() if resume_from is None else arrays["data.mean"]
     transform = runs.build_transform(config, mean, train)
@@ -212,6 +215,11 @@ def main(argv: list[str] | None = None) -> int:
     describe(config, model, recipe, parts)
     if args.dry_run:
         print("\n" + profile.layer_table(model))
+    if args.check_init:
+        images = still(train.images[:32]).transpose(0, 3, 1, 2)
+        signals = profile.signal_ratios(model, Tensor(backend.asarray(images)))
+        print(f"\n{profile.signal_table(signals)}\n{profile.signal_verdict(signals) or 'healthy'}")
+    if args.dry_run or args.check_init:
         return 0
     if resume_from is None:
         run.clear()

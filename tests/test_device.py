@@ -12,7 +12,9 @@ import pytest
 
 from minitorch_alex import backend, device, evaluate, selftest, train
 from minitorch_alex.errors import BackendError, UsageError, run_cli
-from minitorch_alex.kernels import gpu
+from minitorch_alex.kernels import gpu, memory
+from minitorch_alex.kernels.cpu import winograd
+from minitorch_alex.kernels.window import Window
 
 
 class FakePool:
@@ -192,11 +194,21 @@ def test_deterministic_fixes_cublas_workspace_before_it_starts_or_refuses(machin
 @pytest.mark.parametrize("changes, text", (
     ({"precision": "fp16"}, "'fp16', expected fp32 or tf32"), ({"precision": "tf32"}, "tf32 needs --backend cupy"),
     ({"memory_limit": 4.0}, "--memory-limit needs --backend cupy"), ({"memory_limit": -1.0}, "above 0"),
+    ({"workspace": -1.0}, "--workspace must be 0 or more"), ({"workspace": float("nan")}, "0 or more"),
+    ({"winograd": True, "backend": "cupy"}, "are of the CPU's kernels"),
     ({"memory_limit": float("nan")}, "above 0"), ({"memory_limit": float("inf"), "backend": "cupy"}, "above 0")))
 def test_flags_that_make_no_sense_are_refused(changes, text):
     with pytest.raises(UsageError, match=text) as caught:
         device.use(settings(**changes))
     assert "\n" not in str(caught.value) and backend.current().name == "numpy"
+
+
+def test_winograd_and_the_workspace_reach_the_kernels():
+    win = Window.of(3)
+    for on, limit in ((True, 0.5), (False, None)):
+        device.use(settings(winograd=on, workspace=limit))
+        assert winograd.suits(win, 1) is on
+        assert memory._workspace == (None if limit is None else 500_000_000)
 
 
 def test_deterministic_makes_sense_on_numpy_and_sets_nothing(monkeypatch):

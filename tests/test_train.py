@@ -221,6 +221,19 @@ def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
     assert len((folder / "log.jsonl").read_text().splitlines()) == 3
 
 
+def test_the_workspace_changes_no_bit_and_winograd_only_the_last_ones(tmp_path):
+    """The loss of the first step is that of the same forward pass; later ones follow their own rounding."""
+    def losses(*flags):
+        done = run(*TINY, "--epochs", 1, "--name", "x", "--overwrite", *flags, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        rows = [json.loads(line) for line in (tmp_path / "runs" / "x" / "log.jsonl").read_text().splitlines()]
+        return [row["loss"] for row in rows if row["kind"] == "interval"]
+
+    plain, bounded, fewer = losses(), losses("--workspace", 0), losses("--winograd")
+    assert plain == bounded != fewer
+    np.testing.assert_allclose(fewer, plain, rtol=1e-3)
+
+
 def test_settings_cannot_change_in_the_middle_of_a_run(uninterrupted):
     fails(run("--resume", "runs/whole", "--lr", 0.5, cwd=uninterrupted[0]), 2, "--lr cannot be changed")
 
@@ -263,6 +276,16 @@ def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_check_init_says_what_is_known_to_stall_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    """Fact: the paper's text learns from pixels of 0..255 and stalls on standardised ones."""
+    monkeypatch.chdir(tmp_path)
+    for scale, verdict in ((1.0, "healthy"), (1 / 64, "known to stall")):
+        assert here("-a", "alexnet", "--data", "shapes", "--limit", 40, "--set", f"input_scale={scale}",
+                    "--check-init") == 0
+        assert verdict in capsys.readouterr().out
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_any_field_can_be_set(capsys):
     assert here("-a", "alexnet_cifar", "--data", "shapes", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16, 16)",
                 "--set", "schedule=plateau", "--dry-run") == 0
@@ -277,7 +300,8 @@ def test_help_names_every_flag_and_exit_code(capsys):
     assert stop.value.code == 0
     for flag in ("--arch", "--epochs", "--batch-size", "--lr", "--momentum", "--wd", "--seed", "--resume", "--limit",
                  "--dry-run", "--val-split", "--set", "--data-dir", "--threads", "--workers", "--precision",
-                 "--memory-limit", "--deterministic", "fp16 is not offered", "130, 143"):
+                 "--memory-limit", "--deterministic", "--winograd", "--workspace", "--check-init",
+                 "fp16 is not offered", "130, 143"):
         assert flag in text
 
 
@@ -395,7 +419,7 @@ def test_a_run_goes_on_where_it_was_with_the_settings_it_had(on_host, monkeypatc
     assert "2.3 GB" in capsys.readouterr().out
     backend.use("numpy")
     assert main(["--resume", "runs/one", "--epochs", "2"]) == 0
-    assert backend.current().kernels is gpu and used == [("host cuda", "tf32", 3.0, True)] * 2
+    assert backend.current().kernels is gpu and used == [("host cuda", "tf32", 3.0, True, False, None)] * 2
     assert main(["--resume", "runs/one", "--epochs", "3", "--memory-limit", "5"]) == 0
     assert used[-1] == ("host cuda", "tf32", 5.0, True)
     result = json.loads((on_host / "runs" / "one" / "result.json").read_text())

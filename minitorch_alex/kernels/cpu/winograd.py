@@ -22,7 +22,7 @@ import numpy as np
 
 from ..window import Window
 from ..workers import parallel_for, parallel_list, pieces
-from .blocks import Block, group_slices, padded_images, plan, windows
+from .blocks import BLOCK, Block, group_slices, padded_images, plan, windows
 
 POINTS = (0, 1, -1, 2, -2)  # and infinity; small ones, since their powers multiply the rounding
 SIDE = len(POINTS) + 1
@@ -112,13 +112,15 @@ def _tiles(x: np.ndarray, win: Window, groups: int, todo: list[Block], tiling: W
 
 
 def _plan(x: np.ndarray, O: int, win: Window, groups: int) -> tuple[int, Window, tuple[int, int], list[Block]]:
-    """(m, the windows that are the tiles, how many tiles down and across, the blocks). Blocks are larger than
-    im2col's, since 36 matrix products share one, and the weights' gradient adds each to 36 C O sums."""
+    """(m, the windows that are the tiles, how many tiles down and across, the blocks). Blocks grow with the
+    kernels: each meets all 36 C O numbers of them, or of their gradient's sums."""
     m = SIDE + 1 - win.kernel[0]
     OH, OW = win.out(*x.shape[1:3])
     out = -(-OH // m), -(-OW // m)
     tile_bytes = SIDE * SIDE * (2 * x.shape[3] + O) // groups * x.itemsize
-    return m, Window((SIDE, SIDE), (m, m), win.padding), out, plan(x.shape[0], *out, tile_bytes, 4)
+    kernel_bytes = SIDE * SIDE * x.shape[3] * O // groups ** 2 * x.itemsize
+    todo = plan(x.shape[0], *out, tile_bytes, 2 + kernel_bytes // BLOCK)
+    return m, Window((SIDE, SIDE), (m, m), win.padding), out, todo
 
 
 def _cells(y: np.ndarray, block: Block, m: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -184,8 +186,14 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
             total[g] += np.matmul(V.transpose(0, 2, 1), Z)
 
     parallel_list([(lambda cut=cut, total=total: job(*cut, total)) for cut, total in zip(cuts, sums)])
-    for other in sums[1:]:
-        sums[0] += other
-    gw, total = np.empty((groups, r * r, cg * O // groups), x.dtype), sums[0].reshape(groups, SIDE * SIDE, -1)
-    parallel_for(groups, lambda g0, g1: np.matmul(G.T, total[g0:g1], out=gw[g0:g1]))
-    return gw.reshape(groups, r, r, cg, O // groups).transpose(0, 4, 3, 1, 2).reshape(O, cg, r, r)
+    gw = np.empty((groups, O // groups, cg, r, r), x.dtype)
+
+    def gather(c0: int, c1: int) -> None:
+        total = sums[0][:, :, c0:c1]
+        for other in sums[1:]:
+            total += other[:, :, c0:c1]
+        part = np.matmul(G.T, total.reshape(groups, SIDE * SIDE, -1))
+        gw[:, :, c0:c1] = part.reshape(groups, r, r, c1 - c0, -1).transpose(0, 4, 3, 1, 2)
+
+    parallel_for(cg, gather)
+    return gw.reshape(O, cg, r, r)
