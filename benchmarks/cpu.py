@@ -200,6 +200,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
                         help="batches of 4 and one round, to see that it works; writes only where --out says")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the JSON file (default: results/cpu_speed.json)")
     parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing; print the tables of this JSON file")
+    parser.add_argument("--summary", action="store_true", help="print the short table of the README only")
     parser.add_argument("--plot", type=Path, metavar="FILE",
                         help="draw img/s relative to torch-malloc (.png .svg .pdf)")
     args = parser.parse_args(argv)
@@ -241,7 +242,9 @@ def main(argv: list[str] | None = None) -> int:
              "ideas": ideas, "growth": growth}[section](record, plan)
         say(f"done in {(time.perf_counter() - start) / 60:.1f} min" + (f": {path}" if path else ""))
         content = record.content
-    print(report.tables(content))
+    if args.summary and "speed" not in content:
+        raise UsageError("--summary is of the section speed, which was not measured")
+    print(report.summary(content) if args.summary else report.tables(content))
     if args.plot:
         report.plot(content, args.plot)
     return 0

@@ -173,7 +173,8 @@ class Record:
     def put(self, section: str, name: str, value: Any) -> None:
         """Set one entry of a section and write the file (where there is one)."""
         self.content.setdefault("runs", {})[section] = {key: self.run[key] for key in ("command", "commit", "date")}
-        self.content.setdefault(section, {})[name] = value
+        stamp = {key: self.run[key] for key in ("commit", "date")} if isinstance(value, dict) else {}
+        self.content.setdefault(section, {})[name] = value | stamp if stamp else value
         if self.path is not None:
             from minitorch_alex.checkpoint import write_atomic
             write_atomic(self.path, [(json.dumps(self.content, indent=1, allow_nan=False) + "\n").encode()])

@@ -142,6 +142,22 @@ def tables(content: dict) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+SUMMARY = {"ours": "ours", "ours-winograd": "`--winograd`", "torch": "PyTorch as installed",
+           "torch-malloc": "malloc tuned", "torch-best": "at its best"}
+
+
+def summary(content: dict) -> str:
+    """Training alone, and few contenders: the table of the README."""
+    lines = [["training, images a second", *SUMMARY.values(), "ours / malloc tuned"]]
+    for name, entry in content["speed"].items():
+        net, batch = name.rsplit("-b", 1)
+        rows = [entry["summary"].get(who, {}) for who in SUMMARY]
+        ratio = entry["summary"]["torch-malloc"]["train_ratio"][0]
+        lines.append([f"`{net}`, batch {batch}", *(_number(row.get("train")) for row in rows), f"{ratio:.2f}"])
+    lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 COLOURS = {"ours": "#c8451b", "ours-winograd": "#e58a5f", "torch-best": "#12354f", "torch-lrn": "#285d83",
            "torch-nhwc": "#4d86ad", "torch-malloc": "#8fb3cc", "torch": "#c9dbe7", "dezero": "#b9bec4"}
 TO = "torch-malloc"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mutants import all_mutants
 
+from benchmarks import report
 from minitorch_alex import models
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,12 @@ def test_the_results_table_is_what_the_records_say():
         assert [single, nine, ten] == [f"{views[kind]['top1_error']:.2f} %" for kind in ("single", "nine", "ten")]
         assert int(epochs) == trained["recipe"]["epochs"] == len(trained["curve"])
         assert minutes == f"{trained['seconds'] / 60:.0f} min"
+
+
+def test_the_speed_tables_are_what_the_record_says():
+    content = json.loads((ROOT / "results" / "cpu_speed.json").read_text())
+    assert report.summary(content) in README
+    assert (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").endswith(report.tables(content) + "\n")
 
 
 def test_the_first_run_is_the_recorded_one():

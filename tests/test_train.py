@@ -277,11 +277,11 @@ def test_dry_run_writes_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_check_init_says_what_is_known_to_stall_and_writes_nothing(tmp_path, monkeypatch, capsys):
-    """Fact: the paper's text learns from pixels of 0..255 and stalls on standardised ones."""
+    """The paper's weights and biases on standardised pixels let next to nothing through."""
     monkeypatch.chdir(tmp_path)
-    for scale, verdict in ((1.0, "healthy"), (1 / 64, "known to stall")):
-        assert here("-a", "alexnet", "--data", "shapes", "--limit", 40, "--set", f"input_scale={scale}",
-                    "--check-init") == 0
+    papers = ("--set", "init=gaussian", "--set", f"init_std={(0.01,) * 8}", "--set", "init_bias=(0,1,0,1,1,1,1,0)")
+    for flags, verdict in ((), "healthy"), (papers, "known to stall"):
+        assert here("-a", "alexnet_cifar", "--data", "shapes", *flags, "--check-init") == 0
         assert verdict in capsys.readouterr().out
     assert list(tmp_path.rglob("*")) == []
 
@@ -421,7 +421,7 @@ def test_a_run_goes_on_where_it_was_with_the_settings_it_had(on_host, monkeypatc
     assert main(["--resume", "runs/one", "--epochs", "2"]) == 0
     assert backend.current().kernels is gpu and used == [("host cuda", "tf32", 3.0, True, False, None)] * 2
     assert main(["--resume", "runs/one", "--epochs", "3", "--memory-limit", "5"]) == 0
-    assert used[-1] == ("host cuda", "tf32", 5.0, True)
+    assert used[-1] == ("host cuda", "tf32", 5.0, True, False, None)
     result = json.loads((on_host / "runs" / "one" / "result.json").read_text())
     assert [row["device_memory_gb"] for row in result["curve"]] == [2.345] * 3
     capsys.readouterr()

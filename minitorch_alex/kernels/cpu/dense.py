@@ -34,14 +34,16 @@ def linear_backward_weight(gy: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def sum_rows(g: np.ndarray) -> np.ndarray:
-    """The sum over all axes but the last, tile by tile, so that float32 rounding does not pile up."""
+    """The sum over all axes but the last, tile by tile, so that float32 rounding does not pile up. As a product with
+    ones it is several times as fast as np.sum, and rounds less."""
     rows = g.reshape(-1, g.shape[-1])
     step = max(1, TILE // rows.shape[1])
-    sums = np.empty((-(-len(rows) // step), rows.shape[1]), g.dtype)
+    sums, ones = np.empty((-(-len(rows) // step), rows.shape[1]), g.dtype), np.ones(step, g.dtype)
 
     def body(i0: int, i1: int) -> None:
         for i in range(i0, i1):
-            np.sum(rows[i * step:(i + 1) * step], axis=0, out=sums[i])
+            tile = rows[i * step:(i + 1) * step]
+            np.matmul(ones[:len(tile)], tile, out=sums[i])
 
     parallel_for(len(sums), body)
     return sums.sum(axis=0)

@@ -97,6 +97,8 @@ def _tiles(x: np.ndarray, win: Window, groups: int, todo: list[Block], tiling: W
         -> Iterator[tuple[int, Block, np.ndarray]]:
     """B^T x B, a block at a time: yields (group, block, V (36, tiles, C/G)). Tiles are windows of 6 x 6 pixels, m
     apart, so they are gathered as in im2col. V is overwritten by the next step."""
+    if not todo:
+        return
     cg = x.shape[3] // groups
     BT = _both(transforms(win.kernel[0])[2], x.dtype)
     most = max((n1 - n0) * (r1 - r0) for n0, n1, r0, r1 in todo) * out[1] * cg
