@@ -38,7 +38,7 @@ def sum_rows(g: np.ndarray) -> np.ndarray:
     ones it is several times as fast as np.sum, and rounds less."""
     rows = g.reshape(-1, g.shape[-1])
     step = max(1, TILE // rows.shape[1])
-    sums, ones = np.empty((-(-len(rows) // step), rows.shape[1]), g.dtype), np.ones(step, g.dtype)
+    sums, ones = np.empty((-(-len(rows) // step), rows.shape[1]), g.dtype), np.ones(min(step, len(rows)), g.dtype)
 
     def body(i0: int, i1: int) -> None:
         for i in range(i0, i1):
