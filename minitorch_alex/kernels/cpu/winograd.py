@@ -12,7 +12,7 @@ Six points serve both kernels: F(4,3) makes 16 outputs with 36 products in place
 first: 11x11 at stride 4 on 3 channels is 3x3 at stride 1 on the 48 that a 4x4 patch holds.
 
 The transforms cost time, and some accuracy: a float32 result is off by about 1e-5 of the largest, that of im2col by
-1e-6. It pays where there are many channels (all five layers of the paper's net, none of the small CIFAR nets'), so it is an
+1e-6. It pays where there are many channels (in all five layers of the paper's net, in none of small nets), so it is an
 option: `kernels.set_winograd(True)`.
 """
 from collections.abc import Iterator
