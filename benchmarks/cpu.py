@@ -181,7 +181,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         description="Speed and memory of minitorch_alex beside PyTorch's, on a CPU. Each sample is a process of its "
                     "own;\ncontenders take turns. Progress goes to stderr, tables in Markdown to stdout, all numbers "
                     "to a JSON\nfile, in which sections and workloads that are not measured now stay as they were.",
-        epilog="contenders:\n" + "\n".join(f"  {name:<13}{text}" for name, text in ABOUT.items()) + "\n\nworkloads:\n"
+        epilog="contenders:\n" + "\n".join(f"  {name:<15}{text}" for name, text in ABOUT.items()) + "\n\nworkloads:\n"
                + "\n".join(f"  {name:<26}{w.size} x {w.size}, batch {w.batch}" for name, w in WORKLOADS.items())
                + "\n\nsections:\n  speed     training and inference in images a second, ratios within a round\n"
                "  memory    the peak of each process\n  layers    forward and backward, layer by layer\n"

@@ -11,7 +11,7 @@ class Conv2d(Function):
     """y[n,o,oh,ow] = b[o] + sum_{c,kh,kw} w[o,c,kh,kw] x[n, c, oh S - P + kh D, ow S - P + kw D]
 
     (a cross-correlation, as everywhere in deep learning), where c runs over o's group of channels. Saves x and w;
-    the im2col matrix is gathered again in backward, which costs 2-3 % of the time and saves up to 25 images of memory.
+    the im2col matrix is gathered again in backward: one more copy saves the memory of up to 25 times the image.
     """
 
     def __init__(self, win: Window, groups: int) -> None:

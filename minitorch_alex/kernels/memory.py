@@ -1,9 +1,9 @@
 """Freed memory: kept for the next step, up to a bound, or given back.
 
 A training step allocates and frees gigabytes in large arrays. By default the C library returns each of them to the
-system at once, which hands out zeroed pages afresh at the next step, one fault per 4 KB: a quarter of AlexNet's time.
-So a program may tell it to keep them. Then the arrays of one step lie where those of the last one lay, whatever their
-shapes: neighbouring free blocks merge. The kernels keep no array between calls, so nothing outlives its user.
+system at once, which hands out zeroed pages afresh at the next step, one fault per 4 KB. So a program may tell it to
+keep them. Then the arrays of one step lie where those of the last one lay, whatever their shapes: neighbouring free
+blocks merge. The kernels keep no array between calls, so nothing outlives its user.
 
 These calls change the whole process, so programs make them (train, evaluate), not the library. They speak to glibc;
 on other systems they do nothing and say so by returning False or 0.
