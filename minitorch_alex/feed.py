@@ -14,6 +14,7 @@ which the loader's threads fill, an array of the same size on the device, and tw
 CuPy's `set` with a stream returns at once and keeps nothing alive, and memory that CuPy hands out may still be in use
 by work queued earlier: the slots live as long as the feed, and each starts with its `consumed` event.
 """
+import os
 import time
 from collections.abc import Iterable, Iterator
 from math import prod
@@ -26,6 +27,7 @@ from .data import Dataset, Loader, Transform
 from .data.transforms import Draws
 
 Array = Any  # a device array
+WORKERS = min(os.cpu_count() or 1, 8)  # threads that read images for evaluation: a device waits for nothing else
 
 
 class Slot:
@@ -138,7 +140,7 @@ def views(dataset: Dataset, transform: Transform, kind: str, batch_size: int) ->
     """For each batch of a data set, in order: its test views ("single", "nine" or "ten", see Transform.views), each
     float32 (N, h, w, 3) on the current backend, made when it is asked for."""
     if hasattr(backend.current().kernels, "augment"):
-        yield from Feed(Loader(dataset, batch_size, transform.eval(), shuffle=False)).views(kind)
+        yield from Feed(Loader(dataset, batch_size, transform.eval(), shuffle=False, workers=WORKERS)).views(kind)
         return
     for start in range(0, len(dataset), batch_size):
         images = dataset.images[start:start + batch_size]

@@ -162,9 +162,11 @@ def load_data(config: dict[str, Any]) -> dict[str, data.Dataset | None]:
     return {"train": train, "val": val, "test": test}
 
 
-def build_transform(config: dict[str, Any], mean: np.ndarray, train: data.Dataset | None = None) -> data.Transform:
-    """The transform of a run: the mean image, and in training what its recipe says of crops, flips and colour."""
-    recipe = models.Recipe(**tuples(config["recipe"]))
-    pca = data.fit_pca(train.images) if recipe.color != "none" and train is not None else None
+def build_transform(config: dict[str, Any], mean: np.ndarray, train: data.Dataset | None = None,
+                    epoch: int = 0) -> data.Transform:
+    """The transform of a run: the mean image, and in training what its recipe says of crops, flips and colour in that
+    epoch."""
+    recipe = models.Recipe(**tuples(config["recipe"])).at(epoch)
+    pca = train.color_pca() if recipe.color != "none" and train is not None else None
     return data.Transform(mean, crop=recipe.crop or None, pad=recipe.pad, flip=recipe.flip, pca=pca,
                           convention="source" if recipe.color == "none" else recipe.color)

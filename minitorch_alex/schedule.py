@@ -6,7 +6,8 @@ Each schedule is one number, `scale()`, and every parameter group's learning rat
 
 computed afresh from `initial_lr` at each step, never by multiplying the last value. So a group with twice
 the rate (the biases of AlexNet) keeps twice the rate, and a schedule restored from its `state_dict` sets
-exactly the rates it would have reached by itself. Names and meaning are those of torch.optim.lr_scheduler:
+exactly the rates it would have reached by itself. A group with the entry "constant": True keeps its
+`initial_lr` whatever the schedule says. Names and meaning are those of torch.optim.lr_scheduler:
 build the schedule on the optimizer, call `step()` once at the end of each epoch.
 
     schedule = WarmUp(MultiStepLR(optimizer, milestones=[25, 51, 79]), epochs=2, start_factor=0.1)
@@ -72,7 +73,7 @@ class Schedule:
 
     def _apply(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.scale()
+            group["lr"] = group["initial_lr"] * (1.0 if group.get("constant") else self.scale())
 
 
 class MultiStepLR(Schedule):

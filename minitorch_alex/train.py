@@ -18,16 +18,17 @@ from tqdm import tqdm
 
 from . import __version__, backend, checkpoint, data, device, feed, kernels, models, plots, profile, runs
 from . import functional as F
-from .errors import EXIT_CODES, DivergedError, RunError, UsageError, run_cli
+from .errors import EXIT_CODES, DataError, DivergedError, RunError, UsageError, run_cli
 from .evaluate import error_rates, predict
 from .models import Recipe
+from .models.recipe import RECIPES, change_rates, named
 from .nn import Module
 from .runs import Run
 from .tensor import Tensor
 
-DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, set=[], seed=0,
-                name=None, runs_dir="runs", overwrite=False, resume=None, threads=0, workers=1, print_freq=50,
-                checkpoint_freq=500, dry_run=False, check_init=False, **device.DEFAULTS)
+DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, recipe_name=None,
+                set=[], seed=0, name=None, runs_dir="runs", overwrite=False, resume=None, threads=0, workers=1,
+                print_freq=50, checkpoint_freq=500, dry_run=False, check_init=False, **device.DEFAULTS)
 CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq", "memory_limit",
               "deterministic", "workspace"}  # when resuming
 
@@ -41,14 +42,18 @@ def parser() -> argparse.ArgumentParser:
     what = p.add_argument_group("what")
     what.add_argument("-a", "--arch", "--model", dest="model", metavar="NAME",
                       help=f"{', '.join(models.MODELS)} (default: alexnet_cifar)")
-    what.add_argument("--data", metavar="NAME", help=f"{' or '.join(data.NAMES)} (default: cifar10; shapes is made on "
-                      "the fly and needs no download)")
+    what.add_argument("--data", metavar="NAME",
+                      help=f"{', '.join(data.NAMES)} (default: cifar10; shapes is made on the fly and needs no "
+                      "download; folder: DIR/train/CLASS/*.JPEG and DIR/val/CLASS/*.JPEG; imagenet: what prepare made)")
     what.add_argument("--data-dir", metavar="DIR", help="where the data is, or is downloaded to (default: data)")
     what.add_argument("--limit", type=int, metavar="N", help="train on the first N images only")
     what.add_argument("--val-split", type=float, metavar="F",
                       help="share of the training images held out to be watched (default: 0.1; 0 trains on all)")
 
     how = p.add_argument_group("how")
+    how.add_argument("--recipe", dest="recipe_name", metavar="NAME", help="train as they did, instead of by the "
+                     "model's own recipe: " + "; ".join(f"{k} ({r.published})".replace("%", "%%")
+                                                        for k, r in RECIPES.items()))
     how.add_argument("--epochs", type=int, metavar="N", help="*")
     how.add_argument("-b", "--batch-size", type=int, metavar="N", help="*")
     how.add_argument("--lr", type=float, metavar="X", help="learning rate of the weights *")
@@ -110,18 +115,21 @@ def derive(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any], M
     recipe_fields = {f.name for f in fields(Recipe)}
     settings = parse_fields(args.set) | {k: getattr(args, k) for k in given & recipe_fields}
     model_fields = {k: v for k, v in settings.items() if k not in recipe_fields}
+    num_classes = len(data.class_names(args.data, args.data_dir))
     backend.manual_seed(args.seed)
-    model = models.build(args.model, **model_fields)
-    recipe = models.changed(model.recipe, **{k: v for k, v in settings.items() if k in recipe_fields})
+    model = models.build(args.model, num_classes, **model_fields)
+    recipe = named(args.recipe_name, model.recipe) if args.recipe_name else model.recipe
+    recipe = models.changed(recipe, **{k: v for k, v in settings.items() if k in recipe_fields})
     if args.val_split == 0 and recipe.schedule == "plateau":
         raise UsageError("the plateau schedule watches the validation error: give --val-split above 0")
-    if "weight_decay" in settings:
+    if "weight_decay" in settings or args.recipe_name:
         model.layer_decay = {}  # of every layer, then
     room = recipe.crop + max(8, recipe.crop // 7) if recipe.crop and not recipe.pad else model.image_size
-    kept = ("model", "data", "data_dir", "seed", "val_split", "limit", "workers", "print_freq", "checkpoint_freq",
-            "threads", *device.DEFAULTS)
-    return {**{k: getattr(args, k) for k in kept}, "data_size": room, "num_classes": 10, "model_fields": model_fields,
-            "recipe": asdict(recipe), "layer_decay": model.layer_decay, "version": __version__}, model
+    kept = ("model", "data", "data_dir", "recipe_name", "seed", "val_split", "limit", "workers", "print_freq",
+            "checkpoint_freq", "threads", *device.DEFAULTS)
+    return {**{k: getattr(args, k) for k in kept}, "data_size": room, "num_classes": num_classes,
+            "model_fields": model_fields, "recipe": asdict(recipe), "layer_decay": model.layer_decay,
+            "version": __version__}, model
 
 
 def open_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
@@ -167,12 +175,19 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
           f"({recipe.schedule}{' ' + str(list(recipe.milestones)) if recipe.schedule == 'steps' else ''}), "
           f"momentum {recipe.momentum:g}")
     print(f"            weight decay {config['layer_decay'] or format(recipe.weight_decay, 'g')}, "
-          f"biases at {recipe.bias_lr:g} x lr without decay, update rule {recipe.rule}")
+          f"biases at {recipe.bias_lr:g} x lr{' throughout' * recipe.bias_constant} "
+          f"{'with' if recipe.bias_decay else 'without'} decay, update rule {recipe.rule}")
     augment = [f"random {recipe.crop or model.image_size} x {recipe.crop or model.image_size} crops"
                + (f" of the image with a border of {recipe.pad}" if recipe.pad else "")] \
         if recipe.crop or recipe.pad else []
     augment += ["flips"] * recipe.flip + [f"PCA colour ({recipe.color})"] * (recipe.color != "none")
     print(f"            images minus the mean image; {', '.join(augment) or 'no augmentation'}")
+    for change in recipe.dated:
+        name, value = f"{change.layer}{'.' * bool(change.layer)}{change.field}", change.value
+        print(f"            from epoch {change.epoch + 1} on: {name} {value:g}{' (frozen)' * (value == 0)}"
+              if change.layer else f"            from epoch {change.epoch + 1} on: {name} {value}")
+    if recipe.published:
+        print(f"recipe      {config['recipe_name']}: {recipe.source}\n            published result {recipe.published}")
     print(f"memory      about {profile.step_bytes(model, recipe.batch_size) / 1e6:,.0f} MB a step")
 
 
@@ -200,8 +215,14 @@ def main(argv: list[str] | None = None) -> int:
     recipe = Recipe(**runs.tuples(config["recipe"]))
     parts = runs.load_data({**config, "download": not (args.dry_run or args.check_init)})
     train, val, test = parts["train"], parts["val"], parts["test"]
+    if len(train.classes) != config["num_classes"]:
+        raise DataError(f"{train.name} has {len(train.classes)} classes, the run has {config['num_classes']}: it began "
+                        "with other data; give those with --data-dir")
+    if config.setdefault("train_images", len(train)) != len(train):
+        raise DataError(f"{train.name} has {len(train):,} images to train on, the run had {config['train_images']:,}: "
+                        "it began with other data; give those with --data-dir")
     mean = train.mean_image() if resume_from is None else arrays["data.mean"]
-    transform = runs.build_transform(config, mean, train)
+    transform = runs.build_transform(config, mean, train, epoch)
     still = transform.eval()
     side = still(train.images[:1]).shape[1]
     if side != model.image_size:
@@ -257,6 +278,10 @@ def main(argv: list[str] | None = None) -> int:
     batches = feed.feed(loader)
     recent, since, waited = [0.0, 0.0, 0.0], time.perf_counter(), 0.0
     while epoch < recipe.epochs:
+        change_rates(optimizer, recipe, epoch)
+        if recipe.at(epoch) != recipe.at(max(epoch - 1, 0)):
+            loader.transform = runs.build_transform(config, mean, train, epoch)
+            batches = feed.feed(loader)
         bar = tqdm(total=len(loader), initial=batch, desc=f"epoch {epoch + 1}/{recipe.epochs}", unit="batch",
                    leave=False, disable=None, dynamic_ncols=True)
         begin, done = time.perf_counter(), sums[2]
@@ -281,7 +306,7 @@ def main(argv: list[str] | None = None) -> int:
                 now = time.perf_counter()
                 row = {"kind": "interval", "step": step, "epoch": epoch + batch / len(loader),
                        "loss": recent[0] / recent[2], "error": 100 * recent[1] / recent[2],
-                       "lr": optimizer.param_groups[0]["lr"], "img_s": recent[2] / (now - since),
+                       "lr": recipe.lr * schedule.scale(), "img_s": recent[2] / (now - since),
                        "wait": (loader.wait - waited) / (now - since)}
                 run.append_log(row)
                 bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, data wait {row['wait']:.0%}")
@@ -302,7 +327,7 @@ def main(argv: list[str] | None = None) -> int:
         sums = numbers(sums)
         check_finite(sums[0], "loss", step, model, x)
         row = {"kind": "epoch", "step": step, "epoch": epoch + 1, "train_loss": sums[0] / sums[2],
-               "train_error": 100 * sums[1] / sums[2], "lr": optimizer.param_groups[0]["lr"],
+               "train_error": 100 * sums[1] / sums[2], "lr": recipe.lr * schedule.scale(),
                "seconds": round(seconds, 1), **device.memory()}
         if val is not None:
             row["val_loss"], row["val_error"], _ = error_rates(predict(model, val, still), val.labels)

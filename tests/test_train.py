@@ -11,6 +11,8 @@ from pathlib import Path
 import host_cuda
 import numpy as np
 import pytest
+from PIL import Image
+from prepared_set import smooth, write_prepared
 
 from minitorch_alex import backend, checkpoint, device, evaluate, runs
 from minitorch_alex.errors import run_cli
@@ -367,6 +369,67 @@ def test_resuming_from_the_checkpoint_before_makes_it_the_last_one(uninterrupted
     process.communicate()
     assert last.read_bytes() == good or checkpoint.load(last)
     checkpoint.load(previous)  # never the damaged one
+
+
+# on pictures in a folder, and on a prepared set
+
+
+PICTURES = ["-a", "quick_26", "--set", "crop=32", "--set", "flip=True", "--set", "color=source", "-b", 10, "-p", 1,
+            "--threads", 1, "--workers", 2, "--lr", "0.0001"]
+
+
+@pytest.mark.parametrize("kind", ("tar", "npy"))
+def test_killed_in_the_middle_of_an_epoch_on_a_prepared_set_it_ends_the_same(tmp_path, kind):
+    """SIGKILL after some step of the second epoch, --resume, and every weight and momentum is the same to the bit."""
+    write_prepared(tmp_path / "set", kind, size=36, n_train=220, n_val=30, per_shard=50)
+    flags = [*PICTURES, "--data", "imagenet", "--data-dir", "set", "--epochs", 3]
+    assert run(*flags, "--name", "whole", cwd=tmp_path).returncode == 0
+    process = start(*flags, "--name", "cut", "--checkpoint-freq", 3, cwd=tmp_path)
+    file, log = (tmp_path / "runs" / "cut" / name for name in ("checkpoint.safetensors", "log.jsonl"))
+    while not log.exists() or '"step": 27' not in log.read_text():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    _, meta = checkpoint.load(file)
+    assert meta["epoch"] == 1 and meta["batch"] > 0, "the kill came too late to mean anything"
+    assert run("--resume", "runs/cut", cwd=tmp_path).returncode == 0
+    expected, _ = checkpoint.load(tmp_path / "runs" / "whole" / "checkpoint.safetensors")
+    got, meta = checkpoint.load(file)
+    assert meta["step"] == 60 and meta["config"]["num_classes"] == 3
+    assert all(expected[name].tobytes() == got[name].tobytes() for name in expected)
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_prepared(tmp_path / "set", size=36, n_train=60)
+    write_prepared(tmp_path / "fewer", size=36, n_train=50)
+    write_prepared(tmp_path / "others", size=36, n_train=60, classes=4)
+    flags = [*PICTURES, "--data", "imagenet", "--val-split", 0, "--name", "p"]
+    assert here(*flags, "--data-dir", "set", "--epochs", 1) == 0
+    capsys.readouterr()
+    for folder, text in (("fewer", "50 images to train on, the run had 60"), ("others", "4 classes, the run has 3")):
+        assert here("--resume", "runs/p", "--epochs", 2, "--data-dir", folder) == 4
+        one_line(capsys.readouterr().err, text, "--data-dir")
+
+
+def test_it_trains_on_folders_of_pictures_and_the_classes_follow_from_them(tmp_path, monkeypatch, capsys):
+    """Two classes that differ in brightness are told apart; the test set is val/."""
+    monkeypatch.chdir(tmp_path)
+    for part, count in (("train", 30), ("val", 10)):
+        for label, name in enumerate(("dark", "light")):
+            folder = tmp_path / "pets" / part / name
+            folder.mkdir(parents=True)
+            for i, pixels in enumerate(smooth(count, 48, 1, seed=label)):
+                Image.fromarray(pixels + np.uint8(100 * label)).save(folder / f"{i}.png")
+    flags = [*PICTURES, "--data", "folder", "--data-dir", "pets", "--runs-dir", "runs", "--name", "pets"]
+    assert here(*flags, "--lr", "0.001", "--epochs", 8) == 0
+    out = capsys.readouterr().out
+    assert "54 to train, 6 to validate, 20 to test; 2 classes" in out
+    result = json.loads((tmp_path / "runs" / "pets" / "result.json").read_text())
+    assert result["test"]["top1_error"] <= 10 and result["test_images"] == 20
+    assert evaluate.main(["runs/pets", "--views", "ten"]) == 0
+    assert "20 images of pets (val)" in capsys.readouterr().out
 
 
 # on a device

@@ -10,8 +10,11 @@ Nothing here knows a Tensor: a batch is NumPy until it goes in at the backend's 
 from pathlib import Path
 
 from ..errors import DataError
+from . import cifar10, shapes
 from .cifar10 import load_cifar10
 from .dataset import Dataset
+from .folders import folder_classes, load_folder
+from .imagenet import is_prepared, load_imagenet, prepared_classes, read_index
 from .loader import Loader
 from .shapes import load_shapes, make_shapes
 from .transforms import (
@@ -28,7 +31,7 @@ from .transforms import (
     ten_crop,
 )
 
-NAMES = ("cifar10", "shapes")
+NAMES = ("cifar10", "shapes", "folder", "imagenet")
 
 
 def load(name: str, data_dir: str | Path = "data", download: bool = False, *, n_train: int = 10_000,
@@ -36,17 +39,35 @@ def load(name: str, data_dir: str | Path = "data", download: bool = False, *, n_
     """(train, test) of the data set called `name`.
 
     "cifar10" is read from `data_dir`, or fetched to there with `download`. "shapes" is made on the fly and
-    takes the other four arguments. Raises DataError for a name not in NAMES, and whatever the set raises.
+    takes n_train, n_test, size and seed. "folder" is the folders of pictures in `data_dir`, made size x size, and
+    "imagenet" what `prepare` made of them or of any other source; a folder that is prepared is taken as such under
+    either name. Raises DataError for a name not in NAMES, and whatever the set raises.
     """
     if name == "cifar10":
         return load_cifar10(data_dir, download)
     if name == "shapes":
         return load_shapes(n_train, n_test, size, seed)
+    if name == "imagenet" or name == "folder" and is_prepared(data_dir):
+        return load_imagenet(data_dir)
+    if name == "folder":
+        return load_folder(data_dir, size)
+    raise DataError(f"no data set {name!r}; there are: {', '.join(NAMES)}")
+
+
+def class_names(name: str, data_dir: str | Path = "data") -> tuple[str, ...]:
+    """The names of the classes that `load` gives, without reading a picture. Raises as `load` does."""
+    known = {"cifar10": cifar10.CLASSES, "shapes": shapes.CLASSES}
+    if name in known:
+        return known[name]
+    if name == "imagenet" or name == "folder" and is_prepared(data_dir):
+        return prepared_classes(read_index(data_dir))
+    if name == "folder":
+        return folder_classes(data_dir)
     raise DataError(f"no data set {name!r}; there are: {', '.join(NAMES)}")
 
 
 __all__ = [
-    "NAMES", "ColorPCA", "Dataset", "Loader", "Transform", "center_crop", "fit_pca", "horizontal_flip",
-    "load", "load_cifar10", "load_shapes", "make_shapes", "nine_crop", "pca_color", "random_crop",
-    "resize_short_side", "subtract_mean", "ten_crop",
+    "NAMES", "ColorPCA", "Dataset", "Loader", "Transform", "center_crop", "class_names", "fit_pca",
+    "horizontal_flip", "load", "load_cifar10", "load_folder", "load_imagenet", "load_shapes", "make_shapes",
+    "nine_crop", "pca_color", "random_crop", "resize_short_side", "subtract_mean", "ten_crop",
 ]

@@ -1,32 +1,40 @@
-"""Labelled images in memory: what every reader of data returns, and what the loader takes."""
+"""Labelled images: what every reader of data returns, and what the loader takes."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from ..backend import rng
 from ..errors import DataError, UsageError
+from .transforms import ColorPCA, fit_pca
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """N labelled colour images, kept as bytes: a quarter of the size of float32, and what the files hold.
 
-    images   uint8 (N, H, W, 3), C-contiguous, values 0..255
+    images   uint8 (N, H, W, 3), C-contiguous, values 0..255; or what can be asked for such bytes and reads them
+             from the disk then (imagenet.Pictures)
     labels   int64 (N,), each in 0..len(classes)-1
     classes  the names of the classes; a label is a place in this tuple
     name     what messages call the set
+    mean     the mean image where it is known already: mean_image() then gives this one, of a part too
+    pca      the colour axes where they are known already, as with `mean`
 
     Raises DataError when the parts do not fit together, naming the first bad index.
     """
 
-    images: np.ndarray = field(repr=False)
+    images: Any = field(repr=False)
     labels: np.ndarray = field(repr=False)
     classes: tuple[str, ...]
     name: str
+    mean: np.ndarray | None = field(default=None, repr=False)
+    pca: ColorPCA | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        images = self.images if self.on_disk else np.asarray(self.images)
+        labels = np.asarray(self.labels)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise DataError(f"{self.name}: images are {images.dtype} {images.shape}, "
                             "expected uint8 (N, H, W, 3)")
@@ -38,16 +46,23 @@ class Dataset:
             raise DataError(f"{self.name}: label {labels[bad[0]]} at index {bad[0]} is not in "
                             f"0..{len(self.classes) - 1}; there are {bad.size} such labels")
         # Frozen, so that images and labels stay in step; the types promised above are settled here, once.
-        object.__setattr__(self, "images", np.ascontiguousarray(images))
+        object.__setattr__(self, "images", images if self.on_disk else np.ascontiguousarray(images))
         object.__setattr__(self, "labels", np.ascontiguousarray(labels, dtype=np.int64))
         object.__setattr__(self, "classes", tuple(self.classes))
 
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether the images are read when they are asked for."""
+        return hasattr(self.images, "read")
+
     def subset(self, indices: Sequence[int] | np.ndarray | slice) -> "Dataset":
-        """The images at `indices` (integers, a boolean mask or a slice), in that order."""
-        return replace(self, images=self.images[indices], labels=self.labels[indices])
+        """The images at `indices` (integers, a boolean mask or a slice), in that order. Of images on the disk none is
+        read."""
+        images = self.images.subset(indices) if self.on_disk else self.images[indices]
+        return replace(self, images=images, labels=self.labels[indices])
 
     def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """(rest, part), with round(fraction * N) images in `part`, drawn from each class in proportion.
@@ -76,6 +91,12 @@ class Dataset:
         "Subtracting the mean activity over the training set from each pixel" (paper, section 2). Summed in
         float64, which holds sums of bytes exactly: the result depends neither on order nor on the machine.
         """
+        if self.mean is not None:
+            return self.mean
         if not len(self):
             raise DataError(f"{self.name}: an empty set has no mean image")
         return (self.images.sum(axis=0, dtype=np.float64) / len(self)).astype(np.float32)
+
+    def color_pca(self) -> ColorPCA:
+        """The main axes of the set's pixels: `pca`, or fit_pca of the images."""
+        return self.pca if self.pca is not None else fit_pca(self.images)

@@ -11,7 +11,7 @@ import numpy as np
 from ..backend import rng
 from ..errors import UsageError
 from .dataset import Dataset
-from .transforms import Draws
+from .transforms import Draws, Transform
 
 BatchTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -28,8 +28,9 @@ class Loader:
 
     dataset     a Dataset
     transform   (uint8 (N, H, W, 3), generator) -> float32 (N, h, w, 3); None only converts to float32
-    workers     threads that prepare batches; 0 prepares each when it is asked for. Threads are enough:
-                NumPy and Pillow let go of the interpreter lock while they work on pixels.
+    workers     threads that prepare batches, and as many that read the images of each where they are on the disk;
+                0 prepares each batch when it is asked for. Threads are enough: NumPy and Pillow let go of the
+                interpreter lock while they work on pixels (benchmarks/reader.py compares them with processes).
     prefetch    at most so many batches are prepared ahead of the one that the consumer has
     drop_last   leave out the last batch of an epoch when it is not full
 
@@ -91,26 +92,59 @@ class Loader:
                 for b in range(start, len(self)))
         return self._timed((self._threaded if self.workers else self._inline)(jobs))
 
-    def _noted(self, make: Callable, order: np.ndarray, epoch: int, b: int, *place: np.ndarray) -> tuple[Any, ...]:
+    def _noted(self, make: Callable, order: np.ndarray, epoch: int, b: int, *place: np.ndarray,
+               readers: ThreadPoolExecutor | None = None) -> tuple[Any, ...]:
         # A pure function of its arguments: this is why the number of workers cannot matter.
         try:
             rows = order[b * self.batch_size:(b + 1) * self.batch_size]
-            return make(rows, rng(self.seed, "augment", epoch, b), *place)
+            return make(rows, rng(self.seed, "augment", epoch, b), *place, readers=readers)
         except Exception as error:
             error.add_note(f"while preparing batch {b} of epoch {epoch} of {self.dataset.name}")
             raise
 
-    def _batch(self, rows, draws_from):
-        x = self.dataset.images[rows]
-        if self.transform is not None:
-            x = self.transform(x, draws_from)
+    def _batch(self, rows, draws_from, readers):
+        x = self._read(rows, draws_from, readers) if self.dataset.on_disk else self._take(rows, draws_from)
         x = np.ascontiguousarray(x, dtype=np.float32)
         return x.transpose(0, 3, 1, 2), self.dataset.labels[rows]
 
-    def _raw(self, rows, draws_from, place):
-        images = np.take(self.dataset.images, rows, axis=0, out=place[:len(rows)], mode="clip")  # "raise" would copy
+    def _take(self, rows, draws_from):
+        images = self.dataset.images[rows]
+        return images if self.transform is None else self.transform(images, draws_from)
+
+    def _read(self, rows, draws_from, readers):
+        """The same of images on the disk, of which only the windows that the transform cuts out are copied."""
+        shape = (len(rows), *self.dataset.images.shape[1:])
+        if not isinstance(self.transform, Transform) or self.transform.pad or self.transform.crop is None:
+            images = self._shared(self.dataset.images.read, (rows,), np.empty(shape, np.uint8), readers)
+            return images if self.transform is None else self.transform(images, draws_from)
+        draws = self.transform.draw(shape, draws_from)
+        return self.transform.apply(self._cut(rows, draws, readers), Draws(shift=draws.shift))
+
+    def _cut(self, rows, draws, readers):
+        """uint8 (N, h, w, 3): the windows of images on the disk, mirrored as drawn."""
+        windows = np.empty((len(rows), *self.transform.window(*self.dataset.images.shape[1:3]), 3), np.uint8)
+        flips = np.zeros(len(rows), bool) if draws.flips is None else draws.flips
+        return self._shared(self.dataset.images.cut, (rows, draws.rows, draws.cols, flips), windows, readers)
+
+    def _raw(self, rows, draws_from, place, readers):
+        images = place[:len(rows)]
+        if self.dataset.on_disk:
+            self._shared(self.dataset.images.read, (rows,), images, readers)
+        else:
+            np.take(self.dataset.images, rows, axis=0, out=images, mode="clip")  # "raise" would copy
         draws = Draws() if self.transform is None else self.transform.draw(images.shape, draws_from)
         return images, self.dataset.labels[rows], draws
+
+    def _shared(self, read, arguments, out, readers):
+        """read(*arguments, out), shared out among the readers: each takes a stretch of the batch. Returns `out`."""
+        if readers is None:
+            read(*arguments, out)
+            return out
+        cuts = np.linspace(0, len(out), self.workers + 1).astype(int)
+        parts = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if a < b]
+        for done in [readers.submit(read, *(a[part] for a in arguments), out[part]) for part in parts]:
+            done.result()
+        return out
 
     def _inline(self, jobs):
         for job in jobs:
@@ -118,16 +152,20 @@ class Loader:
 
     def _threaded(self, jobs):
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
+        readers = ThreadPoolExecutor(self.workers, thread_name_prefix="loader-reader") \
+            if self.dataset.on_disk and self.workers > 1 else None
         ahead = deque()  # futures in the order of their batches: bounds the memory, keeps the order
         try:
             for job in jobs:
-                ahead.append(pool.submit(job))
+                ahead.append(pool.submit(job, readers=readers))
                 if len(ahead) > self.prefetch:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
         finally:  # at the end, after an exception, and when the consumer drops the iterator
             pool.shutdown(wait=True, cancel_futures=True)
+            if readers is not None:
+                readers.shutdown(wait=True)
 
     def _timed(self, source):
         try:
