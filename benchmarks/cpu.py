@@ -1,8 +1,6 @@
 """python -m benchmarks.cpu: minitorch_alex against PyTorch on this machine's processor."""
 import argparse
-import json
 import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -44,24 +42,8 @@ class Plan:
         return [name for name in names if name in (*self.contenders, *self.workloads)]
 
 
-def say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
-
-
 def take(plan: Plan, job: dict, what: str, environment: dict[str, str] | None = None) -> harness.Sample:
-    """A sample, told on stderr."""
-    start = time.perf_counter()
-    got = harness.sample(CHILD, job, environment or CONTENDERS[job["contender"]], plan.retries)
-    words = [f"{what}: {job['contender']}"]
-    if "error" in got:
-        words.append(f"failed: {got['error']}")
-    else:
-        words += [f"{key} {got[key]:.1f} img/s" for key in ("train", "inference") if key in got]
-        words += [f"{got['peak_mb']:,.0f} MB"] if got.get("peak_mb") else []
-        words.append(f"{got['cpu_seconds'] / max(got['wall_seconds'], 1e-9):.2f} CPUs")
-        words.append(f"others {100 * got.get('foreign', 0):.0f} %{' (noisy)' * got.get('noisy', False)}")
-    say(", ".join([*words, f"{time.perf_counter() - start:.0f} s"]))
-    return got
+    return harness.take(CHILD, job, what, environment or CONTENDERS[job["contender"]], plan.retries)
 
 
 def speed(record: harness.Record, plan: Plan, section: str = "speed") -> None:
@@ -227,12 +209,7 @@ def command(args: argparse.Namespace) -> str:
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     if args.show:
-        try:
-            content = json.loads(args.show.read_text())
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--show {args.show}: {error}") from None
-        if "machine" not in content:
-            raise UsageError(f"--show {args.show}: not a file that this benchmark wrote")
+        content = harness.read(args.show, "--show")
     else:
         start, path = time.perf_counter(), args.out or (None if args.quick else RESULT)
         machine = harness.run_child(CHILD, {"task": "machine"}, {})
@@ -240,7 +217,7 @@ def main(argv: list[str] | None = None) -> int:
         for section in args.sections:
             {"speed": speed, "memory": memory, "layers": layers, "ceilings": ceilings, "overhead": overhead,
              "ideas": ideas, "growth": growth}[section](record, plan)
-        say(f"done in {(time.perf_counter() - start) / 60:.1f} min" + (f": {path}" if path else ""))
+        harness.say(f"done in {(time.perf_counter() - start) / 60:.1f} min" + (f": {path}" if path else ""))
         content = record.content
     if args.summary and "speed" not in content:
         raise UsageError("--summary is of the section speed, which was not measured")

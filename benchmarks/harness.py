@@ -89,28 +89,34 @@ def installed(package: str) -> str | None:
         return None
 
 
-def run_child(module: str, job: dict, environment: dict[str, str]) -> Sample:
-    """What `python -m module JOB` answers; {"error": its last words} when it fails. The child sees this process'
-    environment without what slows NumPy's OpenBLAS or tunes malloc, and with `environment`."""
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+def run_child(module: str, job: dict, environment: dict[str, str], limit: float = TIMEOUT) -> Sample:
+    """What `python -m module JOB` answers; {"error": its last words} when it fails or takes more than `limit` seconds.
+    The child sees this process' environment without what slows NumPy's OpenBLAS or tunes malloc, and with
+    `environment`."""
     clean = {name: value for name, value in os.environ.items()
              if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") and not name.startswith("MALLOC_")}
     try:
         done = subprocess.run([sys.executable, "-m", module, json.dumps(job)], cwd=ROOT, env=clean | environment,
-                              capture_output=True, text=True, timeout=TIMEOUT)
+                              capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
-        return {"error": f"no answer within {TIMEOUT} seconds"}
+        return {"error": f"no answer within {limit:.0f} seconds"}
     if done.returncode:
         words = done.stderr.strip().splitlines() or [""]
         return {"error": words[-1][:200] if done.returncode > 0 else f"killed by signal {-done.returncode}"}
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def sample(module: str, job: dict, environment: dict[str, str], retries: int) -> Sample:
+def sample(module: str, job: dict, environment: dict[str, str], retries: int, limit: float = TIMEOUT) -> Sample:
     """run_child, again up to `retries` times while others use more than FOREIGN_LIMIT of the machine; the least
     disturbed answer, marked `noisy` if it was disturbed too."""
     best: Sample = {}
     for _ in range(1 + retries):
-        got = run_child(module, job, environment)
+        got = run_child(module, job, environment, limit)
         if "error" in got and best:
             break
         if "error" in got or got.get("foreign", 0) <= FOREIGN_LIMIT:
@@ -119,12 +125,38 @@ def sample(module: str, job: dict, environment: dict[str, str], retries: int) ->
     return best | {"noisy": True}
 
 
-def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Sample | None]) \
-        -> Iterator[dict[str, list[Sample]]]:
+def take(module: str, job: dict, what: str, environment: dict[str, str], retries: int,
+         limit: float = TIMEOUT) -> Sample:
+    """A sample, told on stderr."""
+    start = time.perf_counter()
+    got = sample(module, job, environment, retries, limit)
+    words = [f"{what}: {job['contender']}"]
+    if "error" in got:
+        words.append(f"failed: {got['error']}")
+    else:
+        words += [f"{key} {got[key]:,.1f} img/s" for key in ("train", "inference") if key in got]
+        words += [f"{got['peak_mb']:,.0f} MB"] if got.get("peak_mb") else []
+        words.append(f"{got['cpu_seconds'] / max(got['wall_seconds'], 1e-9):.2f} CPUs")
+        words.append(f"others {100 * got.get('foreign', 0):.0f} %{' (noisy)' * got.get('noisy', False)}")
+    say(", ".join([*words, f"{time.perf_counter() - start:.0f} s"]))
+    return got
+
+
+def whole_rounds(taken: dict[str, list[Sample]]) -> int:
+    """How many rounds all contenders have done that did not fail."""
+    return min((len(samples) for samples in taken.values() if not samples or "error" not in samples[-1]), default=0)
+
+
+def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Sample | None],
+              before: dict[str, list[Sample]] | None = None) -> Iterator[dict[str, list[Sample]]]:
     """Samples by contender, each with its `round`, as they stand after each round. `take` gives the sample of a name
-    in a round, None to sit it out; a contender whose sample failed sits out the rest."""
-    taken: dict[str, list[Sample]] = {name: [] for name in names}
-    for i in range(rounds):
+    in a round, None to sit it out; a contender whose sample failed sits out the rest. `before`: the samples of an
+    earlier run; rounds that are whole there are not taken again."""
+    taken: dict[str, list[Sample]] = {name: list((before or {}).get(name, [])) for name in names}
+    start = whole_rounds(taken)
+    for samples in taken.values():
+        samples[:] = [s for s in samples if s["round"] < start or "error" in s]
+    for i in range(start, rounds):
         for name, samples in taken.items():
             failed = samples and "error" in samples[-1]
             got = None if failed else take(name, i)
@@ -158,6 +190,18 @@ def summarise(taken: dict[str, list[Sample]], keys: Iterable[str], ours: str = "
     return result
 
 
+def read(path: Path, flag: str) -> dict[str, Any]:
+    """The JSON of a benchmark that a flag names; UsageError when it is none."""
+    from minitorch_alex.errors import UsageError
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{flag} {path}: {error}") from None
+    if "machine" not in content:
+        raise UsageError(f"{flag} {path}: not a file that this benchmark wrote")
+    return content
+
+
 class Record:
     """One JSON file with a part for each section of a benchmark; what another run measured stays until it is measured
     anew. Written whole or not at all, after every change, so that a killed run loses nothing."""
@@ -165,9 +209,9 @@ class Record:
     def __init__(self, path: Path | None, command: str, machine: dict[str, Any]) -> None:
         from minitorch_alex.runs import provenance
         self.path = path
-        self.content: dict[str, Any] = json.loads(path.read_text()) if path is not None and path.exists() else {}
+        self.content: dict[str, Any] = read(path, "--out") if path is not None and path.exists() else {}
         self.run = {key: value for key, value in provenance(0).items() if key in ("commit", "seed", "device", "date")}
-        self.run["command"] = command
+        self.run |= {"command": command, "device": machine.get("gpu", self.run["device"])}
         self.content |= self.run | {"machine": machine}
 
     def put(self, section: str, name: str, value: Any) -> None:

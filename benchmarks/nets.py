@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 import minitorch_alex.functional as F
-from minitorch_alex import backend, kernels, models, nn, optim, profile
+from minitorch_alex import backend, device, kernels, models, nn, optim, profile
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.functional.layout import to_nchw, to_nhwc
 from minitorch_alex.kernels import Window, cpu
 from minitorch_alex.models.alexnet import Scale
 from minitorch_alex.tensor import Tensor
 
-from .workloads import RATES, WORKLOADS, Workload
+from .workloads import GPU_WORKLOADS, RATES, WORKLOADS, Workload
 
 
 def net_w2() -> nn.Sequential:
@@ -75,7 +75,7 @@ class Ours:
             kernels.set_winograd(True)
         if threads is not None:
             kernels.set_threads(threads)
-        self.workload = WORKLOADS[workload]
+        self.workload = (WORKLOADS | GPU_WORKLOADS)[workload]
         self.model = build(self.workload)
         self.optimizer = optim.SGD(self.model.parameters(), **RATES)
 
@@ -88,12 +88,16 @@ class Ours:
     def mode(self, training: bool) -> None:
         self.model.train(training)
 
-    def train_step(self) -> float:
+    def step(self) -> Tensor:
+        """One training step; the loss stays where it is."""
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.model(Tensor(self.images)), self.labels)
         loss.backward()
         self.optimizer.step()
-        return loss.item()
+        return loss
+
+    def train_step(self) -> float:
+        return self.step().item()
 
     def infer(self) -> np.ndarray:
         with no_grad():
@@ -107,6 +111,62 @@ class Ours:
     def setting(self) -> dict[str, Any]:
         return {"threads": kernels.get_threads(),
                 "malloc": "keeps freed memory" if self.kept else "as installed"}
+
+
+class OursOnGpu(Ours):
+    """The same with --backend cupy, on a batch that is on the device already."""
+
+    backend = "cupy"
+
+    def __init__(self, workload: str, contender: str, precision: str) -> None:
+        self.settings = {**device.DEFAULTS, "backend": self.backend, "precision": precision}
+        device.use(self.settings)
+        self.cuda = backend.current().xp.cuda
+        super().__init__(workload, contender)
+
+    def feed(self, batch: int) -> None:
+        super().feed(batch)
+        self.images, self.labels = backend.asarray(self.images), backend.asarray(self.labels)
+
+    def mark(self) -> Any:
+        """An event that the device passes when it has done what it was asked for until now."""
+        event = self.cuda.Event(disable_timing=False)
+        event.record(self.cuda.get_current_stream())
+        return event
+
+    def between(self, first: Any, second: Any) -> float:
+        """Seconds from one mark to another, both of which the host has waited for."""
+        return self.cuda.get_elapsed_time(first, second) / 1e3
+
+    def synchronize(self) -> None:
+        backend.synchronize()
+
+    def reset_peak(self) -> None:
+        """From here on memory counts: what the first steps needed besides goes back to the device."""
+        backend.current().xp.get_default_memory_pool().free_all_blocks()
+
+    def memory(self) -> dict[str, float]:
+        """MB that the pool has taken from the device, and that are taken of the device by whatever."""
+        free, total = self.cuda.Device().mem_info
+        return {"peak_mb": round(backend.memory()[1] / 1e6, 1), "device_mb": round((total - free) / 1e6, 1)}
+
+    def layer_marks(self, batch: int) -> dict[str, tuple[Any, Any, Any]]:
+        """name -> marks before and after forward and after backward, each layer once, in training mode."""
+        self.feed(batch)
+        self.optimizer.zero_grad()
+        x, marks = Tensor(self.images), {}
+        for name, layer in self.model.train().named_children():
+            start = self.mark()
+            y = layer(x)
+            middle = self.mark()
+            if y.creator is not None:
+                y.backward(y.data)
+            marks[name] = start, middle, self.mark()
+            x = Tensor(y.data, requires_grad=y.requires_grad)
+        return marks
+
+    def setting(self) -> dict[str, Any]:
+        return {"device": device.describe(self.settings)}
 
 
 # the bare kernels

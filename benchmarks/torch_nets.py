@@ -8,9 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .workloads import RATES, WORKLOADS, malloc_setting
+from .workloads import GPU_WORKLOADS, RATES, WORKLOADS, malloc_setting
 
-BLOCK = 4 << 20  # bytes of images that FastNorm takes at a time: they stay in the cache
+DEVICE = "cuda"   # of TorchOnGpu
+BLOCK = 4 << 20  # bytes of images that FastNorm takes at a time on a CPU: they stay in the cache
+CHOICES = {  # what each contender changes
+    "torch": (), "torch-malloc": (), "torch-nhwc": ("nhwc",), "torch-lrn": ("nhwc", "lrn", "fused"),
+    "torch-best": ("nhwc", "lrn", "fused", "linear"),
+    "torch-fast": ("lrn", "fused"), "torch-fast-nhwc": ("nhwc", "lrn", "fused"),
+}
 
 
 class Norm(nn.Module):
@@ -66,7 +72,7 @@ class _FastNorm(torch.autograd.Function):
 
 
 def _images(x: Tensor) -> int:
-    return max(1, BLOCK // (x[0].numel() * x.element_size()))
+    return len(x) if x.is_cuda else max(1, BLOCK // (x[0].numel() * x.element_size()))
 
 
 class FastNorm(nn.Module):
@@ -184,55 +190,102 @@ NETS = {
 class Torch:
     """A net in PyTorch with its optimiser, as the contender of that name has it."""
 
-    def __init__(self, workload: str, contender: str, threads: int | None = None) -> None:
+    def __init__(self, workload: str, contender: str, threads: int | None = None, device: str = "cpu") -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         torch.manual_seed(0)
-        self.workload = WORKLOADS[workload]
-        fast_norm, fast_linear = contender in ("torch-lrn", "torch-best"), contender == "torch-best"
-        nhwc = fast_norm or contender == "torch-nhwc"
-        self.format = torch.channels_last if nhwc else torch.contiguous_format
-        self.net = NETS[self.workload.net](Kit(fast_norm, fast_linear)).to(memory_format=self.format)
-        self.optimizer = torch.optim.SGD(self.net.parameters(), **RATES, fused=fast_norm or None)
+        self.workload, self.device, choices = (WORKLOADS | GPU_WORKLOADS)[workload], device, CHOICES[contender]
+        self.format = torch.channels_last if "nhwc" in choices else torch.contiguous_format
+        self.net = NETS[self.workload.net](Kit("lrn" in choices, "linear" in choices)).to(device,
+                                                                                         memory_format=self.format)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), **RATES, fused="fused" in choices or None)
 
     def feed(self, batch: int) -> None:
         """Draw a batch, in the memory order that the contender prefers."""
         rng, size, edge = np.random.default_rng(0), self.workload.size, self.workload.edge
         images = torch.from_numpy(rng.standard_normal((batch, 3, size, size), np.float32))
-        self.images = F.pad(images, (0, edge, 0, edge)).contiguous(memory_format=self.format)
-        self.labels = torch.from_numpy(rng.integers(0, self.workload.classes, batch))
+        self.images = F.pad(images, (0, edge, 0, edge)).contiguous(memory_format=self.format).to(self.device)
+        self.labels = torch.from_numpy(rng.integers(0, self.workload.classes, batch)).to(self.device)
 
     def mode(self, training: bool) -> None:
         self.net.train(training)
 
-    def train_step(self) -> float:
+    def step(self) -> Tensor:
+        """One training step; the loss stays where it is."""
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.net(self.images), self.labels)
         loss.backward()
         self.optimizer.step()
-        return loss.item()
+        return loss
+
+    def train_step(self) -> float:
+        return self.step().item()
 
     def infer(self) -> np.ndarray:
         with torch.no_grad():
             return self.net(self.images).numpy()
 
-    def layer_times(self, batch: int) -> dict[str, tuple[float, float]]:
-        """As minitorch_alex.profile.layer_times, each layer once."""
+    def mark(self) -> Any:
+        return time.perf_counter()
+
+    def layer_marks(self, batch: int) -> dict[str, tuple[Any, Any, Any]]:
+        """name -> marks before and after forward and after backward, each layer once, in training mode."""
         self.feed(batch)
         self.optimizer.zero_grad()
-        x, times = self.images, {}
+        x, marks = self.images, {}
         for name, layer in self.net.train().named_children():
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # a leaf that wants a gradient may not be overwritten
-            start = time.perf_counter()
+            start = self.mark()
             y = layer(x)
-            middle = time.perf_counter()
+            middle = self.mark()
             if y.requires_grad:
                 y.backward(y.detach())
-            times[name] = middle - start, time.perf_counter() - middle
+            marks[name] = start, middle, self.mark()
             x = y.detach().requires_grad_(y.requires_grad)
-        return times
+        return marks
+
+    def layer_times(self, batch: int) -> dict[str, tuple[float, float]]:
+        """As minitorch_alex.profile.layer_times, each layer once."""
+        return {name: (b - a, c - b) for name, (a, b, c) in self.layer_marks(batch).items()}
 
     def setting(self) -> dict[str, Any]:
         return {"threads": torch.get_num_threads(), "malloc": malloc_setting(),
                 "instructions": torch.backends.cpu.get_cpu_capability(), "memory_format": str(self.format)[6:]}
+
+
+class TorchOnGpu(Torch):
+    """The same on a GPU: cuDNN tries its algorithms first and keeps the fastest. `precision` is of all products."""
+
+    def __init__(self, workload: str, contender: str, precision: str) -> None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.benchmark = True
+        super().__init__(workload, contender, device=DEVICE)
+
+    def mark(self) -> Any:
+        """An event that the device passes when it has done what it was asked for until now."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def between(self, first: Any, second: Any) -> float:
+        """Seconds from one mark to another, both of which the host has waited for."""
+        return first.elapsed_time(second) / 1e3
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize()
+
+    def reset_peak(self) -> None:
+        """From here on memory counts: what cuDNN's trials and the first steps needed besides is given back."""
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+    def memory(self) -> dict[str, float]:
+        """MB that the allocator has taken from the device at most, and that are taken of the device by whatever."""
+        free, total = torch.cuda.mem_get_info()
+        return {"peak_mb": round(torch.cuda.max_memory_reserved() / 1e6, 1),
+                "device_mb": round((total - free) / 1e6, 1)}
+
+    def setting(self) -> dict[str, Any]:
+        return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
+                "memory_format": str(self.format)[6:]}

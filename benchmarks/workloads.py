@@ -34,6 +34,12 @@ WORKLOADS = {
     "alexnet_cifar-b128": Workload("alexnet_cifar", 128, 32, 10),
 }
 
+GPU_WORKLOADS = {
+    **{f"{net}-b{batch}": Workload(net, batch, 224, 1000, edge) for net, edge in (
+        ("alexnet", 3), ("alexnet_torchvision", 0)) for batch in (128, 256, 512)},
+    "alexnet_cifar-b128": Workload("alexnet_cifar", 128, 32, 10), "net_18-b128": Workload("net_18", 128, 32, 10),
+}
+
 # glibc gives freed blocks above a threshold back to the system, which hands them out again page by page and zeroed
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "20000000000",
                "MALLOC_TOP_PAD_": "268435456"}
@@ -50,6 +56,14 @@ ABOUT = {
     "torch-lrn": "the same with a hand-written LRN and fused SGD",
     "torch-best": "the same with linear layers by oneDNN, not MKL",
     "dezero": "DeZero in NumPy, with shims for LRN and groups; one round",
+}
+
+GPU_ABOUT = {
+    "ours": "minitorch_alex with --backend cupy",
+    "torch": "PyTorch as installed: eager, NCHW, cuDNN with benchmark on",
+    "torch-nhwc": "the same in channels_last",
+    "torch-fast": "PyTorch in NCHW with a hand-written LRN and fused SGD",
+    "torch-fast-nhwc": "the same in channels_last",
 }
 
 IDEAS = {  # what makes ours fast, each taken away or added by itself -> the environment of the child

@@ -3,18 +3,23 @@
 Without a GPU: a module that looks like CuPy stands in for it, and records what it is asked.
 """
 import os
+import re
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from types import SimpleNamespace
 
+import host_cuda
 import numpy as np
 import pytest
 
-from minitorch_alex import backend, device, evaluate, selftest, train
+from minitorch_alex import backend, device, evaluate, predict, profile, selftest, train
 from minitorch_alex.errors import BackendError, UsageError, run_cli
 from minitorch_alex.kernels import gpu, memory
 from minitorch_alex.kernels.cpu import winograd
 from minitorch_alex.kernels.window import Window
+from minitorch_alex.plots import __main__ as plots
 
 
 class FakePool:
@@ -96,8 +101,10 @@ def test_without_a_working_cupy_one_line_says_what_to_install(machine, module, w
 
 
 @MISSING
-@pytest.mark.parametrize("program, args", ((train.main, ["--data", "shapes"]), (evaluate.main, ["runs/any"]),
-                                           (selftest.main, [])), ids=("train", "evaluate", "selftest"))
+@pytest.mark.parametrize("program, args", (
+    (train.main, ["--data", "shapes"]), (evaluate.main, ["runs/any"]), (selftest.main, []), (plots.main, ["runs/any"]),
+    (predict.main, ["any.png", "--weights", "runs/any"]), (profile.main, ["quick_26"])),
+    ids=("train", "evaluate", "selftest", "plots", "predict", "profile"))
 def test_every_program_says_it_and_ends_with_code_3(machine, module, wheels, texts, program, args, capsys, monkeypatch,
                                                     tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -107,6 +114,20 @@ def test_every_program_says_it_and_ends_with_code_3(machine, module, wheels, tex
     err = capsys.readouterr().err
     assert stop.value.code == 3 and err.startswith("error: backend 'cupy' is not available") and err.count("\n") == 1
     assert all(text in err for text in texts) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ("", "class cuda:\n    is_available = staticmethod(lambda: False)\n"),
+                         ids=("an empty module", "no device"))
+def test_where_cupy_finds_no_gpu_its_tests_are_collected_and_skipped(module, tmp_path):
+    """That CuPy can be imported is not enough to run them, nor its absence a failure."""
+    (tmp_path / "cupy.py").write_text(module)
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider",
+                           str(root / "tests" / "test_gpu.py")], cwd=root, text=True, capture_output=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(root)))})
+    last = done.stdout.splitlines()[-1]
+    assert done.returncode == 0 and re.fullmatch(r"\d+ skipped in .*", last), done.stdout + done.stderr
+    assert done.stdout.count(": CuPy finds no GPU here") > 10
 
 
 def test_with_a_working_one_the_kernels_are_those_of_gpu(machine):
@@ -209,6 +230,14 @@ def test_winograd_and_the_workspace_reach_the_kernels():
         device.use(settings(winograd=on, workspace=limit))
         assert winograd.suits(win, 1) is on
         assert memory._workspace == (None if limit is None else 500_000_000)
+
+
+@pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ to compile the kernels for the CPU")
+def test_profile_times_the_kernels_of_the_backend_it_is_given(capsys):
+    with host_cuda.installed():
+        before = host_cuda.mode.launches
+        assert profile.main(["quick_26", "-b", "2", "--backend", "host cuda"]) == 0
+    assert host_cuda.mode.launches > before + 30 and "backward" in capsys.readouterr().out
 
 
 def test_deterministic_makes_sense_on_numpy_and_sets_nothing(monkeypatch):

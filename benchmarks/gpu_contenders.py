@@ -1,0 +1,156 @@
+"""The children of benchmarks.gpu: `python -m benchmarks.gpu_contenders JOB` measures one thing, prints it as JSON."""
+import math
+import platform
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from .harness import answer, installed, metered, time_steps
+from .workloads import GPU_WORKLOADS
+
+SPAN = 0.2  # seconds that steps are timed for before the host waits: it may run ahead, as in training
+
+
+def load(job: dict) -> Any:
+    """The net of the job on the GPU, in the framework of its contender."""
+    if job["contender"].startswith("ours"):
+        from .nets import OursOnGpu as Net
+    else:
+        from .torch_nets import TorchOnGpu as Net
+    return Net(job["workload"], job["contender"], job["precision"])
+
+
+def images_per_second(step: Callable[[], Any], synchronize: Callable[[], None], job: dict) -> dict[str, Any]:
+    """Steps in spans of about SPAN seconds between two waits of the host; the median span."""
+    def span(steps: int) -> None:
+        for _ in range(steps):
+            step()
+        synchronize()
+
+    single = min(time_steps(lambda: span(1), 1, 2, 0))
+    steps = max(1, math.ceil(min(SPAN, job["seconds"]) / single))
+    times = time_steps(lambda: span(steps), 1, job["least"], job["seconds"])
+    return {"train": round(job["batch"] * steps / median(times), 2), "train_steps": steps * len(times)}
+
+
+def check(net: Any) -> None:
+    """RuntimeError when training left the finite numbers: arithmetic on NaN has a speed of its own."""
+    loss = float(net.step().item())
+    if not math.isfinite(loss):
+        raise RuntimeError(f"the loss is {loss}")
+
+
+def speed(job: dict) -> dict[str, Any]:
+    """A sample: images a second in training, and memory."""
+    net, result = load(job), {}
+    net.feed(job["batch"])
+    net.mode(True)
+    for _ in range(job["warm_up"]):  # compiles, tries algorithms, gets memory
+        net.step()
+    net.synchronize()
+    net.reset_peak()
+    with metered(result):
+        result |= images_per_second(net.step, net.synchronize, job)
+    check(net)
+    return result | net.memory() | {"setting": net.setting()}
+
+
+def layers(job: dict) -> dict[str, Any]:
+    """name -> [seconds forward, seconds backward] of each layer by itself between events, the fastest of several after
+    a warm-up."""
+    net, turns, result = load(job), [], {}
+    for _ in range(job["warm_up"]):
+        net.layer_marks(job["batch"])
+    with metered(result):
+        for _ in range(job["least"]):
+            marks = net.layer_marks(job["batch"])
+            net.synchronize()
+            turns.append({name: [net.between(a, b), net.between(b, c)] for name, (a, b, c) in marks.items()})
+    return result | {"layers": {name: [min(pair) for pair in zip(*(turn[name] for turn in turns))]
+                                for name in turns[0]}}
+
+
+def feed(job: dict) -> dict[str, Any]:
+    """Ours: images a second from bytes on the host, shuffled, cut, mirrored and coloured as the net's recipe says:
+    training on them, the batches alone, and training on one batch that lies on the device."""
+    import numpy as np
+
+    from minitorch_alex import data
+    from minitorch_alex.feed import feed as fed
+    net, workload, batch, result = load(job), GPU_WORKLOADS[job["workload"]], job["batch"], {}
+    net.feed(batch)
+    net.mode(True)
+    recipe, rng = net.model.recipe, np.random.default_rng(0)
+    side, count = 256 if workload.size == 224 else workload.size, batch * job["batches"]
+    part = data.Dataset(rng.integers(0, 256, (count, side, side, 3), np.uint8),
+                        rng.integers(0, workload.classes, count), tuple(map(str, range(workload.classes))), "noise")
+    pca = data.fit_pca(part.images[:16]) if recipe.color != "none" else None
+    transform = data.Transform(part.mean_image(), crop=recipe.crop or None, pad=recipe.pad, flip=recipe.flip, pca=pca)
+    source = fed(data.Loader(part, batch, transform, workers=job["workers"]))
+    resident = net.images, net.labels
+
+    def epoch(train: bool) -> None:
+        for net.images, net.labels in source.epoch(0):
+            if train:
+                net.step()
+        net.synchronize()
+
+    with metered(result):
+        for key, train in (("batches", False), ("train", True)):
+            times = time_steps(lambda train=train: epoch(train), 1, job["least"], job["seconds"])
+            result[key] = round(len(part) / median(times), 2)
+        check(net)
+        net.images, net.labels = resident
+        result["resident"] = images_per_second(net.step, net.synchronize, job)["train"]
+    return result | {"workers": job["workers"], "image": side, "crop": recipe.crop, "color": recipe.color}
+
+
+def ceilings(job: dict) -> dict[str, Any]:
+    """What the machine can do: float32 matrix products in 10^9 operations a second at each precision, copies in 10^9
+    bytes a second; the best of several. And the work of each workload's step."""
+    from minitorch_alex import backend, device, selftest
+    from minitorch_alex.feed import upload_speed
+
+    from .nets import OursOnGpu, step_flops
+    result: dict[str, Any] = {}
+    with metered(result):
+        rates = {}
+        for precision in job["precisions"]:
+            device.use({**device.DEFAULTS, "backend": OursOnGpu.backend, "precision": precision})
+            rates[f"gemm_{precision}"] = round(selftest.product_speed(job["side"]) / 1e9, 1)
+        rates["copy"] = round(selftest.copy_speed(job["megabytes"] << 20) / 1e9, 1)
+        rates["upload"] = round(upload_speed(job["megabytes"] << 20) / 1e9, 1)
+    backend.use("numpy")
+    nets = {GPU_WORKLOADS[name].net: GPU_WORKLOADS[name] for name in job["workloads"]}  # whatever the batch
+    work = {net: step_flops(one) for net, one in nets.items()}
+    return result | {"rates": rates, "side": job["side"], "megabytes": job["megabytes"],
+                     "flops_per_image": {name: work[GPU_WORKLOADS[name].net] for name in job["workloads"]}}
+
+
+def machine(job: dict) -> dict[str, Any]:
+    """What all of it runs on; {"missing": why} where ours cannot use a GPU. `torch` only where it can use it too."""
+    from minitorch_alex import backend, device, runs
+    from minitorch_alex.errors import BackendError
+
+    from .nets import OursOnGpu
+    settings = {**device.DEFAULTS, "backend": OursOnGpu.backend}
+    try:
+        device.use(settings)
+    except BackendError as error:
+        return {"missing": str(error)}
+    xp = backend.current().xp
+    found = {"gpu": device.describe(settings).partition(",")[0], "setting": device.describe(settings),
+             "memory_gb": round(xp.cuda.Device().mem_info[1] / 1e9), "cupy": xp.__version__, "cpu": runs.cpu_name(),
+             "cpus": runs.os.cpu_count(), "python": platform.python_version(), "numpy": installed("numpy")}
+    if installed("torch"):
+        import torch
+        if torch.cuda.is_available():
+            found |= {"torch": torch.__version__, "torch_cuda": torch.version.cuda,
+                      "cudnn": torch.backends.cudnn.version()}
+    return found
+
+
+TASKS = {"speed": speed, "layers": layers, "feed": feed, "ceilings": ceilings, "machine": machine}
+
+if __name__ == "__main__":
+    answer(TASKS)
