@@ -1,4 +1,4 @@
-"""What a program asks of its backend, and what it reports of it: the flags that train, evaluate and selftest share.
+"""What a program asks of its backend, and what it reports of it: the flags that all programs with a network share.
 
     --winograd                convolutions on the CPU by Winograd's algorithm (kernels/cpu/winograd.py)
     --workspace GB            on the CPU, freed memory that is kept for the next step (kernels/memory.py)

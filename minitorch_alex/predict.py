@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from . import backend, data, kernels, models, plots, runs, weights
+from . import data, device, kernels, models, plots, runs, weights
 from .data import cifar10, shapes
 from .errors import EXIT_CODES, DataError, DivergedError, UsageError, run_cli
 from .evaluate import probabilities
@@ -122,6 +122,7 @@ def as_text(probs: np.ndarray, classes: Sequence[str], top: int) -> str:
     return "\n".join(f"  {100 * probs[k]:6.2f} %  {classes[k]}" for k in np.argsort(-probs, kind="stable")[:top])
 
 
+@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minitorch_alex.predict", epilog=EXIT_CODES,
                                      description="What does a trained model see in these pictures?",
@@ -135,12 +136,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to name (default: 5)")
     parser.add_argument("--out", metavar="FILE", help="draw pictures and probabilities (png, svg or pdf)")
     parser.add_argument("--previous", action="store_true", help="use the run's checkpoint before the last one")
-    parser.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or cupy")
+    device.add_flags(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
-    args = parser.parse_args(argv)
+    args = device.parse(parser, argv)
     if args.top < 1:
         raise UsageError(f"--top must be at least 1, got {args.top}")
-    backend.use(args.backend)
+    device.use(vars(args))
     if args.threads is not None:
         kernels.set_threads(args.threads)
     if args.model is None and args.weights.is_file() and not (args.weights.parent / "config.json").exists():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, kernels, models, plots
+from . import backend, device, kernels, models, plots
 from . import functional as F
 from .autograd import Function, no_grad
 from .errors import EXIT_CODES, UsageError, run_cli
@@ -286,6 +286,7 @@ def signal_verdict(signals: list[Signal]) -> str | None:
     return None
 
 
+@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minitorch_alex.profile", epilog=EXIT_CODES,
                                      description="What a network costs for one image, layer by layer.",
@@ -295,14 +296,16 @@ def main(argv: list[str] | None = None) -> int:
                         help="images to time (default: 32; 0 measures no time)")
     parser.add_argument("--memory", type=float, default=3.0, metavar="GB",
                         help="largest batch that trains in this much memory (default: 3, the paper's GTX 580)")
+    device.add_flags(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--plot", metavar="FILE",
                         help="only draw the network, as in the paper's figure 2 (png, svg or pdf)")
-    args = parser.parse_args(argv)
+    args = device.parse(parser, argv)
     if args.batch_size < 0 or args.memory <= 0:
         raise UsageError(f"--batch-size must be 0 or more and --memory above 0, got {args.batch_size}, {args.memory}")
     kernels.keep_freed_memory()
+    device.use(vars(args))
     if args.threads is not None:
         kernels.set_threads(args.threads)
     model = models.build(args.model, 10 if args.model in (*models.SMALL, "alexnet_cifar") else 1000)

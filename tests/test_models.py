@@ -115,8 +115,19 @@ def test_compare_shows_what_differs_and_nothing_else(capsys):
     assert compare.main(["paper", "merged", "--markdown"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[0] == "|  | paper | merged | where it is decided |" and len({row.count("|") for row in table}) == 1
+    assert compare.main(["paper", "merged", "--markdown", "--short"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "|  | paper | merged |"
     with pytest.raises(UsageError, match="unknown preset 'vgg'"):
         compare.main(["vgg"])
+    with pytest.raises(UsageError, match="add --markdown"):
+        compare.main(["paper", "merged", "--short"])
+
+
+def test_compare_shows_no_value_of_what_a_preset_does_not_use():
+    rows = {row[0]: row[1:-1] for row in compare.differing_rows(["caffe", "torchvision", "cifar"])}
+    assert rows["lrn_k"] == ["1", "-", "2"] and rows["init_bias"] == ["0 0.1 0 0.1 0.1 0.1 0.1 0", "-", "all 0"]
+    assert rows["init_std"] == ["0.01 0.01 0.01 0.01 0.01 0.005 0.005 0.01", "-", "fc8 0.01"]
+    assert "lrn_size" not in rows and rows["lrn_alpha_over_size"] == ["True", "-", "False"]
 
 
 def test_cifar_states_its_deviations():

@@ -51,6 +51,16 @@ def test_several_runs_are_laid_over_each_other_by_name(tmp_path):
     for text in ("paper 16.5 %", "torch 11.0 %", "thick: validation, thin: training"):
         assert f">{text}<" in svg
     assert plots.RUNS[0] in svg and plots.RUNS[1] in svg
+    test = {"kind": "test", "epoch": 6, "test_loss": 0.4, "test_error": 12.0}
+    assert ", diamond: test<" in drawn(tmp_path / "c.svg", plots.curves, {"paper": a_log(), "torch": [*a_log(), test]})
+
+
+def test_a_drop_of_the_learning_rate_has_the_colour_of_its_run(tmp_path):
+    from matplotlib.figure import Figure
+    axes = Figure().add_subplot()
+    training._mark_drops(axes, [(a_log(epochs=4, drop=2), "red"), (a_log(epochs=5, drop=2), "blue")])
+    assert [(text.get_text(), text.get_color()) for text in axes.texts] == [
+        ("lr 0.001", training.TRAIN), ("lr 0.0001", training.TRAIN), ("lr 1e-05", "blue")]
 
 
 @pytest.mark.filterwarnings("error")
@@ -240,7 +250,7 @@ def test_maps_are_drawn_and_counted_also_where_all_are_silent(tmp_path):
     picture = np.zeros((8, 8, 3), np.uint8)
     svg = drawn(tmp_path / "m.svg", lambda path: plots.maps(
         picture, [("conv1", np.ones((40, 4, 5))), ("conv2", np.zeros((6, 2, 2)))], path))
-    assert "32 of 40 maps of 4 × 5" in svg and "6 maps of 2 × 2" in svg
+    assert "32 of 40, 4 × 5" in svg and "6 maps, 2 × 2" in svg
 
 
 def test_neighbours_of_another_class_are_red(tmp_path):

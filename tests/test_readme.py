@@ -8,6 +8,9 @@ from mutants import all_mutants
 
 from benchmarks import report
 from minitorch_alex import models
+from minitorch_alex.models import compare
+from minitorch_alex.models.alexnet import PRESETS
+from minitorch_alex.plots.__main__ import PICTURES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,6 +72,25 @@ def test_the_table_of_models_has_them_all_with_their_parameters():
     for name, _, count in rows:
         model = models.build(name, 10 if name in SMALL else 1000)
         assert count == f"{sum(p.size for p in model.parameters()):,}", name
+
+
+def test_the_tables_of_alexnets_are_what_compare_prints(capsys):
+    compare.main(["--markdown", "--short", "paper", "source_2012", "caffe", "torchvision"])
+    assert f"<!-- compare -->\n{capsys.readouterr().out}<!-- /compare -->" in README
+    assert "`--markdown --short paper source_2012 caffe torchvision`" in README
+    page = (ROOT / "docs" / "alexnets.md").read_text(encoding="utf-8")
+    compare.main([])
+    assert page.count(f"\n```\n{capsys.readouterr().out}```\n") == 1
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == list(PRESETS)
+
+
+def test_the_gallery_shows_all_its_pictures_and_none_is_large():
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[[^]]+\]\(gallery/([\w-]+\.png)\)", page)
+    files = {file.name: file.stat().st_size for file in (ROOT / "docs" / "gallery").iterdir()}
+    assert sorted(shown) == sorted(files) and max(files.values()) < 120_000
+    kinds = re.findall(r"minitorch_alex\.plots --(\w+)", page)
+    assert sorted(kinds) == sorted(["curves", *PICTURES]), "one picture of each kind"
 
 
 def test_the_number_of_planted_bugs():

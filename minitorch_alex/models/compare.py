@@ -15,17 +15,29 @@ def preset(name: str) -> AlexNetConfig:
 
 
 def differing_rows(names: list[str]) -> list[list[str]]:
-    """A table: a heading, then a row for each field that is not the same in all presets, with the paper's place, then
-    the number of parameters."""
+    """A table: a heading, then a row for each field that is not the same in all presets that use it, with the paper's
+    place, then the number of parameters. "-": the preset has no use for the field."""
     configs = [preset(name) for name in names]
     rows = [["", *names, "where it is decided"]]
     for f in fields(AlexNetConfig):
-        values = [getattr(config, f.name) for config in configs]
-        if any(value != values[0] for value in values):
-            rows.append([f.name, *map(shown, values), f.metadata["source"]])
+        values = [value_of(config, f.name) for config in configs]
+        if len(set(values) - {"-"}) > 1:
+            rows.append([f.name, *values, f.metadata["source"]])
     counts = [sum(p.size for p in AlexNet(config).parameters()) for config in configs]
     rows.append(["parameters", *(f"{count:,}" for count in counts), ""])
     return rows
+
+
+def value_of(config: AlexNetConfig, name: str) -> str:
+    """A field in few characters; "-" where it changes nothing: LRN's in a net without LRN, the numbers of an
+    initialisation that another one replaces."""
+    if name.startswith("lrn_") and "lrn" not in " ".join(config.after).split():
+        return "-"
+    if name in ("init_std", "init_bias") and config.init == "torch":
+        return "-"
+    if name == "init_std" and config.init == "he":
+        return f"fc8 {shown(config.init_std[7])}"
+    return shown(getattr(config, name))
 
 
 def shown(value: Any) -> str:
@@ -48,8 +60,9 @@ def as_text(rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(rows: list[list[str]]) -> str:
-    """The same as a Markdown table, a column a preset."""
+def as_markdown(rows: list[list[str]], short: bool = False) -> str:
+    """The same as a Markdown table, a column a preset; `short` leaves out the sources."""
+    rows = [row[:-1] if short else row for row in rows]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
@@ -59,10 +72,13 @@ def main(argv: list[str] | None = None) -> int:
                                      description="Print where presets of AlexNet differ, and who decided it.")
     parser.add_argument("presets", nargs="*", metavar="PRESET",
                         help=f"two or more of {', '.join(PRESETS)} (default: all)")
-    parser.add_argument("--markdown", action="store_true", help="as a Markdown table")
+    parser.add_argument("--markdown", action="store_true", help="as a Markdown table, a column a preset")
+    parser.add_argument("--short", action="store_true", help="with --markdown: without the places in paper and source")
     args = parser.parse_args(argv)
+    if args.short and not args.markdown:
+        raise UsageError("--short is of the Markdown table: add --markdown")
     rows = differing_rows(args.presets or list(PRESETS))
-    print(as_markdown(rows) if args.markdown else as_text(rows))
+    print(as_markdown(rows, args.short) if args.markdown else as_text(rows))
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, kernels, plots, profile, runs
+from .. import backend, device, kernels, plots, profile, runs
 from ..data import Dataset
 from ..errors import EXIT_CODES, DataError, RunError, UsageError, run_cli
 from ..evaluate import predict
@@ -155,6 +155,7 @@ def draw_curves(paths: list[Path], file: Path) -> None:
         plots.curves(logs[paths[0].name], file, f"{config['model']} on {config['data']}")
 
 
+@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m minitorch_alex.plots", epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -175,15 +176,15 @@ def main(argv: list[str] | None = None) -> int:
                         help="use the first N training and the first N test images (default: 10000)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where pictures go (default: the run's directory)")
     parser.add_argument("--data-dir", metavar="DIR", help="where the data is (default: as in training)")
-    parser.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or cupy")
+    device.add_flags(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
-    args = parser.parse_args(argv)
+    args = device.parse(parser, argv)
     if args.limit < 1:
         raise UsageError(f"--limit must be at least 1, got {args.limit}")
     if len({path.resolve().name for path in args.runs}) < len(args.runs):
         raise UsageError("two of the runs have one name: give runs of different names")
     paths = [path.resolve() if path.name in ("", "..") else path for path in args.runs]
-    backend.use(args.backend)
+    device.use(vars(args))
     if args.threads is not None:
         kernels.set_threads(args.threads)
 

@@ -46,8 +46,8 @@ def predictions(pictures: Sequence[np.ndarray], probs: np.ndarray, classes: Sequ
                 true = labels is not None and labels[i] == k
                 axes.barh(place, probs[i, k], height=0.84, color=TRUE if true else BAR, alpha=0.55)
                 axes.text(0.02, place, _short(classes[k], 26), va="center", fontsize=9.5)
-                axes.text(1.0, place, f"{100 * probs[i, k]:.1f} %", va="center", ha="right", fontsize=8.5, color=NOTE)
-            axes.set_xlim(0, 1)
+                axes.text(1.36, place, f"{100 * probs[i, k]:.1f} %", va="center", ha="right", fontsize=8.5, color=NOTE)
+            axes.set_xlim(0, 1.36)  # the numbers stand right of the longest bar
             axes.set_ylim(top - 0.5, -0.5)
         heading(figure, title, "")
         write(figure, path)
@@ -138,8 +138,8 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], path: st
             height = wide * whole.shape[0] / whole.shape[1]
             axes = _place(figure, 0.15 + (wide + 0.22) * (i + 1), tall + 0.1 - height, wide, height)
             axes.imshow(whole, interpolation="nearest", aspect="auto")
-            of = f"{len(shown)} of {len(a)}" if len(a) > len(shown) else f"{len(a)}"
-            axes.set_title(f"{name}\n{of} maps of {a.shape[1]} × {a.shape[2]}", fontsize=9, pad=5, linespacing=1.4)
+            of = f"{len(shown)} of {len(a)}" if len(a) > len(shown) else f"{len(a)} maps"
+            axes.set_title(f"{name}\n{of}, {a.shape[1]} × {a.shape[2]}", fontsize=9, pad=5, linespacing=1.4)
         heading(figure, title, "")
         write(figure, path)
 
@@ -168,6 +168,7 @@ def activations(layers: Sequence[tuple[str, np.ndarray]], path: str | os.PathLik
             axes.bar(middles, counts, edges[1] - edges[0], color=colours)
             axes.axvline(0, color=NOTE, linewidth=0.8)
             axes.set_yticks([])
+            axes.locator_params(axis="x", nbins=5)
             axes.set_title(name, fontsize=10, fontweight="bold", pad=18)
             axes.text(0, 1.05, f"mean {a.mean():.3g}, std {a.std():.3g}, {100 * (a < 0).mean():.0f} % below 0",
                       transform=axes.transAxes, fontsize=8, color=NOTE)

@@ -28,7 +28,8 @@ def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str 
     Errors are in percent. "epoch" is the number of epochs done, so 4 stands at the end of the fourth; the
     means of training over an epoch are drawn in its middle. A value that is missing, None or not finite
     leaves a gap. `held_out` is the name of the data behind val_loss and val_error. Thin vertical lines mark
-    sharp drops of the learning rate. The suffix of `path` chooses the format: png, svg or pdf.
+    sharp drops of the learning rate, of several runs in the colour of the run. The suffix of `path` chooses the
+    format: png, svg or pdf.
     UsageError: another suffix. DiskError: the picture cannot be written.
     """
     from matplotlib import rc_context
@@ -45,7 +46,8 @@ def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str 
         for axes in panels:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        note = "" if single else f"thick: {held_out}, thin: training"
+        tested = any(row["kind"] == "test" for rows in logs.values() for row in rows)
+        note = "" if single else f"thick: {held_out}, thin: training" + ", diamond: test" * tested
         _arrange(figure, panels, ends, above=0.45 + 0.3 * bool(title) + 0.25 * bool(note))
         heading(figure, title, note)
         write(figure, path)
@@ -138,7 +140,8 @@ def _draw_panel(axes: Any, logs: Mapping[str, Rows], key: str, single: bool, hel
         steps = _series(rows, "interval", key)
         means = _series(rows, "epoch", f"train_{key}", shift=-0.5)
         held = _series(rows, "epoch", f"val_{key}")
-        axes.plot(*steps, color=train, linewidth=0.8, alpha=0.35 if means[0] else 1.0)
+        if single or not means[0]:  # of several runs these would hide each other
+            axes.plot(*steps, color=train, linewidth=0.8, alpha=0.35 if means[0] else 1.0)
         axes.plot(*means, color=train, linewidth=1.6 if single else 1.0, **_dots(means))
         axes.plot(*held, color=val, linewidth=2.0, clip_on=False, **_dots(held))
         tested = _series(rows, "test", f"test_{key}")
@@ -153,26 +156,28 @@ def _draw_panel(axes: Any, logs: Mapping[str, Rows], key: str, single: bool, hel
     axes.set_ylim(0, min(top, 100) if key == "error" else top)
     axes.set_xlim(0, max((row.get("epoch", 0) for rows in logs.values() for row in rows), default=0) or 1)
     axes.set_title("loss" if key == "loss" else "top-1 error, %")
-    _mark_drops(axes, logs.values())
+    _mark_drops(axes, [(rows, TRAIN if single else RUNS[i % len(RUNS)]) for i, rows in enumerate(logs.values())])
     return ends
 
 
-def _mark_drops(axes: Any, logs: Iterable[Rows]) -> None:
-    """A thin vertical line, with the new rate at its top, where the learning rate fell sharply."""
-    drops: dict[float, float] = {}
-    for rows in logs:
+def _mark_drops(axes: Any, logs: Iterable[tuple[Rows, str]]) -> None:
+    """A thin vertical line, with the new rate at its top, where the learning rate of a log with its colour fell
+    sharply. Where two fell to the same rate at once, the mark has neither's colour."""
+    drops: dict[tuple[float, float], str] = {}
+    for rows, colour in logs:
         epochs = [row for row in rows if row["kind"] == "epoch" and row.get("lr")]
         for before, after in pairwise(epochs):
             if after["lr"] < BIG_DROP * before["lr"]:
-                drops[before["epoch"]] = after["lr"]
+                place = before["epoch"], after["lr"]
+                drops[place] = TRAIN if place in drops else colour
     line, last = 0, -np.inf
-    for epoch in sorted(drops):
+    for (epoch, rate), colour in sorted(drops.items()):
         near = epoch - last < 0.2 * axes.get_xlim()[1]  # its text would run into the last: a line lower
         line, last = (line + 1 if near else 0), epoch
-        axes.axvline(epoch, color="#c3cad1", linewidth=0.9, zorder=1)
-        axes.annotate(f"lr {drops[epoch]:.3g}", (epoch, 1), xycoords=("data", "axes fraction"),
-                      xytext=(3, -2 - 12 * line), textcoords="offset points", va="top", fontsize=9,
-                      color=TRAIN)
+        axes.axvline(epoch, color="#c3cad1" if colour == TRAIN else colour, linewidth=0.9, zorder=1,
+                     alpha=1.0 if colour == TRAIN else 0.35)
+        axes.annotate(f"lr {rate:.3g}", (epoch, 1), xycoords=("data", "axes fraction"),
+                      xytext=(3, -2 - 12 * line), textcoords="offset points", va="top", fontsize=9, color=colour)
 
 
 def _arrange(figure: Any, panels: Sequence[Any], ends: Sequence[list[End]], above: float) -> None:
