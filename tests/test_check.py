@@ -1,0 +1,232 @@
+"""The checker of the exercises: what is given fails and says what to do, solutions pass, and known mistakes are named."""
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minitorch_alex import check
+from minitorch_alex.check import Answer, Bug, Exercise, Faster, Holds, Same, difference, judge
+from minitorch_alex.check.__main__ import NOT_SOLVED, main
+from minitorch_alex.errors import DataError, UsageError
+
+ROOT = Path(__file__).parent.parent
+ALL = [(name, exercise) for name in check.LESSONS for exercise in check.exercises(name)]
+BUGS = [(name, exercise, bug) for name, exercise in ALL for bug in exercise.bugs]
+
+
+def named(values):
+    return [pytest.param(*v, id=" ".join([v[1].number, v[1].name, *(b.name for b in v[2:])])) for v in values]
+
+
+@pytest.mark.parametrize("name, exercise", named(ALL))
+def test_what_is_given_fails_and_says_what_to_do(name, exercise):
+    verdict = judge(exercise, ROOT / "lessons" / "exercises" / f"{name}.py")
+    assert not verdict.passed
+    assert len(verdict.problem) > 10
+    assert exercise.hints, "an exercise needs a hint"
+
+
+@pytest.mark.parametrize("name, exercise", named(ALL))
+def test_every_solution_passes(name, exercise):
+    verdict = judge(exercise, ROOT / "lessons" / "solutions" / f"{name}.py")
+    assert verdict.passed, f"{verdict.label}: {verdict.problem}"
+    assert verdict.cases >= 1
+
+
+@pytest.mark.parametrize("name, exercise, bug", named(BUGS))
+def test_every_known_mistake_is_recognised_by_name(name, exercise, bug, tmp_path):
+    """As the learner's file: the solution with the mistake in it, under the name of the exercise's file."""
+    source = (ROOT / "lessons" / "solutions" / f"{name}.py").read_text()
+    assert source.count(bug.old) == 1
+    path = tmp_path / f"{name}.py"
+    path.write_text(source.replace(bug.old, bug.new))
+    verdict = judge(exercise, path)
+    assert not verdict.passed, "the check lets this mistake through"
+    assert verdict.bug is not None and verdict.bug.name == bug.name, f"taken for {verdict.bug}: {verdict.problem}"
+
+
+def test_each_lesson_has_two_exercises_or_more_with_distinct_numbers():
+    for name in check.LESSONS:
+        numbers = [e.number for e in check.exercises(name)]
+        assert 2 <= len(numbers) == len(set(numbers))
+        assert all(n.startswith(f"{int(name[:2])}.") for n in numbers)
+
+
+# The machinery, on a lesson of its own
+
+SOLUTION = '''import numpy as np
+
+SUM = 6
+
+def square(x):
+    """x times itself.
+
+    Commentary: twice a number is its square only for 0 and 2.
+    """
+    return x * x
+'''
+GIVEN = '''SUM = None
+
+def square(x):
+    raise NotImplementedError("exercise 1.1: return x times itself")
+'''
+
+
+def check_square(m):
+    x = np.array([[1.0, 3.0], [-2.0, 0.5]])
+    yield Same("a 2 x 2 array", lambda: m.square(x), x * x)
+    yield Holds("a square is not negative", lambda: (bool((m.square(x) >= 0).all()), "one is"))
+
+
+def check_sum(m):
+    yield Answer("1 + 2 + 3", lambda: m.SUM, 6)
+
+
+SQUARE = Exercise("1.1", "square", "square a number", check_square, ("multiply", "x * x"),
+                  (Bug("doubled", "this is twice the number", "x * x", "2 * x"),
+                   Bug("absolute", "this is the distance from 0", "x * x", "abs(x)")))
+SUM = Exercise("1.2", "SUM", "add three numbers", check_sum, ("count",),
+               (Bug("product counted twice", "you took 12 for 6", "SUM = 6", "SUM = 12"),))
+
+
+@pytest.fixture
+def lesson(tmp_path, monkeypatch):
+    """A folder with one lesson; returns a function that writes the learner's file."""
+    for part, text in (("exercises", GIVEN), ("solutions", SOLUTION)):
+        (tmp_path / "lessons" / part).mkdir(parents=True)
+        (tmp_path / "lessons" / part / "01_conv.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for module in (check, sys.modules["minitorch_alex.check.__main__"]):
+        monkeypatch.setattr(module, "exercises", lambda name: (SQUARE, SUM))
+    path = tmp_path / "lessons" / "exercises" / "01_conv.py"
+
+    def write(text):
+        path.write_text(text)
+        return path
+    return write
+
+
+def body(line):
+    return f"import numpy as np\nSUM = 6\ndef square(x):\n    {line}\n"
+
+
+@pytest.mark.parametrize("line, problem, bug", (
+    ("return 2 * x", "first difference at index (0, 0): got 2, expected 1 (3 of 4 differ)", "doubled"),
+    ("return x + x", "first difference at index (0, 0): got 2, expected 1 (3 of 4 differ)", "doubled"),
+    ("return np.abs(x)", "first difference at index (0, 1): got 3, expected 9", "absolute"),
+    ("return x ** 3", "first difference at index (0, 1): got 27, expected 9", None),
+    ("return (x * x)[0]", "expected shape (2, 2), got (2,)", None),
+    ("x * x", "nothing came back (None)", None),
+    ("return x @ np.ones(3)", "line 4: return x @ np.ones(3)   ValueError", None),
+    ("return 'nine'", "expected an array of numbers, got str", None),
+    ("return undefined", "NameError", None),
+    ("raise SystemExit(1)", "SystemExit", None),
+    ("return x * x * (", "line 4: SyntaxError", None),
+))
+def test_a_wrong_exercise_is_explained(lesson, line, problem, bug):
+    verdict = judge(SQUARE, lesson(body(line)))
+    assert not verdict.passed and verdict.written
+    assert problem in verdict.problem
+    assert (verdict.bug.name if verdict.bug else None) == bug
+
+
+def test_what_is_right_passes_however_it_is_written(lesson):
+    assert judge(SQUARE, lesson(body("return np.power(x, 2)"))).passed
+
+
+def test_a_bug_whose_text_is_not_in_the_solution_is_an_error(lesson):
+    wrong = Exercise("1.1", "square", "", check_square, (), (Bug("gone", "", "no such text", ""),))
+    with pytest.raises(RuntimeError, match="stands 0 times"):
+        judge(wrong, lesson(body("return 2 * x")))
+
+
+def test_a_slow_one_is_told_by_how_much():
+    import time
+    slow = Faster("sleep", lambda: time.sleep(0.002), lambda: None, 2).outcome()[1]
+    assert "expected 2 times" in slow
+    assert not Faster("sleep", lambda: None, lambda: time.sleep(0.002), 2).outcome()[1]
+
+
+@pytest.mark.parametrize("got, expected, text", (
+    (np.ones(3), np.ones(3), ""), ((1.0, np.zeros(2)), (1.0, np.zeros(2)), ""), (None, None, ""),
+    (3, np.float64(3.0), ""), (np.float64(3), 4.0, "got 3, expected 4"),
+    (np.ones(3, bool), np.ones(3), "expected float64, got bool"), (np.array([np.nan]), np.array([1.0]), "got nan"),
+    ((1.0,), (1.0, 2.0), "expected 2 results, got 1"), (1.0, (1.0, 2.0), "expected 2 results, got one"),
+    ((1.0, 3.0), (1.0, 2.0), "result 2 of 2: got 3, expected 2"), (1.0, None, "expected None, got float"),
+    ([[1.0], [1.0, 2.0]], np.ones(2), "not an array"),
+))
+def test_differences(got, expected, text):
+    assert (text in difference(got, expected)) if text else difference(got, expected) == ""
+
+
+def test_the_command(lesson, capsys):
+    assert main(["01"]) == NOT_SOLVED
+    out = capsys.readouterr().out
+    assert "not written yet" in out and "exercise 1.1: return x times itself" in out and "no answer yet" in out
+    assert "Commentary" not in out and "only for 0 and 2" not in out
+    lesson(body("return 2 * x"))
+    assert main(["1.1", "--hint", "2"]) == NOT_SOLVED
+    out = capsys.readouterr().out
+    assert "(doubled): this is twice the number" in out and "hint 2 of 2: x * x" in out and "1.2" not in out
+    lesson(body("return x * x"))
+    assert main(["1"]) == 0
+    out = capsys.readouterr().out
+    assert "All right" in out and "only for 0 and 2" in out, "the commentary comes after success"
+    assert main(["--list"]) == 0
+    assert "square a number" in capsys.readouterr().out
+
+
+def test_watch_checks_again_when_the_file_changes(lesson, capsys, monkeypatch):
+    lesson(body("return 2 * x"))
+    monkeypatch.setattr("time.sleep", lambda s: lesson(body("return x * x")))
+    monkeypatch.setattr(Path, "stat", _stat_of_contents(Path.stat))  # a file system's clock may be coarse
+    assert main(["1", "--watch"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("not right yet") < out.index("All right")
+
+
+def _stat_of_contents(stat):
+    class Stat:
+        def __init__(self, path, real):
+            self.st_mtime, self.st_mode = hash(path.read_bytes()) if path.is_file() else 0, real.st_mode
+
+    return lambda path, **kw: Stat(path, stat(path, **kw))
+
+
+def test_a_loop_that_never_ends_is_stopped(lesson, monkeypatch, capsys):
+    monkeypatch.setattr("minitorch_alex.check.__main__.TIME_LIMIT", 1)
+    lesson(body("while True: pass"))
+    assert main(["1.1"]) == NOT_SOLVED
+    assert "did not end in 1 s" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("argv, error", ((["12"], UsageError), (["x"], UsageError), (["1.9"], UsageError),
+                                         (["1", "--hint", "0"], UsageError), (["--exercises", "nowhere"], DataError)))
+def test_wrong_usage_is_one_line(lesson, argv, error):
+    with pytest.raises(error) as caught:
+        main(argv)
+    assert "\n" not in str(caught.value)
+
+
+def test_yours_is_the_learners_once_it_passes_and_the_solution_before(tmp_path):
+    """Lesson 04 builds on lesson 02: a wrong im2col there must not make a right backward look wrong here."""
+    for name in check.LESSONS:
+        shutil.copy(ROOT / "lessons" / "exercises" / f"{name}.py", tmp_path)
+    path = tmp_path / "02_im2col.py"
+    token = check._folder.set(tmp_path)
+    try:
+        assert check.yours("02", "im2col").__code__.co_filename.endswith("solutions/02_im2col.py")
+        shutil.copy(ROOT / "lessons" / "solutions" / "02_im2col.py", path)
+        assert check.yours("02", "im2col").__code__.co_filename == str(path)
+    finally:
+        check._folder.reset(token)
+
+
+def test_the_command_from_outside(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "minitorch_alex.check", "01", "--exercises", str(tmp_path)], cwd=ROOT,
+                          text=True, capture_output=True, timeout=120)
+    assert done.returncode == NOT_SOLVED
+    assert "there is no" in done.stdout and not done.stderr
