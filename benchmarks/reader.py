@@ -20,20 +20,21 @@ CHILD = "benchmarks.reader_contenders"
 RESULT = harness.ROOT / "results" / "reader_speed.json"
 IMAGENET = 1_281_167  # training images of ILSVRC-2012
 CORES, DEMANDS = (2, 16, 64), (5_000, 15_000)  # machines, and GPUs in images a second, that the table is made for
+WORKERS = (1, 2, 8)  # as many cores; those that the machine has not are left out
 KEEP = {"MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_MMAP_MAX_": "0"}  # glibc keeps what is freed
 # name -> (format, cores, environment, what it is)
 CONTENDERS: dict[str, tuple[str, int, dict[str, str], str]] = {
     f"{who} {kind} x{cores} {out}": (kind, cores, env, about)
     for who, kind, cores, out, env, about in (
         *(("ours", kind, cores, out, {}, f"Loader, {cores} thread{'s' * (cores > 1)}, {what}")
-          for kind in ("tar", "npy") for cores in (1, 2)
+          for kind in ("tar", "npy") for cores in WORKERS
           for out, what in (("uint8", "windows as bytes"), ("float32", "windows minus the mean image"),
                             ("feed", "whole images for a GPU"))),
         ("pillow", "tar", 1, "uint8", {}, "a loop with Pillow and NumPy"),
         *(("torch", "tar", cores, "uint8", {}, f"DataLoader, {cores} worker process{'es' * (cores > 1)}")
-          for cores in (1, 2)),
+          for cores in WORKERS),
         *(("torch", "tar", cores, "uint8 malloc", KEEP, "the same, malloc told to keep freed memory as ours is")
-          for cores in (1, 2)))}
+          for cores in WORKERS))}
 BASE = "ours tar x1 uint8"
 
 

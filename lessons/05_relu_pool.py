@@ -357,8 +357,8 @@ lesson.show(figure, "4_activations")
 # And here is what tanh suffers from. Raw pixels are large, the first layer's weights have grown with the first steps,
 # and now nearly all of its units sit on the rim, beyond 0.9, where the derivative is below 0.19 and mostly far below.
 # Hardly anything of what comes back from above gets through: the layer next to the picture learns little more. With
-# pixels divided by their standard deviation it does not come to that, and tanh needs less than half of its steps, while
-# ReLU needs about as many as before (full lesson):
+# pixels divided by their standard deviation it does not come to that, and tanh needs less than half of its steps. (Full
+# lesson; on shapes ReLU needs about as many as before.)
 
 # %%
 if not lesson.quick:
@@ -473,7 +473,7 @@ lost = {f"{size}/{stride}": float(1 - winners(alive, size, stride).mean()) for s
 lesson.table(["pool", "pixels whose value is gone"], [[name, f"{share:.0%}"] for name, share in lost.items()])
 lesson.number("lost_2_2", lost["2/2"])
 lesson.number("lost_3_2", lost["3/2"])
-picture, busiest = 3, int(maps[3].std(axis=(1, 2)).argmax())
+picture, busiest = 3, int(maps[3, :, 3:-3, 3:-3].std(axis=(1, 2)).argmax())  # the rim sees zeros
 one = maps[picture, busiest]
 figure, panels = plt.subplots(1, 4, figsize=(8.4, 2.5))
 panels[0].imshow(train.images[picture])

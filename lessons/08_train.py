@@ -143,9 +143,9 @@ ax.plot(steps["2012"], color=HELD_OUT, lw=2.2)
 ax.plot(steps["torch"], color=RUNS[1], lw=1.8, ls="--")
 ax.fill_between(range(100), steps["2012"], steps["torch"], color=FAINT, alpha=0.6)
 ax.text(57, 6, "2012: $\\epsilon$ is in the velocity", color=HELD_OUT)
-ax.text(60, 0.3, "torch: $\\epsilon$ stands outside", color=RUNS[1], va="bottom", ha="left")
-ax.text(8, 8.6, "the same", color=INK)
-ax.set(xlabel="step", ylabel="length of the step", title="The rate drops to a tenth at step 50")
+ax.text(51, 0.15, "torch: $\\epsilon$ stands outside", color=RUNS[1])
+ax.text(18, 7.2, "the same", color=INK)
+ax.set(xlabel="step", ylabel="length of the step", ylim=(-0.3, 10.6), title="The rate drops to a tenth at step 50")
 lesson.show(fig, "momentum_forms")
 
 # %% [markdown]
@@ -211,11 +211,11 @@ lesson.answer("shuffled labels teach nothing but that all classes are equally fr
               "the gradients of all steps pile up, and the loss swings or runs away.")
 fig, ax = plt.subplots(figsize=(7, 3.8))
 ax.axhline(np.log(10), color=FAINT, lw=1.5)
-ax.text(len(curves["right"]) - 1, np.log(10) + 0.05, "ln 10", ha="right")
+ax.text(0, np.log(10) + 0.1, "ln 10")
 for (kind, curve), colour in zip(curves.items(), (RUNS[2], RUNS[0], RUNS[1]), strict=True):
     ax.plot(curve, color=colour, lw=2, label=kind)
 ax.set(xlabel="step", ylabel="loss", ylim=(-0.1, 5), title="32 pictures: what cannot be learnt by heart has a fault")
-ax.legend(frameon=False, loc="upper right")
+ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncol=3)
 lesson.show(fig, "thirty_two")
 
 # %% [markdown]
@@ -249,6 +249,7 @@ setups = {
     "pixels 0..255": (1.0, "gaussian", 0.01, ONES),
     "biases 0.1": (1 / 64, "gaussian", 0.01, TENTHS),
     "std 0.1": (1 / 64, "gaussian", 0.1, ONES),
+    "std 0.1, biases 0.1": (1 / 64, "gaussian", 0.1, TENTHS),
     "pixels 0..255, std 0.05": (1.0, "gaussian", 0.05, ONES),
     "He's weights, biases 0": (1 / 64, "he", 0.01, ZEROS),
 }
@@ -263,11 +264,12 @@ lesson.table(["ratio of what arrives at", *(s.name for s in next(iter(signals.va
 # Now train.
 
 # %%
-lesson.predict("Each of these is recommended as a cure. Which of them suffices, alone, in this small net?",
-               "pixels of 0..255", "biases of 0.1", "larger weights")
+lesson.predict("Pixels of 0..255, biases of 0.1, larger weights: each is recommended. Which of the set-ups above will "
+               "learn?", "all but the first", "all with larger weights",
+               "those in which the ratio at fc8 is about a tenth or more")
 
 
-def train_small(model, steps, lr=0.01):
+def train_small(model, steps, lr=0.02):
     """The losses of `steps` steps on batches of 64."""
     optimizer = optim.SGD(model.parameters(), lr=lr, momentum=0.9)
     loader = data.Loader(train, 64, lambda images, rng: data.subtract_mean(images, mean), drop_last=True)
@@ -286,7 +288,8 @@ def train_small(model, steps, lr=0.01):
 
 
 STEPS = lesson.pick(110, 250)
-trained = lesson.pick(["the text, pixels of spread 1", "std 0.1", "pixels 0..255, std 0.05", "He's weights, biases 0"],
+trained = lesson.pick(["the text, pixels of spread 1", "std 0.1, biases 0.1", "pixels 0..255, std 0.05",
+                       "He's weights, biases 0"],
                       list(setups))
 learning = {name: train_small(small_alexnet(*setups[name]), STEPS) for name in trained}
 last = {name: float(losses[-20:].mean()) for name, losses in learning.items()}
@@ -296,7 +299,10 @@ lesson.table(["", "ratio at fc8", f"loss after {STEPS} steps", ""],
 for name, key in (("the text, pixels of spread 1", "text"), ("He's weights, biases 0", "he")):
     lesson.number(f"ratio_{key}", signals[name][-1].ratio)
     lesson.number(f"loss_{key}", last[name])
-lesson.answer("larger weights. In this net the others help together with them: what counts is what arrives.")
+learnt = [signals[name][-1].ratio for name in trained if last[name] <= 2.28]
+stuck = [signals[name][-1].ratio for name in trained if last[name] > 2.28]
+lesson.answer(f"{len(learnt)} of {len(trained)} learn, with ratios from {min(learnt, default=0):.1g} up; those that "
+              f"are stuck have {max(stuck, default=0):.1g} and less.")
 
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
 ax.axhline(np.log(10), color=FAINT, lw=1.5)
@@ -318,8 +324,9 @@ lesson.show(fig, "plateau")
 # conv5 start at 0.03, not at the printed 0.01. `python -m minitorch_alex.train --check-init` prints the measure before
 # a run.
 #
-# A good ratio does not suffice: differences may be large beside what is common, and yet both so small that no gradient
-# counts. Weights of 0.05 with biases of 0 do that here.
+# So no single remedy is the remedy. Pixels of 0..255 save the large net, and here they do not suffice; what counts is
+# what arrives at the end. And a good ratio does not suffice either: differences may be large beside what is common, and
+# yet both so small that no gradient counts. Weights of 0.05 with biases of 0 do that here.
 #
 # ## 5. The rate
 #
@@ -330,7 +337,7 @@ lesson.show(fig, "plateau")
 lesson.section("5. The rate")
 lesson.predict("How many of these rates, from 0.0003 to 0.3, will be within 20 % of the best?", "one", "two or three",
                "most")
-PER_RATE = lesson.pick(40, 120)
+PER_RATE = lesson.pick(60, 160)
 
 
 def fit(part, epochs, lr, drop=None, every=1, p=0.0):
@@ -383,8 +390,9 @@ fig, ax = plt.subplots(figsize=(7, 3.8))
 ax.axhline(np.log(10), color=FAINT, lw=1.5)
 shown = [min(end, 3.2) if np.isfinite(end) else 3.2 for end in ends.values()]
 ax.plot(rates, shown, "o-", color=HELD_OUT, lw=2)
-ax.text(rates[0], np.log(10) + 0.03, "ln 10", va="bottom")
+ax.text(0.006, np.log(10) + 0.02, "ln 10", va="bottom")
 ax.set_xscale("log")
+ax.margins(y=0.12)
 ax.set(xlabel="rate", ylabel=f"loss after {PER_RATE} steps (cut at 3.2)",
        title="Too low is slow, too high learns nothing")
 lesson.show(fig, "rates")
@@ -393,7 +401,7 @@ lesson.show(fig, "rates")
 # ## 6. Reading curves, and the schedule
 #
 # Four runs of the same network, and what their curves look like: a rate that is too low, one that is too high, a
-# training set that is too small, and the good rate which drops to a tenth for the last third. A large rate gets near
+# training set that is too small, and the good rate which drops to a tenth for the last quarter. A large rate gets near
 # quickly, and then its steps are too long for the bottom of the valley; a drop lets it settle. The paper divided by ten
 # three times, whenever the validation error stopped improving.
 
@@ -401,18 +409,19 @@ lesson.show(fig, "rates")
 lesson.section("6. Reading curves, and the schedule")
 lesson.predict("In which of the four do training and test error part most?", "rate too low", "rate too high",
                "few pictures", "good rate, with a drop")
-EPOCHS = lesson.pick(6, 15)
-drop = [EPOCHS * 2 // 3]
-few = train.subset(slice(N_TRAIN // 5))
+EPOCHS = lesson.pick(8, 18)
+drop = [EPOCHS * 3 // 4]
+many = train.subset(slice(lesson.pick(600, 2000)))
+few = many.subset(slice(len(many) // 5))
 with np.errstate(all="ignore"):
-    kinds = {"rate too low: 0.0003": fit(train, EPOCHS, 0.0003)[0], "rate too high: 0.2": fit(train, EPOCHS, 0.2)[0],
-             "few pictures": fit(few, EPOCHS * 5, 0.02, every=5)[0],
-             "0.02, then 0.002": fit(train, EPOCHS, 0.02, drop)[0]}
-    constant = fit(train, EPOCHS, 0.02)[0]
+    kinds = {"rate too low: 0.0003": fit(many, EPOCHS, 0.0003, every=2)[0], "rate too high: 0.2": fit(many, EPOCHS, 0.2, every=2)[0],
+             "few pictures": fit(few, EPOCHS * 5, 0.03, every=10)[0],
+             "0.03, then 0.003": fit(many, EPOCHS, 0.03, drop, every=2)[0]}
+    constant = fit(many, EPOCHS, 0.03, every=2)[0]
 lesson.table(["", "last loss", "train error %", "test error %"],
-             [[name, *map(float, rows[-1, 1:])] for name, rows in [*kinds.items(), ("0.02 throughout", constant)]])
+             [[name, *map(float, rows[-1, 1:])] for name, rows in [*kinds.items(), ("0.03 throughout", constant)]])
 lesson.number("few_gap", kinds["few pictures"][-1, 3] - kinds["few pictures"][-1, 2])
-lesson.number("drop_test_error", kinds["0.02, then 0.002"][-1, 3])
+lesson.number("drop_test_error", kinds["0.03, then 0.003"][-1, 3])
 gaps = {name: rows[-1, 3] - rows[-1, 2] for name, rows in kinds.items()}
 lesson.answer(f"{max(gaps, key=gaps.get)}: {max(gaps.values()):.0f} points between the two.")
 fig, axes = plt.subplots(1, 4, figsize=(11, 3), sharey=True)
@@ -420,7 +429,7 @@ for ax, (name, rows) in zip(axes, kinds.items(), strict=True):
     share = rows[:, 0] / rows[-1, 0]
     ax.plot(share, rows[:, 2], color=TRAIN, lw=2, label="training")
     ax.plot(share, rows[:, 3], color=HELD_OUT, lw=2, label="test")
-    ax.set(title=name, ylim=(0, 100), xlim=(0, 1), xticks=[0, 1], xticklabels=["start", "end"])
+    ax.set(title=name, ylim=(0, 100), xlim=(0, 1), xticks=[], xlabel="from start to end")
 axes[3].axvline(drop[0] / EPOCHS, color=FAINT, lw=1.5)
 axes[0].set_ylabel("wrong answers in %")
 axes[0].legend(frameon=False, loc="lower left")
@@ -429,8 +438,9 @@ lesson.show(fig, "curves")
 # %% [markdown]
 # How to read them. Both curves high and still falling: wait, or raise the rate. Both flat at 90 % (of ten classes):
 # the loss is at $\ln C$, lower the rate or look at section 4. Training falls, test does not: more pictures, or lesson
-# 7. And the drop: what can be had falls at once, and little comes after. Do not drop too early, then; a small rate does
-# not get far.
+# 7. And the drop: what can be had falls at once, and little comes after, for a small rate does not get far. So a drop
+# pays when the curve has become flat, and costs before: the last two rows of the table are the same run with and
+# without it, and show on which side this one was.
 #
 # ## 7. Stop, and go on to the bit
 #
@@ -453,7 +463,7 @@ def go_on(model, optimizer, begin, end, forget_step=False):
     for step in range(begin, end):
         mt.set_step(step - begin if forget_step else step)
         epoch, batch = divmod(step, len(loader))
-        x, labels = next(loader.epoch(epoch, batch))
+        x, labels = next(loader.epoch(epoch, batch))  # the batch that comes at this step, whatever came before
         loss = F.cross_entropy(model(mt.Tensor(backend.asarray(x))), labels)
         optimizer.zero_grad()
         loss.backward()

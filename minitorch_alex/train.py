@@ -73,7 +73,8 @@ def parser() -> argparse.ArgumentParser:
                        help="go on with a run (a directory, or a checkpoint in one; default: the one of --name)")
     device.add_flags(where)
     where.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
-    where.add_argument("-j", "--workers", type=int, metavar="N", help="threads that prepare batches (default: 1)")
+    where.add_argument("-j", "--workers", type=int, metavar="N", help="threads that read and prepare batches "
+                       "(default: 1)")
     where.add_argument("-p", "--print-freq", type=int, metavar="N", help="steps between log lines (default: 50)")
     where.add_argument("--checkpoint-freq", type=int, metavar="N",
                        help="steps between checkpoints; one is also written each epoch (default: 500)")

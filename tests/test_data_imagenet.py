@@ -3,12 +3,13 @@ import json
 import os
 import threading
 
+import host_cuda
 import numpy as np
 import pytest
 from PIL import Image
 from prepared_set import smooth, write_prepared
 
-from minitorch_alex import data, prepare
+from minitorch_alex import backend, data, feed, prepare
 from minitorch_alex.data import Loader, Transform, imagenet, load, load_imagenet
 from minitorch_alex.data.transforms import fit_pca
 from minitorch_alex.errors import DataError
@@ -41,6 +42,10 @@ def test_a_prepared_set_is_a_data_set(tmp_path, kind):
         assert part.images.shape == images.shape and (part.images[rows] == images[rows]).all()
         assert (part.images[3:8] == images[3:8]).all() and (part.images[7] == images[7]).all()
         assert (part.images[labels == 1] == images[labels == 1]).all()
+        grid = np.array([[1, 2, 3], [3, 2, 1]])
+        assert (part.images[grid] == images[grid]).all() and part.images[:0].shape == (0, 16, 16, 3)
+        with pytest.raises(IndexError):
+            part.images[len(images)]
         some = part.subset(rows)
         assert (some.images[1:3] == images[[19, 5]]).all() and (some.labels == labels[rows]).all()
     rest, held_out = train.split(0.25)
@@ -80,6 +85,30 @@ def test_batches_are_those_of_the_same_images_in_memory(tmp_path, kind, fields, 
     raw = [(x.copy(), draws) for x, _, draws in loader.raw(1, lambda b: place[b % 4])]
     for (x, draws), (u, _) in zip(raw, expected.epoch(1), strict=True):
         assert transform.apply(x, draws).transpose(0, 3, 1, 2).tobytes() == u.tobytes()
+
+
+@pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ to compile the kernels for the CPU")
+@KINDS
+def test_a_device_and_an_evaluation_see_the_same_images_as_in_memory(tmp_path, kind):
+    """What is fed to a device, and the ten views there and on NumPy, to the bit."""
+    images, labels = write_prepared(tmp_path / "set", kind)["train"]
+    train, _ = load_imagenet(tmp_path / "set")
+    memory = data.Dataset(images, labels, train.classes, "in memory")
+    transform = Transform(train.mean_image(), crop=12, flip=True)
+
+    def seen(dataset):
+        batches = list(feed.feed(Loader(dataset, 13, transform, workers=2)).epoch(1))
+        tens = [np.stack([backend.to_numpy(view) for view in batch])
+                for batch in feed.views(dataset, transform, "ten", 13)]
+        return [backend.to_numpy(a) for batch in batches for a in batch] + tens
+
+    def same(a, b):
+        return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+    on_host = seen(memory)
+    assert same(seen(train), on_host)
+    with host_cuda.installed():
+        assert same(seen(train), on_host)
 
 
 @KINDS

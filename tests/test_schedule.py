@@ -33,6 +33,18 @@ def test_multistep_drops_in_the_epoch_of_each_milestone():
     assert seen == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001], rel=1e-12)
 
 
+def test_a_constant_group_keeps_its_rate_whatever_the_schedule_says():
+    groups = Groups(0.01, 0.02)
+    groups.param_groups[1]["constant"] = True
+    schedule = WarmUp(MultiStepLR(groups, [2]), epochs=1, start_factor=0.1)
+    seen = [schedule.get_last_lr()]
+    for _ in range(3):
+        schedule.step()
+        seen.append(schedule.get_last_lr())
+    assert [bias for _, bias in seen] == [0.02] * 4
+    assert [weight for weight, _ in seen] == pytest.approx([0.001, 0.01, 0.001, 0.001])
+
+
 def test_a_milestone_at_zero_or_named_twice_counts():
     assert rates(MultiStepLR(Groups(), [0, 1, 1], gamma=0.5), [None]) == [0.005, 0.00125]
 

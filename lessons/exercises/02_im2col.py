@@ -22,9 +22,9 @@ def im2col(x, KH, KW, stride, padding):
     x = [[1, 2, 3], [4, 5, 6], [7, 8, 9]] (one image, one channel) with a 2 x 2 window, stride 1 and no padding gives
     [[1, 2, 4, 5], [2, 3, 5, 6], [4, 5, 7, 8], [5, 6, 8, 9]].
 
-    It must be fast: a loop over the windows, of which there are thousands, is too slow; a loop over the KH x KW cells of
-    a kernel is not. Faster still, and shorter, is to have no loop at all: put the images in a border of zeros; take a view with the six axes (N, OH, OW, C, KH, KW) by
-    np.lib.stride_tricks.as_strided (lesson, section 2); reshape, which makes the copy.
+    It must be fast: a loop over the windows, of which there are thousands, is too slow; one over the KH x KW cells of a
+    kernel will do. Shorter still is no loop at all: put the images in a border of zeros, take a view of it with the six
+    axes (N, OH, OW, C, KH, KW) by np.lib.stride_tricks.as_strided (lesson, section 2), and reshape, which copies.
     """
     raise NotImplementedError("exercise 2.1: write im2col")
 

@@ -87,8 +87,7 @@ EXERCISES = (
                     "Begin the sum with b[o], before the loops over c, kh and kw.",
                     "ih = oh * stride - padding + kh, iw alike; add only if 0 <= ih < H and 0 <= iw < W."),
              bugs=(Bug("kernel flipped", "the kernel is turned by 180 degrees: that is the convolution of "
-                       "mathematics; here "
-                       "w[o, c, kh, kw] meets x[..., oh * stride + kh, ow * stride + kw]",
+                       "mathematics; here w[o, c, kh, kw] meets x[..., oh * stride + kh, ow * stride + kw]",
                        old="w[o, c, kh, kw] * x", new="w[o, c, KH - 1 - kh, KW - 1 - kw] * x"),
                    Bug("kernel transposed", "rows and columns of the kernel are exchanged",
                        old="w[o, c, kh, kw] * x", new="w[o, c, kw % KH, kh % KW] * x"),
@@ -96,8 +95,7 @@ EXERCISES = (
                        old="+= w[o, c, kh, kw]", new="+= b[o] + w[o, c, kh, kw]"),
                    Bug("no bias", "the bias is missing", old="total = b[o]", new="total = 0.0"),
                    Bug("wrapped around", "a negative index reads from the other end of the picture: ask for 0 <= ih "
-                       "and "
-                       "0 <= iw too", old="if 0 <= ih < H and 0 <= iw < W", new="if ih < H and iw < W"),
+                       "and 0 <= iw too", old="if 0 <= ih < H and 0 <= iw < W", new="if ih < H and iw < W"),
                    Bug("edge cut off", "row 0 and column 0 of the picture are left out: 0 is inside",
                        old="if 0 <= ih < H and 0 <= iw < W", new="if 0 < ih < H and 0 < iw < W"),
                    Bug("stride forgotten", "the windows move by one pixel a step, whatever the stride",

@@ -104,8 +104,7 @@ EXERCISES = (
     Exercise("2.1", "im2col", "the windows of images as rows of a matrix", check_im2col,
              hints=("Copy x into the middle of an array of zeros first; then no window sticks out.",
                     "as_strided(bordered, shape, strides): along OH a step is h * stride bytes, along KH it is h, "
-                    "where "
-                    "n, c, h, w = bordered.strides (of the bordered array, not of x).",
+                    "where n, c, h, w = bordered.strides (of the bordered array, not of x).",
                     "as_strided(bordered, (N, OH, OW, C, KH, KW), (n, h * stride, w * stride, c, h, w)), then "
                     "reshape(N * OH * OW, C * KH * KW)."),
              bugs=(Bug("channels last", "within a row the channels come last here; the order is channels, rows, "
@@ -116,8 +115,7 @@ EXERCISES = (
                        old="(N, OH, OW, C, KH, KW), (n, h * stride, w * stride, c, h, w)",
                        new="(N, OH, OW, C, KW, KH), (n, h * stride, w * stride, c, w, h)"),
                    Bug("kernel cells as rows", "the matrix is mixed up: its rows are to be windows, so the axes N, "
-                       "OH, OW "
-                       "must come before C, KH, KW",
+                       "OH, OW must come before C, KH, KW",
                        old="(N, OH, OW, C, KH, KW), (n, h * stride, w * stride, c, h, w)",
                        new="(C, KH, KW, N, OH, OW), (c, h, w, n, h * stride, w * stride)"),
                    Bug("columns before rows", "the windows come column by column; they are to come row by row",
@@ -139,8 +137,7 @@ EXERCISES = (
              bugs=(Bug("assigned, not added", "where windows overlap only the last one is kept: += is needed, not =",
                        old="columns] += taps", new="columns] = taps"),
                    Bug("averaged", "each pixel is divided by the number of its windows; that undoes im2col, but the "
-                       "transpose "
-                       "adds", old="return bordered[:, :, padding:padding + H, padding:padding + W]",
+                       "transpose adds", old="return bordered[:, :, padding:padding + H, padding:padding + W]",
                        new="return (bordered / np.maximum(1, col2im_count(bordered.shape, KH, KW, OH, OW, stride)))"
                        "[:, :, padding:padding + H, padding:padding + W]\n\n\n"
                        "def col2im_count(shape, KH, KW, OH, OW, stride):\n    count = np.zeros(shape)\n"
@@ -152,8 +149,7 @@ EXERCISES = (
                    Bug("cell turned", "the cells are taken from the other end: the window is turned by 180 degrees",
                        old="+= taps[:, :, :, :, kh, kw]", new="+= taps[:, :, :, :, KH - 1 - kh, KW - 1 - kw]"),
                    Bug("border cut at one side", "the border is cut off at the bottom and right only, so that "
-                       "everything is "
-                       "shifted", old="return bordered[:, :, padding:padding + H, padding:padding + W]",
+                       "everything is shifted", old="return bordered[:, :, padding:padding + H, padding:padding + W]",
                        new="return bordered[:, :, :H, :W]"),
                    Bug("channels read first", "cols is read as (N, C, OH, OW, ...); its rows are windows, its columns "
                        "channels and cells",

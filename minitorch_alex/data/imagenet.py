@@ -101,10 +101,10 @@ class Pictures:
         return len(self.table)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        rows = np.arange(len(self))[key]
-        images = np.empty((np.size(rows), *self.shape[1:]), np.uint8)
-        self.read(np.atleast_1d(rows), images)
-        return images if np.ndim(rows) else images[0]
+        rows = np.asarray(np.arange(len(self))[key])
+        images = np.empty((rows.size, *self.shape[1:]), np.uint8)
+        self.read(rows.reshape(-1), images)
+        return images.reshape(*rows.shape, *self.shape[1:])
 
     def subset(self, rows: Any) -> "Pictures":
         return Pictures(self.table[rows], self.size, self.shards, self.opened)
