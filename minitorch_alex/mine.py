@@ -14,7 +14,6 @@ norm, locally connected and fully connected layers, average pools, tanh, the tor
 averaged), and the data, colour noise included.
 """
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,8 +81,8 @@ def use(folder: str | Path | None = None) -> list[Part]:
         raise DataError(f"there is no folder {folder} of exercises; give --mine the one that has yours")
     print(f"your exercises in {folder}")
     restore()
-    # where the exercises' own `yours` looks from now on; as a default it holds in all threads and notebook cells
-    _replace(check, "_folder", ContextVar("folder", default=folder))
+    # where the exercises' own `yours` looks from now on
+    _replace(check, "learner_folder", folder)
     whys = {name: why for lesson in sorted({p.lesson for p in PARTS}) for name, why in _judged(lesson, folder).items()}
     parts = [replace(p, yours=not whys[p.name], why=whys[p.name]) for p in PARTS]
     files = {p.lesson: check.load(folder / f"{p.lesson}.py") for p in parts if p.yours}

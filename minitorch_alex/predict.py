@@ -9,12 +9,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from . import data, device, kernels, models, plots, runs, weights
-from .data import cifar10, shapes
 from .errors import EXIT_CODES, DataError, DivergedError, UsageError, run_cli
 from .evaluate import probabilities
 from .nn import Module
 
-CLASSES = {"cifar10": cifar10.CLASSES, "shapes": shapes.CLASSES}
 IMAGENET_MEAN = np.float32([123, 117, 104])  # R G B of 0..255, Caffe's mean pixel of ILSVRC-2012
 # what torchvision's own weights were trained on: (pixels / 255 - mean) / std (docs: torchvision.models.alexnet)
 TORCHVISION_MEAN, TORCHVISION_STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
@@ -76,7 +74,7 @@ def of_run(path: Path, previous: bool = False) -> Predictor:
     config = run.read_config()
     model, arrays, meta = runs.load_model(file, config)
     mean = arrays["data.mean"]
-    classes = CLASSES.get(config["data"]) or runs.load_data(config)["test"].classes
+    classes = data.class_names(config["data"], config["data_dir"])
     return Predictor(model.eval(), classes, mean.shape[0], runs.build_transform(config, mean).eval(),
                      f"{config['model']} from {file}, epoch {meta['epoch']}")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import __version__, backend, checkpoint, data, device, feed, kernels, models, plots, profile, runs
+from . import __version__, backend, checkpoint, data, device, feed, kernels, mine, models, plots, profile, runs
 from . import functional as F
 from .errors import EXIT_CODES, DataError, DivergedError, RunError, UsageError, run_cli
 from .evaluate import error_rates, predict
@@ -28,8 +28,8 @@ from .tensor import Tensor
 
 DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, recipe_name=None,
                 set=[], seed=0, name=None, runs_dir="runs", overwrite=False, resume=None, threads=0, workers=1,
-                print_freq=50, checkpoint_freq=500, dry_run=False, check_init=False, **device.DEFAULTS)
-CHANGEABLE = {"epochs", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq", "memory_limit",
+                print_freq=50, checkpoint_freq=500, dry_run=False, check_init=False, mine=None, **device.DEFAULTS)
+CHANGEABLE = {"epochs", "mine", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq", "memory_limit",
               "deterministic", "workspace"}  # when resuming
 
 
@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
                      help="change any field of the model's configuration or recipe, e.g. --set lrn_size=3 "
                      "--set schedule=plateau; may be repeated")
     how.add_argument("--seed", type=int, metavar="N", help="of weights, shuffles, crops and dropout (default: 0)")
+    how.add_argument("--mine", nargs="?", const="", metavar="DIR", help="with the exercises you solved in place of the "
+                     "package's parts (default: those in lessons/exercises)")
 
     where = p.add_argument_group("where")
     where.add_argument("--name", help="of the run's directory (default: MODEL-DATA)")
@@ -202,6 +204,9 @@ def main(argv: list[str] | None = None) -> int:
     run, resume_from = open_run(args)
     config = {} if resume_from is None else resumed(run, args, given)
     device.use({**vars(args), **config})  # a run that goes on does so where it was
+
+    if args.mine is not None:
+        mine.use(args.mine or None)
 
     # settings, model, data
     epoch, batch, step, seconds, sums = 0, 0, 0, 0.0, [0.0, 0.0, 0.0]  # sums over the epoch: loss, errors, images

@@ -17,9 +17,11 @@ LAYERS = (
     ("functional",),
     ("nn", "init", "optim", "schedule", "gradcheck"),
     ("models",),
+    ("device",),
     ("checkpoint", "plots", "profile", "weights"),
-    ("runs", "feed", "device"),
-    ("train", "evaluate", "predict", "prepare", "check", "selftest", "onnx", "plots.__main__"),
+    ("runs", "feed"),
+    ("train", "evaluate", "predict", "prepare", "check", "check.__main__", "mine", "selftest", "onnx",
+     "plots.__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 ENGINE = ("autograd", "tensor", "backend", "nn", "optim", "functional")

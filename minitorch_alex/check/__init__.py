@@ -11,13 +11,13 @@ how it is written.
     Exercise("1.1", "square", "square a number", check_square,
              bugs=(Bug("doubled", "this is twice the number, not its square", old="x * x", new="2 * x"),))
 """
+import contextlib
 import functools
 import importlib
 import linecache
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -163,7 +163,18 @@ def difference(got: Any, expected: Any, rtol: float = 1e-9, atol: float = 1e-12)
 
 # The files
 
-_folder: ContextVar[Path | None] = ContextVar("folder", default=None)  # of the exercises that are judged now
+learner_folder: Path | None = None  # where `yours` looks; None: lessons/exercises
+
+
+@contextlib.contextmanager
+def looking_in(folder: Path) -> Iterator[None]:
+    """Inside, `yours` looks for the learner's files in `folder`."""
+    global learner_folder
+    before, learner_folder = learner_folder, folder
+    try:
+        yield
+    finally:
+        learner_folder = before
 
 
 def lessons_folder() -> Path:
@@ -218,7 +229,7 @@ def _with_bug(path: Path, bug: Bug) -> ModuleType:
 def yours(lesson: str, name: str) -> Callable[..., Any]:
     """For use in exercises: function `name` of an earlier lesson, the learner's own once it passes its check, and until
     then the solution's."""
-    folder = _folder.get() or lessons_folder() / "exercises"
+    folder = learner_folder or lessons_folder() / "exercises"
     path = folder / f"{lesson_name(lesson)}.py"
     return _settled(path, path.stat().st_mtime if path.exists() else 0.0, name)
 
@@ -247,11 +258,8 @@ class Verdict:
 
 def judge(exercise: Exercise, path: Path, module: ModuleType | None = None) -> Verdict:
     """Check the exercise in the learner's file at `path`, or in a module that was loaded from it."""
-    token = _folder.set(path.parent)
-    try:
+    with looking_in(path.parent):
         index, label, got, problem, written = _first_failure(exercise, lambda: module or load(path), str(path))
-    finally:
-        _folder.reset(token)
     if not problem:
         return Verdict(True, index)
     bug = _recognised(exercise, path.stem, index, got) if written else None
@@ -295,15 +303,12 @@ def _fault(error: BaseException, file: str) -> str:
 def _recognised(exercise: Exercise, lesson: str, index: int, got: Any) -> Bug | None:
     """The known mistake that fails in the same case with the same output."""
     path = solution(lesson)
-    token = _folder.set(path.parent)
-    try:
+    with looking_in(path.parent):
         for bug in exercise.bugs:
             module = _with_bug(path, bug)
             number, _, other, problem, _ = _first_failure(exercise, lambda m=module: m, module.__file__)
             if problem and number == index and _alike(got, other):
                 return bug
-    finally:
-        _folder.reset(token)
     return None
 
 
@@ -329,4 +334,4 @@ def commentary(exercise: Exercise, lesson: str) -> str:
 
 
 __all__ = ["LESSONS", "Answer", "Bug", "Case", "Exercise", "Faster", "Holds", "Same", "Verdict", "commentary",
-           "difference", "exercises", "judge", "lesson_name", "lessons_folder", "load", "solution", "yours"]
+           "difference", "exercises", "judge", "lesson_name", "lessons_folder", "load", "looking_in", "solution", "yours"]

@@ -62,7 +62,7 @@ def report(exercise: Exercise, verdict: Verdict, hints: int | None) -> None:
     """One exercise's verdict."""
     head = f"  {exercise.number}  {exercise.name:<28}"
     if verdict.passed:
-        print(f"{head} right ({verdict.cases} checks)")
+        print(f"{head} right ({verdict.cases} check{'s' * (verdict.cases != 1)})")
         return
     print(f"{head} {'not right yet' if verdict.written else 'not written yet'}")
     if verdict.written:
