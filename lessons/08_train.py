@@ -328,8 +328,8 @@ lesson.show(fig, "plateau")
 # a run.
 #
 # So a remedy is none everywhere. Pixels of 0..255 save the large net, and here, alone, they do not suffice; what counts
-# is what arrives at the end. And a good ratio does not suffice either: differences may be large beside what is common, and
-# yet both so small that no gradient counts. Weights of 0.05 with biases of 0 do that here.
+# is what arrives at the end. And a good ratio does not suffice either: differences may be large beside what is common,
+# and yet both so small that no gradient counts. Weights of 0.05 with biases of 0 do that here.
 #
 # ## 5. The rate
 #

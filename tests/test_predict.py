@@ -89,7 +89,7 @@ def test_the_command_prints_the_first_classes_and_draws(run, picture, tmp_path, 
     assert lines[2] == f"{picture}  (40 x 40)" and lines[-1] == str(out)
     rows = [line.split(" %  ") for line in lines[3:6]]
     chances = [float(row[0]) for row in rows]
-    assert chances == sorted(chances, reverse=True) and all(row[1] in predict.CLASSES["shapes"] for row in rows)
+    assert chances == sorted(chances, reverse=True) and all(row[1] in data.class_names("shapes") for row in rows)
     svg = out.read_text()
     assert svg.count(">a.png<") == 2 and svg.count(f">{rows[0][1]}<") == 2 and svg.count("<image") == 2
 
