@@ -144,13 +144,14 @@ lesson.answer("(2, 4, 6, 6): one channel a kernel. The input's channels have bee
 # ## 4. How many windows: why 224 gives 55
 #
 # Two more numbers. The **stride** $S$ is how far the window moves from one result to the next; conv1 of AlexNet moves
-# by 4 pixels, so it has to compute 16 times less. The **padding** $P$ is a border of zeros around the picture, so that
-# windows can reach over the edge; with a kernel of 5 and a padding of 2 the result is as large as the picture.
+# by 4 pixels both ways, so it has a sixteenth of the places to compute. The **padding** $P$ is a border of zeros around
+# the picture, so that windows can reach over the edge; with a kernel of 5, a stride of 1 and a padding of 2 the result
+# is as large as the picture.
 #
 # How many windows fit along an axis? The first one stands at the left edge. It can still move by
-# $H + 2P - K$ pixels, in steps of $S$:
+# $H + 2P - K_H$ pixels, in steps of $S$:
 #
-# $$O = 1 + \frac{H + 2P - K}{S}$$
+# $$O_H = 1 + \frac{H + 2P - K_H}{S}$$
 #
 # And if the division leaves a rest? For the first layer of AlexNet (kernel 11, stride 4, pictures of 224) it does:
 # $(224 - 11) / 4 = 53.25$.
@@ -187,9 +188,9 @@ lesson.answer("rounded up. All three give 55, but only rounding up is what was r
 # %% [markdown]
 # This has puzzled readers for years: 224 does not fit, so 227 must have been meant, or a padding that the paper forgot.
 # The released source code of 2012 settles it. There the size is $1 + \lceil (H + 2P - K) / S \rceil$, rounded **up**;
-# a window that reaches past the right or the bottom edge reads zeros there. That is the same as a picture of 227 with
-# three columns and rows of zeros. Caffe mended it with real 227-pixel crops, PyTorch's model with a padding of 2;
-# whoever copies the paper's numbers into a library that rounds down gets 54 and, five layers later, another network:
+# a window that reaches past the right or the bottom edge reads zeros there. That is the same as a picture of 227 whose
+# last three columns and rows are zeros. Caffe mended it with real 227-pixel crops, PyTorch's model with a padding of 2.
+# Whoever copies the paper's numbers into a library that rounds down gets 54, and at the last pool another network:
 
 # %%
 layers = (("conv1", 11, 4, 0), ("pool1", 3, 2, 0), ("conv2", 5, 1, 2), ("pool2", 3, 2, 0), ("conv3", 3, 1, 1),
@@ -252,12 +253,12 @@ lesson.answer("the edges and the spots: they sum to zero in each colour. The opp
               "so they are silent on grey only.")
 
 # %% [markdown]
-# In the results middle grey is zero, white is positive, black negative. Edges answer with the sign of the step. Along
-# the picture's rim all of them see an edge that is none: the border of zeros.
+# In all results but the blur's, middle grey is zero, white positive, black negative. Edges answer with the sign of the
+# step. Along the picture's rim all kernels see an edge that is none: the border of zeros.
 #
-# These six are not a textbook's choice. They are what AlexNet finds by itself: figure 3 of the paper shows its 96
-# first kernels, stripes of all directions on one GPU, coloured blobs of opposing colours on the other. (Our own eyes
-# have cells of both kinds.) Nobody will write kernels by hand from now on.
+# AlexNet finds kernels of these kinds by itself: figure 3 of the paper shows the 96 of conv1, mostly stripes of all
+# directions without colour on one GPU, mostly coloured blobs on the other. (Our own eyes have cells of both kinds.)
+# Nobody will write kernels by hand from now on.
 #
 # ## 6. What it costs
 #
@@ -302,8 +303,8 @@ lesson.answer(f"about {each * small * 50_000 / 3600:.0f} hours here, and a backw
 # %% [markdown]
 # A loop in Python spends its time on everything but the multiplication: finding the index, making a number object,
 # throwing it away. Lesson 2 is about how to escape from that. AlexNet needs 724 million multiply-adds a picture. Where
-# do they go, and where do its weights lie? Its fully connected layers are counted in the same way: a weight each, used
-# once.
+# do they go, and where do its weights lie? A fully connected layer is counted in the same way; each of its weights is
+# used once.
 
 # %%
 SHAPES = {  # results a kernel makes, kernels, weights of one kernel (C / groups * KH * KW)
@@ -393,9 +394,9 @@ lesson.answer(f"{rows[0][1]:.2f} and {abs(rows[1][1]):.2f}: centred pictures hav
 # leaves the differences as they are and takes away most of what is in common (not all: these 64 are not the whole set).
 #
 # It also helps learning. The gradient of a first-layer weight is a sum over the pictures of *pixel times gradient of
-# the result* (lesson 4). With raw pixels the first factor is never negative, so all weights of a kernel are pushed up
-# together or down together, and every picture's push overlaps with every other's. With centred pixels the pushes can
-# point anywhere.
+# the result* (lesson 4). With raw pixels the first factor is never negative, so each window pushes all weights of a
+# kernel up together or down together, and the pushes of all pictures lie roughly along one line. With centred pixels
+# they can point anywhere.
 #
 # ## Now you
 #

@@ -123,7 +123,7 @@ lesson.answer("none. The copy comes with reshape: no jumps describe overlapping 
 #
 # ## 3. How fast
 #
-# The same convolution three times: the four loops of lesson 1 in Python, im2col with one matrix product, and the
+# The same convolution three times: loops in Python as in lesson 1, im2col with one matrix product, and the
 # package's kernel.
 
 # %%
@@ -215,7 +215,7 @@ for name, (C, size, K, OUT) in CONV.items():
     lesson.number(f"{name}_factor", matrix / image)
 lesson.table(["layer", "input", "matrix", "input, MB", "matrix, MB", "times"], rows)
 lesson.number("all_mb", sum(row[4] for row in rows))
-lesson.answer("conv2, 25 times its input. conv1 has the larger kernel, but its stride of 4 lets most windows out.")
+lesson.answer("conv2, 25 times its input. conv1 has the larger kernel, but its stride of 4 leaves most windows out.")
 
 # %% [markdown]
 # Together 2,255 MB, if backward is to find them all again, and the paper's GPUs had 3 GB each. How large a batch would
@@ -294,9 +294,9 @@ lesson.number("assigned_gap", abs(forward - (x * assigned).sum()))
 # ## 6. Groups: the two GPUs
 #
 # In 2012 AlexNet did not fit one GPU. So Krizhevsky put half of the kernels of each layer on a second one, and in
-# conv2, conv4 and conv5 let each half see only the channels that lay on its own GPU. Today we call it a convolution
-# with two
-# *groups*: channels and kernels are cut into two parts, and part $g$ of the kernels sees part $g$ of the channels.
+# conv2, conv4 and conv5 let each half see only the channels that lay on its own GPU. Today this is called a convolution
+# with two *groups*: channels and kernels are cut into two parts, and part $g$ of the kernels sees part $g$ of the
+# channels.
 #
 # As a matrix product the kernels of a full layer are one matrix of $C K_H K_W$ rows and $O$ columns. Groups leave two
 # blocks of it and put zeros elsewhere.
@@ -332,9 +332,9 @@ lesson.answer(f"half of both. In the three layers that is {saved / 1e6:.1f} mill
               f"724.4 million are left of {(724_406_816 + saved) / 1e6:,.1f}.")
 
 # %% [markdown]
-# The paper cut the layers out of need. Compared with what fits one GPU, a single column with half as many kernels, the
-# two together make 1.7 points less top-1 error (section 3.2). conv3 sees both halves, and so do the fully connected
-# layers: there the halves meet.
+# The paper cut the layers out of need. Compared with a net for one GPU, with half as many kernels in all layers but
+# conv5, the cut one has 1.7 points less top-1 error (section 3.2). conv3 sees both halves, and so do the fully
+# connected layers: there the halves meet.
 #
 # ## 7. Blocks: make it, use it, throw it away
 #
@@ -373,9 +373,9 @@ lesson.table(["block", "MB", "ms a picture"],
              [[f"{images} pictures" if images > 1 else f"{rows} of 27 rows", m, t]
               for (images, rows), m, t in zip(sizes, megabytes, milliseconds)])
 best = megabytes[milliseconds.index(min(milliseconds))]
-lesson.answer(f"thin blocks make slow products, and large ones leave the cache. Here {best:.1f} MB was fastest, but "
-              "what else the machine does disturbs so short a measurement. The package takes blocks of about "
-              f"{BLOCK / 2 ** 20:.0f} MB; what they are worth in training says the table below.")
+lesson.answer("a few MB, as a rule: thin blocks make slow products, and large ones leave the cache. Here "
+              f"{best:.1f} MB was fastest; so short a measurement is easily disturbed. The package takes blocks of "
+              f"about {BLOCK / 2 ** 20:.0f} MB; the table below says what they are worth in training.")
 
 # %% [markdown]
 # Backward needs the windows once more (lesson 4). The package does not keep them for it: it gathers them again. A
@@ -397,9 +397,9 @@ lesson.table(["net and batch", "as it is", "no blocks", "share", "with Winograd"
 print("share: of the speed as it is, the median of several rounds")
 
 # %% [markdown]
-# Winograd's algorithm computes a 3 x 3 or 5 x 5 convolution with about a third of the multiplications, by the algebra
-# of polynomials. It pays only with many channels, and it loses a digit. It is an option, `--winograd`, and
-# `kernels/cpu/winograd.py` begins with its idea on a page:
+# Winograd's algorithm computes a 3 x 3 convolution with a quarter of the multiplications, and a 5 x 5 one with about a
+# third, by the algebra of polynomials. It pays only with many channels, and it loses a digit. It is an option,
+# `--winograd`, and `kernels/cpu/winograd.py` begins with its idea on a page:
 
 # %%
 lesson.predict("In float32, how far off is a result, relative to the largest? By im2col, and by Winograd:",

@@ -37,6 +37,11 @@ BLUE, RED, NOTE = "#3b6ea5", "#c8451b", "#66707a"
 # * and once for each $y$, to the bias's gradient: $g_y$.
 #
 # This is lesson 3's rule, gradients of all uses add up, applied product by product.
+#
+# Seen from a pixel, at stride 1 and without padding: the one in row $r$ and column $s$ was read by the window at
+# $(r-k,\, s-l)$ with the weight $w_{o,c,k,l}$. So its gradient is $\sum_{o,k,l} w_{o,c,k,l}\; g_{y;\,n,o,r-k,s-l}$. The
+# indices run backwards: this is the convolution of mathematics, with lesson 1's turned kernel. Neither the loops nor
+# `col2im` need to be told: adding where forward read turns it.
 
 
 # %%
@@ -110,9 +115,9 @@ lesson.table(["stride", "padding", "gx differs by", "gw", "gb", "<y, gy> - <x, g
 lesson.number("conv_difference", max(max(row[2:5]) for row in rows))
 
 # %% [markdown]
-# The last column is a check without any oracle. A convolution is linear in $x$, so with $b = 0$ it must satisfy
-# $\langle y, g_y\rangle = \langle x, g_x\rangle$ for *every* $g_y$: that is what "transpose" means. One line, and most
-# wrong gradients fail it.
+# The last column is a check without any oracle. But for the bias, whose share $\langle b, g_b\rangle$ is taken off, a
+# convolution is linear in $x$. So $\langle y, g_y\rangle = \langle x, g_x\rangle$ must hold for *every* $g_y$: that is
+# what "transpose" means (lesson 2). One line, and most wrong $g_x$ fail it.
 #
 # ## 2. The gradient of overlapping max pooling
 #
@@ -122,7 +127,7 @@ lesson.number("conv_difference", max(max(row[2:5]) for row in rows))
 
 # %%
 lesson.section("2. The gradient of overlapping max pooling")
-lesson.predict("Random pixels, 3x3 windows 2 apart. Which part of the pixels gets any gradient at all?",
+lesson.predict("Random pixels, 3x3 windows 2 apart. Which share of the pixels gets any gradient at all?",
                "a quarter, one pixel for each window", "less than that", "all")
 small = np.random.default_rng(3).permutation(49).reshape(1, 1, 7, 7).astype(float)
 won = backward_of(lambda x: F.max_pool2d(x, 3, 2), np.ones((1, 1, 3, 3)), small)[0][0, 0]
@@ -183,7 +188,7 @@ point, cotangent = rng.standard_normal((2, 6, 3, 3)), rng.standard_normal((2, 6,
 
 
 def normalise(x):
-    """The function under test: a local response normalisation with alpha as large as x itself."""
+    """The function under test: local response normalisation, bent well: alpha is 1 (5 divided by the window)."""
     return F.local_response_norm(x, 5, 5.0, 0.75, 2.0)
 
 

@@ -80,9 +80,9 @@ lesson.answer("0.0099, about 0.01. And the sigmoid's best, at 0, is 0.25.")
 #
 # One factor of 0.25 is no harm: a larger learning rate makes up for it. But the factors of all layers multiply. Here is
 # a stack of 20 layers of 100 units with random weights, a random input at the bottom, a random gradient at the top, and
-# we look at how large the gradient still is on its way down. Weights are drawn with a standard deviation that keeps the
-# values' size about equal from layer to layer, $\sqrt{1/100}$ for tanh and $\sqrt{2/100}$ for ReLU, because half of
-# its units are off. So nobody is given a bad start. The last two rows move every unit by a bias of 2.
+# we look at how large the gradient still is on its way down. Weights are drawn with a standard deviation that roughly
+# keeps the values' size from layer to layer: $\sqrt{1/100}$ for sigmoid and tanh, and $\sqrt{2/100}$ for ReLU, because
+# half of its units are off. The last two rows move every unit by a bias of 2.
 
 # %%
 lesson.section("2. Twenty layers")
@@ -133,11 +133,12 @@ lesson.answer("ReLU and tanh, as long as tanh sits near 0. Pushed to one side by
               "and ReLU nothing.")
 
 # %% [markdown]
-# The sigmoid loses a factor of at least 4 a layer, and nothing can be done about it by choosing weights of this size.
-# Tanh is fine, at the start, when all units sit near 0; it fades when units have moved to a side, which is what
-# training makes them do. A ReLU does not care how far it has been moved: with a bias of 2 most units are on, and
-# each passes everything. (The paper starts conv2, conv4, conv5 and the hidden fully connected layers with a bias of 1
-# and says why: it "accelerates the early stages of learning by providing the ReLUs with positive inputs", section 5.)
+# The sigmoid loses a factor of 4 or more a layer, and weights of this size cannot make up for it. Tanh is fine, at the
+# start, when all units sit near 0; it fades when units have moved to a side, which is what training makes them do. A
+# ReLU does not care how far it has been moved: a unit that is on passes everything. With the bias some more of them are
+# on, so here the gradient even grows a little. (The paper starts conv2, conv4, conv5 and the hidden fully connected
+# layers with a bias of 1 and says why: it "accelerates the early stages of learning by providing the ReLUs with
+# positive inputs", section 5.)
 #
 # ## 3. The race of Figure 1
 #
@@ -425,9 +426,10 @@ lesson.show(figure, "5_coverage")
 lesson.answer("27 and 27, and 13, 13, 6, 6: the same sizes throughout AlexNet.")
 
 # %% [markdown]
-# The sizes agree, as the paper says. With 3/2 a pixel where four windows meet is seen four times, and its gradient is
-# the sum of what all four send back: this is why the backward of a pool must *add*. With 2/2 each pixel is seen once,
-# and of 13 rows the last is not seen at all.
+# The sizes agree, as the paper says. (That is with sizes rounded down. The code of 2012 rounds up, so that 2/2 makes 28
+# of 55; its run with such pools has less padding in conv2 and conv5, and ends at 6 x 6 all the same.) With 3/2 a pixel
+# where four windows meet is seen four times, and its gradient is the sum of what all four send back: this is why the
+# backward of a pool must *add*. With 2/2 each pixel is seen once, and of 13 rows the last is not seen at all.
 #
 # Could we measure the 0.4 points here? An error rate $p$ counted on $N$ pictures has a standard deviation of
 # $\sqrt{p (1 - p) / N}$ from the choice of the pictures alone. So how many pictures does it take?
@@ -541,14 +543,14 @@ lesson.answer("the largest window. But no pool makes a shift invisible.")
 #
 # * **5.1** `relu` and `relu_backward`: the unit and its gradient, from its own output alone. Into your AlexNet.
 # * **5.2** `max_pool2d`: windows that may overlap. Into your AlexNet, too.
-# * **5.3** `route_to_maximum`: a pool's backward that is right on random numbers and wrong on a flat picture. Mend it.
+# * **5.3** `route_to_maximum`: a pool's backward that passes the usual test, and is wrong. Mend it.
 # * **5.4** `LAYERS_TO_A_MILLIONTH`: how fast a chain of saturated units forgets.
 #
 # ## Where this is in the package
 #
 # * `minitorch_alex/functional/activation.py`: `ReLU`, `Tanh`; `functional/pool.py`: `max_pool2d`
 # * `minitorch_alex/kernels/naive.py`: `relu`, `max_pool2d` and their backwards as loops from the formula;
-#   `kernels/cpu/pool.py`: one axis after the other, which turns 9 comparisons a window into 6
+#   `kernels/cpu/pool.py`: one axis after the other, 3 values and then 3 in place of 9
 # * `minitorch_alex/models/small.py`: `quick_26` and `net_18`, the 2012 nets for CIFAR-10, in full
 
 # %%

@@ -1,10 +1,9 @@
 # %% [markdown]
 # # 6. Local response normalisation
 #
-# Between its first layers AlexNet has one more operation, which hardly anybody uses today and which no two libraries
-# write the same way: *local response normalisation*, section 3.3, LRN for short. It took 1.4 points off the top-1
-# error, says the paper. You will see what it does, where the versions differ, derive its gradient, and try whether it
-# helps.
+# Between its first layers AlexNet has one more operation, which hardly anybody uses today and which libraries write in
+# several ways: *local response normalisation*, section 3.3, LRN for short. It took 1.4 points off the top-1 error, says
+# the paper. You will see what it does and where the versions differ, derive its gradient, and try whether it helps.
 #
 # **You need** lessons 03 and 04 (gradients and how they are checked) and 05 (ReLU).
 # **Time**: well under a minute with `--quick`, some minutes without.
@@ -42,9 +41,9 @@ def tensor(x, requires_grad=False):
 # $$b_i = \frac{a_i}{\Big(k + \alpha \sum_{j \in \text{window}(i)} a_j^2\Big)^{\beta}}, \qquad
 #   \text{window}(i) = \max(0,\, i - n/2) \ldots \min(N - 1,\, i + n/2),$$
 #
-# with $n = 5$ channels in the window, $k = 2$, $\alpha = 10^{-4}$, $\beta = 0.75$. Each place is on its own; nothing is
-# learnt. The order of the channels is arbitrary, says the paper, and fixed before training begins: so the kernels learn
-# who their neighbours are.
+# with $n = 5$ channels in the window ($n/2$ rounded down: two to each side), $k = 2$, $\alpha = 10^{-4}$,
+# $\beta = 0.75$; $N$ is the number of channels. Each place is on its own; nothing is learnt. The order of the channels
+# is arbitrary, says the paper, and fixed before training begins: so the kernels learn who their neighbours are.
 #
 # One pixel with 16 channels, three of them loud. What the bars on the right show is what each channel keeps, $b_i /
 # a_i$.
@@ -112,9 +111,9 @@ lesson.answer("0.595, all of them, to a part in a thousand. On values around 1, 
 #
 # * The *paper* prints $\alpha$ as above, with $k = 2$; Chainer does the same.
 # * The *source of 2012* divides alpha by the size of the window (`layer.py`: `dic['scale'] /= dic['size']`). Its
-#   parameter file says 1e-4, so what ran was $\alpha / n = 2 \cdot 10^{-5}$, with $k = 2$.
+#   parameter file says 1e-4, so what ran was that divided by 5 (exercise 6.4), with $k = 2$.
 # * *Caffe* and *PyTorch* divide like the source, but have $k = 1$ unless told otherwise.
-# * Ports to libraries without the division write 2e-5, so do not be surprised to meet that number.
+# * Ports to libraries without the division write the quotient, an alpha that stands in no paper.
 
 # %%
 lesson.section("2. One formula, many conventions")
@@ -262,7 +261,7 @@ lesson.answer("one part in ten thousand or so: a test at alpha = 1e-4 on such va
 
 # %%
 lesson.section("5. Four ways to add up a window")
-lesson.predict("A running sum needs one addition a channel instead of five. Is it the fastest?", "yes, by far",
+lesson.predict("A running sum needs two additions a channel instead of five. Is it the fastest?", "yes, by far",
                "about the same as the others", "no")
 N, C, side = 16, 96, lesson.pick(27, 55)
 squares = np.square(rng(lesson.seed, "timing").standard_normal((N, C, side, side), np.float32))
@@ -334,8 +333,8 @@ lesson.answer("see the table: counting additions does not tell who is fastest; m
 # The paper says 1.4 points. Let us try, and be fair. LRN does two things: it multiplies by $2^{-0.75}$ where nothing is
 # loud, and it lets neighbours compete. A layer that multiplies by a constant changes how fast training goes, because it
 # scales what comes through and what goes back. So there are three nets: without anything, with the constant alone
-# ($\alpha = 0$), and with LRN as it ran in 2012 ($\alpha = 2 \cdot 10^{-5}$). If LRN competes usefully, the third must
-# beat the *second*. The full lesson has a fourth, the stronger LRN that the authors used for CIFAR-10: 9 channels,
+# ($\alpha = 0$), and with LRN as it ran in 2012 (with $\alpha / n$). If LRN competes usefully, the third must beat the
+# *second*. The full lesson has a fourth, the stronger LRN that the authors used for CIFAR-10: 9 channels,
 # $\alpha / n = 0.001 / 9$, $k = 1$. The net has two convolutions, sees raw pixels, and all share one learning rate.
 
 # %%
@@ -459,7 +458,7 @@ def growth(f, x, changed, where):
     return float(np.linalg.norm(f(changed)[where]) / np.linalg.norm(f(x)[where]))
 
 
-FUNCTIONS = {"nothing": lambda x: x, "LRN of 2012": lambda x: lrn(x, 5, 2e-5), "LRN of the CIFAR net": strong_lrn,
+FUNCTIONS = {"nothing": lambda x: x, "LRN of 2012": lambda x: lrn(x, 5, 1e-4 / 5), "LRN of the CIFAR net": strong_lrn,
              "batch normalisation": batch_norm}
 one, others = maps.copy(), maps.copy()
 one[0] *= 3                                                             # picture 0 three times as strong
@@ -494,7 +493,7 @@ lesson.answer("between 1 and 3. LRN damps contrast picture by picture; batch nor
 #
 # In `lessons/exercises/06_lrn.py`; `python -m minitorch_alex.check 06` says whether they are right.
 #
-# * **6.1** `lrn`: the printed formula, any window size. Into your AlexNet.
+# * **6.1** `lrn`: the printed formula, for any window size. Into your AlexNet.
 # * **6.2** `lrn_backward`: with the cross term, and the mirrored window. Into your AlexNet, too.
 # * **6.3** `lrn_in_review`: its author's test passes, and it is wrong. Find out why the test passes; mend it.
 # * **6.4** `ALPHA_OF_2012` and **6.5** `VALUE_THAT_IS_HALVED`: one number in two conventions, and how loud is loud.

@@ -1,4 +1,4 @@
-"""The lessons as a book: sphinx runs each script as a notebook (jupytext reads its cells, myst-nb runs and renders them).
+"""The lessons as a book: jupytext reads each script as a notebook, myst-nb runs and renders it.
 
     make lessons                    full runs, about ten minutes
     make lessons ARGS=--quick       a minute or two
@@ -19,7 +19,7 @@ copyright = "The minitorch_alex authors, MIT licence"  # sphinx's own name for i
 root_doc = "index"
 exclude_patterns = ["exercises", "solutions", "book", "kit.py", "__pycache__", ".ipynb_checkpoints"]
 
-extensions = ["myst_nb", "sphinx_mathjax_offline"]  # maths is drawn by a copy in the book: no network needed
+extensions = ["myst_nb", "sphinx-mathjax-offline"]  # maths is drawn by a copy in the book: no network needed
 myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]
 nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "force"
@@ -48,7 +48,7 @@ def add_links(app, name, content):
     """Below the title of each lesson: the notebook, and the exercises."""
     if name in ABOUT:
         title, rest = content[0].split("\n", 2)[1], content[0].split("\n", 2)[2]
-        links = (f"# [Notebook to download](notebooks/{name}.ipynb){{.external}} (keep it in `lessons/`) or "
+        links = (f'# <a href="notebooks/{name}.ipynb" download>Notebook to download</a> (keep it in `lessons/`), or '
                  f"`python lessons/{name}.py`; then the exercises in `lessons/exercises/{name}.py`.")
         content[0] = f"# %% [markdown]\n{title}\n#\n{links}\n{rest}"
 

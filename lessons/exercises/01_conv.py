@@ -17,7 +17,8 @@ def out_size(size, kernel, stride, padding, ceil_mode):
                True:  one more where the division leaves a rest, as in the 2012 code,
                                                               1 + ceil((size + 2 padding - kernel) / stride)
 
-    Returns an int. Use integers only: // rounds down, also below zero.
+    Returns an int; the kernel is never larger than the padded image. Use integers only: // rounds down, also below
+    zero, and that is enough for rounding up.
 
     out_size(7, 3, 2, 0, False) is 3;  out_size(8, 3, 2, 0, False) is 3, and with ceil_mode True it is 4.
     """

@@ -56,8 +56,8 @@ def conv2d(x, w, b, stride, padding, groups):
     the channels of part g only. With groups = 1 this is the convolution of lesson 1. For each part: im2col of its
     channels, times its kernels as columns of a matrix, plus bias; then the rows are images again. Use your im2col.
 
-    With C = O = 2, groups = 2, 1 x 1 kernels w = [[[[10]]], [[[100]]]] and b = [0, 1]: channel 0 of the result is 10
-    times channel 0 of x, and channel 1 is 100 times channel 1 of x, plus 1.
+    With C = O = 2, groups = 2, 1 x 1 kernels w = [[[[10]]], [[[100]]]] and b = [1, 2]: channel 0 of the result is 10
+    times channel 0 of x, plus 1, and channel 1 is 100 times channel 1 of x, plus 2.
     """
     raise NotImplementedError("exercise 2.3: write conv2d")
 

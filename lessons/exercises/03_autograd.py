@@ -12,7 +12,7 @@ The graph, as the package builds it: a node is a Function, one operation that ha
                        source is one of three: the Function that made this input; or a Tensor, a leaf that wants its
                        gradient; or None: nobody wants the gradient of this input. shape is the input's shape.
     node.backward(g)   g is the gradient of the node's result. Gives the gradients of its inputs: one array if there
-                       is one input, or a tuple with one for each input. It may be None where source is None.
+                       is one input, or a tuple with one for each input. One of them may be None where source is None.
 
 For example, with x = Tensor(np.array([3.0]), requires_grad=True), a = x * x and y = a + a: y.creator is a node of the
 kind Add, its edges are ((m, (1,)), (m, (1,))), both to the same node m = a.creator of the kind Mul; m.edges is
@@ -47,9 +47,9 @@ def count_consumers(root: Function) -> dict[Function, int]:
     """3.2, first half: for root and each node behind it, how many edges lead to it.
 
     The keys are root and every Function that can be reached from it through edges; leaves and None do not count. The
-    value is the number of edges (not of nodes!) that lead to it from nodes behind root: 0 for root itself. In the
-    example above: {y.creator: 0, a.creator: 2}. Visit each node once, with a list of what is still to do, so that
-    neither 60 diamonds nor a chain of 5,000 nodes is a problem.
+    value is the number of edges (not of nodes!) that lead to it, from root or from a node behind root: 0 for root
+    itself. In the example above: {y.creator: 0, a.creator: 2}. Visit each node once, with a list of what is still to
+    do, so that neither 60 diamonds nor a chain of 5,000 nodes is a problem.
     """
     raise NotImplementedError("exercise 3.2: count_consumers")
 
@@ -74,10 +74,10 @@ def depth_first_walk(root: Function, gradient: np.ndarray, add_to_leaf: Callable
     """3.3: find the bug and mend it. It should do what backward_walk does, and also run each node once with its
     complete gradient; but it finds the order first, by a depth-first search, and then walks through it.
 
-    It is right on chains and on y = y + y, sixty times over, and it is wrong on others: draw a diamond on paper, number
-    its nodes in the order in which visit notes them, and see who speaks too early. The mend is two lines, one that
-    stands in the wrong place and one that follows from it; keep the search. Broadcasting does not occur here, and
-    recursion is fine: the graphs are small enough.
+    It is right on chains and on y = y + y, sixty times over, and it is wrong on others: draw a diamond on paper that
+    begins at a node, not at a leaf; number its nodes in the order in which visit notes them, and see who speaks too
+    early. The mend is two lines, one that stands in the wrong place and one that follows from it; keep the search.
+    Broadcasting does not occur here, and recursion is fine: the graphs are small enough.
     """
     order: list[Function] = []
     seen = set()

@@ -55,9 +55,9 @@ def route_to_maximum(gy: np.ndarray, x: np.ndarray, size: int, stride: int) -> n
     (row by row, left to right) has won, the others get nothing from this window. A cell that won several windows gets
     the sum of their gradients.
 
-    On values that all differ, this code is right: the usual test, with random numbers, finds nothing. Look for an
-    input on which it hands out more than it got. x = np.zeros((1, 1, 2, 2)), size 2, stride 2 and gy = [[[[1.0]]]]
-    must give [[[[1., 0.], [0., 0.]]]].
+    On values that all differ, this code is right: the usual test, with random numbers, finds nothing. For example, with
+    the x of 5.2, size 3, stride 2 and gy = [[[[10.0, 20.0]]]], the 8 won both windows and gets 30, all other cells 0.
+    Look for an x on which more is handed out than came in.
     """
     N, C, OH, OW = gy.shape
     gx = np.zeros(x.shape, gy.dtype)
@@ -72,6 +72,7 @@ def route_to_maximum(gy: np.ndarray, x: np.ndarray, size: int, stride: int) -> n
 
 
 # 5.4: in how many layers does a gradient fade? One unit a layer, each feeding the next with weight 1, all of them tanh,
-# and each gets the input 2 (its bias sees to that). On its way back through a layer a gradient is multiplied by the
-# derivative of tanh at 2. What is the smallest number of layers after which less than a millionth (1e-6) of it is left?
+# and in each the sum that goes into tanh is 2 (its bias sees to that). On its way back through a layer a gradient is
+# multiplied by the derivative of tanh at 2. What is the smallest number of layers after which less than a millionth
+# (1e-6) of it is left?
 LAYERS_TO_A_MILLIONTH = None

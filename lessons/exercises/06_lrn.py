@@ -55,7 +55,10 @@ def lrn_in_review(x: np.ndarray, size: int, alpha: float, beta: float, k: float)
 
     Its author compared it with a loop that is right, on 1,000 values drawn from -1 ... 1, with size 5, alpha 1e-4,
     beta 0.75 and k 2, at a relative tolerance of 1e-4, and all agreed. How large is alpha times the sum of five such
-    squares, beside k = 2? Look at it with alpha = 1, or count the channels in each of its windows.
+    squares, beside k = 2? Choose an x and constants that show each window.
+
+        x = np.ones((1, 7, 1, 1))                                 # y should be 1 / (number of channels in the window)
+        lrn_in_review(x, 5, 1.0, 1.0, 0.0).ravel()      array([1/3, 1/4, 1/5, 1/5, 1/5, 1/4, 1/3])
     """
     N, C, H, W = x.shape
     before, after = size // 2, size - 1 - size // 2

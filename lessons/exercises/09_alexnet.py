@@ -45,7 +45,9 @@ def build(config: AlexNetConfig) -> nn.Module:
 
     nn.Sequential takes its layers by name: nn.Sequential(**{"conv1": nn.Conv2d(...), "relu1": nn.ReLU(), ...}). A dict
     keeps its order, and the order counts: it is the order of the computation, and the weights are drawn in the order in
-    which the layers are made. The names are those that follow.
+    which the layers are made.
+
+    `python -m minitorch_alex.models.compare` prints every field of config and its values. In order:
 
     1. "scale": Scale(config.input_scale), only if config.input_scale is not 1.
     2. For i from 1 to 5, with the (i-1)-th entry of config.channels, kernels, strides, paddings, groups and after:
@@ -92,9 +94,9 @@ def build(config: AlexNetConfig) -> nn.Module:
 #     fc7       1,024      1,024
 #     fc8       1,024         10
 #
-# Parameters are weights and biases. Multiply-adds are for one image, without biases, pools and norms: each output of a
-# convolution takes KH KW C / groups of them, each output of a linear layer as many as it has inputs. Both answers are
-# in percent, to one decimal: 12.3 for 12.3 %.
+# (Behind conv1 and conv2 there is a pool, too, which halves the side.) Parameters are weights and biases. Multiply-adds
+# are for one image, without biases, pools and norms: each output of a convolution takes KH KW C / groups of them, each
+# output of a linear layer as many as it has inputs. Both answers are in percent, to one decimal: 12.3 for 12.3 %.
 SHARE_OF_FC6 = None   # of all parameters
 SHARE_OF_CONV = None  # conv1 to conv5 together, of all multiply-adds
 

@@ -5,8 +5,8 @@ import numpy as np
 def relu(x: np.ndarray) -> np.ndarray:
     """5.1: y = max(x, 0), element by element.
 
-    Commentary: np.maximum keeps float32, since a Python 0 has no dtype of its own, and it lets a NaN through, which
-    x * (x > 0) does too and np.where(x > 0, x, 0) does not: a net that has diverged should look like it. For the
+    Commentary: np.maximum keeps float32, since a Python 0 has no dtype of its own, and it lets a NaN through, as
+    x * (x > 0) does and np.where(x > 0, x, 0) does not: a net that has diverged should look like it. For the
     backward y is enough, because y > 0 says the same as x > 0. That is worth memory: x can be overwritten or
     forgotten, and y is kept anyway as the input of the next layer. At x = 0 any slope between 0 and 1 would do;
     everyone takes 0, and then a unit that puts out 0 gets no gradient, whatever the reason for its 0. The usual slip is
@@ -26,9 +26,9 @@ def max_pool2d(x: np.ndarray, size: int, stride: int) -> np.ndarray:
     Commentary: a loop over the windows runs as often as the picture has windows, 729 times for the 27 x 27 of
     AlexNet's first pool; a loop over the cells of one window runs 9 times, and each time compares a whole picture's
     worth of cells at once. Start from minus infinity and not from 0: with 0 every window of negative values becomes 0,
-    and after a ReLU you would never notice. The end of a slice is one past the last cell that is read, (OH - 1) stride
-    + 1 cells after the first; without it the last tap of a size that does not fit reads one column too many, and the
-    shapes differ.
+    and after a ReLU you would never notice. Mind where each slice ends: one past the last cell that is read, which is
+    (OH - 1) stride + 1 after where it starts. Without an end, the first cells of the windows come out one row or column
+    too many, and the shapes differ.
     """
     N, C, H, W = x.shape
     OH, OW = (H - size) // stride + 1, (W - size) // stride + 1

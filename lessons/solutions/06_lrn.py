@@ -45,11 +45,11 @@ def lrn_in_review(x: np.ndarray, size: int, alpha: float, beta: float, k: float)
     """6.3: lrn by a running sum over the channels.
 
     Commentary: the window was one channel short, total[last] where total[last + 1] belongs: the sum up to and without
-    channel last. A square of a value from -1 ... 1 is at most 1, alpha times it at most 0.0001, beside k = 2; leaving
-    it out changes y by at most 4 parts in 100,000, and a tolerance of 1 in 10,000 cannot see that. Leaving out the
-    whole window would change y by 6 parts in 100,000 on average. A check should make large what it checks: alpha = 1
-    here, distinct values, an edge, an even size, fewer channels than the window. This very slip stands in the reference
-    of Chainer's own LRN test, and the test has always passed, though Chainer's LRN is right.
+    channel last. The square of a value from -1 ... 1 is at most 1, and alpha times that is at most 0.0001, beside k =
+    2: to leave it out changes y by at most 4 parts in 100,000, and a tolerance of 1 in 10,000 cannot see that. Leaving
+    out the whole window would change y by 6 parts in 100,000 on average. A check should make large what it checks:
+    alpha = 1 here, distinct values, an edge, an even size, fewer channels than the window. This very slip stands in the
+    reference of Chainer's own LRN test, and the test has always passed, though Chainer's LRN is right.
     """
     N, C, H, W = x.shape
     before, after = size // 2, size - 1 - size // 2

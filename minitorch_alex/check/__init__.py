@@ -334,4 +334,5 @@ def commentary(exercise: Exercise, lesson: str) -> str:
 
 
 __all__ = ["LESSONS", "Answer", "Bug", "Case", "Exercise", "Faster", "Holds", "Same", "Verdict", "commentary",
-           "difference", "exercises", "judge", "lesson_name", "lessons_folder", "load", "looking_in", "solution", "yours"]
+           "difference", "exercises", "judge", "lesson_name", "lessons_folder", "load", "looking_in", "solution",
+           "yours"]

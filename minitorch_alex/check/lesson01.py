@@ -7,7 +7,7 @@ import numpy as np
 from ..backend import rng
 from ..kernels import naive
 from ..kernels.window import Window
-from . import Answer, Bug, Case, Exercise, Same
+from . import Answer, Bug, Case, Exercise, Holds, Same
 
 
 def reference(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, padding: int, groups: int = 1) -> np.ndarray:
@@ -44,6 +44,12 @@ def check_conv2d_naive(m: ModuleType) -> Iterator[Case]:
         b = draw.standard_normal(O)
         yield Same(f"{N} images of {C} x {H} x {W}, {O} kernels of {KH} x {KW}, stride {stride}, padding {padding}",
                    lambda a=(x, w, b, stride, padding): m.conv2d_naive(*a), reference(x, w, b, stride, padding))
+    single = [a.astype(np.float32) for a in (x, w, b)]
+    yield Holds("float32 stays float32", lambda: _single(m.conv2d_naive(*single, 2, 1)))
+
+
+def _single(y: np.ndarray) -> tuple[bool, str]:
+    return y.dtype == np.float32, f"the result is {y.dtype}, expected float32, the dtype of x"
 
 
 def check_macs(m: ModuleType) -> Iterator[Case]:
@@ -56,12 +62,12 @@ def check_tap_range(m: ModuleType) -> Iterator[Case]:
             (1, 9, 5, 3, 4), (0, 8, 4, 4, 5), (6, 3, 2, 2, 3), (0, 3, 5, 2, 4)):
         inside = [o for o in range(out) if 0 <= o * stride - padding + k <= size - 1]
 
-        def windows(a: tuple[int, ...] = (k, size, out, stride, padding)) -> list[int]:
+        def windows(a: tuple[int, ...] = (k, size, out, stride, padding), inside: list[int] = inside) -> tuple:
             first, last = m.tap_range(*a)
-            return [*range(first, last + 1)]
+            got = [*range(first, last + 1)]
+            return got == inside, f"your range has the windows {got}, expected {inside}"
 
-        yield Same(f"the windows first, ..., last of tap_range(k={k}, size={size}, out={out}, stride={stride}, "
-                   f"padding={padding}): expected {inside}", windows, inside)
+        yield Holds(f"tap_range(k={k}, size={size}, out={out}, stride={stride}, padding={padding})", windows)
 
 
 EXERCISES = (
@@ -93,6 +99,8 @@ EXERCISES = (
                        old="w[o, c, kh, kw] * x", new="w[o, c, kw % KH, kh % KW] * x"),
                    Bug("bias in every step", "the bias is added once for each weight; it should be added once",
                        old="+= w[o, c, kh, kw]", new="+= b[o] + w[o, c, kh, kw]"),
+                   Bug("always float64", "np.zeros makes float64 by itself: give it x.dtype",
+                       old="np.zeros((N, O, OH, OW), x.dtype)", new="np.zeros((N, O, OH, OW))"),
                    Bug("no bias", "the bias is missing", old="total = b[o]", new="total = 0.0"),
                    Bug("wrapped around", "a negative index reads from the other end of the picture: ask for 0 <= ih "
                        "and 0 <= iw too", old="if 0 <= ih < H and 0 <= iw < W", new="if ih < H and iw < W"),

@@ -44,10 +44,13 @@ def check_im2col(m: ModuleType) -> Iterator[Case]:
                    lambda a=(x, KH, KW, stride, padding): m.im2col(*a), gather(x, KH, KW, stride, padding))
     view = np.arange(240.0).reshape(2, 4, 6, 5).transpose(0, 3, 1, 2)
     yield Same("an x that is itself a view (a transpose)", lambda: m.im2col(view, 3, 2, 1, 0), gather(view, 3, 2, 1, 0))
+    small = np.arange(48, dtype=np.float32).reshape(1, 2, 4, 6)
+    yield Same("float32, whose numbers lie 4 bytes apart and not 8", lambda: m.im2col(small, 3, 2, 1, 1),
+               gather(small, 3, 2, 1, 1))
     x = rng(2, "lesson 2").standard_normal((4, 8, 24, 24)).astype(np.float32)
     yield Holds("float32 stays float32", lambda: _dtype(m.im2col(x, 3, 3, 1, 1), x.dtype))
     yield Faster("im2col against a loop over windows", lambda: m.im2col(x, 3, 3, 1, 1),
-                 lambda: gather(x, 3, 3, 1, 1), 3)
+                 lambda: gather(x, 3, 3, 1, 1), 2)
 
 
 def check_col2im(m: ModuleType) -> Iterator[Case]:
@@ -71,8 +74,8 @@ def check_col2im(m: ModuleType) -> Iterator[Case]:
 def check_conv2d(m: ModuleType) -> Iterator[Case]:
     x = np.arange(8.0).reshape(1, 2, 2, 2)
     yield Same("the example: two groups of one channel, 1 x 1 kernels",
-               lambda: m.conv2d(x, np.array([10.0, 100]).reshape(2, 1, 1, 1), np.array([0.0, 1]), 1, 0, 2),
-               np.array([[[[0.0, 10], [20, 30]], [[401.0, 501], [601, 701]]]]))
+               lambda: m.conv2d(x, np.array([10.0, 100]).reshape(2, 1, 1, 1), np.array([1.0, 2]), 1, 0, 2),
+               np.array([[[[1.0, 11], [21, 31]], [[402.0, 502], [602, 702]]]]))
     draw = rng(4, "lesson 2")
     for N, C, H, W, O, KH, KW, stride, padding, groups in (
             (1, 1, 5, 4, 1, 3, 2, 1, 0, 1), (1, 2, 5, 4, 3, 2, 3, 1, 0, 1), (2, 3, 6, 5, 4, 3, 2, 2, 1, 1),
@@ -114,6 +117,12 @@ EXERCISES = (
                    Bug("windows transposed", "rows and columns inside the window are exchanged",
                        old="(N, OH, OW, C, KH, KW), (n, h * stride, w * stride, c, h, w)",
                        new="(N, OH, OW, C, KW, KH), (n, h * stride, w * stride, c, w, h)"),
+                   Bug("channels before windows", "the channels stand before the places of the windows; the axes are "
+                       "to be N, OH, OW, C, KH, KW. The shape is right all the same, the order of the numbers is not",
+                       old="(N, OH, OW, C, KH, KW), (n, h * stride, w * stride, c, h, w)",
+                       new="(N, C, OH, OW, KH, KW), (n, c, h * stride, w * stride, h, w)"),
+                   Bug("strides of x", "the strides are those of the image without its border: take those of the "
+                       "bordered array", old="n, c, h, w = bordered.strides", new="n, c, h, w = x.strides"),
                    Bug("kernel cells as rows", "the matrix is mixed up: its rows are to be windows, so the axes N, "
                        "OH, OW must come before C, KH, KW",
                        old="(N, OH, OW, C, KH, KW), (n, h * stride, w * stride, c, h, w)",
@@ -151,6 +160,13 @@ EXERCISES = (
                    Bug("border cut at one side", "the border is cut off at the bottom and right only, so that "
                        "everything is shifted", old="return bordered[:, :, padding:padding + H, padding:padding + W]",
                        new="return bordered[:, :, :H, :W]"),
+                   Bug("empty slice", "padding:-padding takes nothing where padding is 0: write padding:padding + H",
+                       old="return bordered[:, :, padding:padding + H, padding:padding + W]",
+                       new="return bordered[:, :, padding:-padding, padding:-padding]"),
+                   Bug("columns read first", "cols is read as (N, C, KH, KW, OH, OW); its rows are windows: N, OH, OW "
+                       "come first, then C, KH, KW",
+                       old="taps = cols.reshape(N, OH, OW, C, KH, KW)",
+                       new="taps = cols.reshape(N, C, KH, KW, OH, OW).transpose(0, 4, 5, 1, 2, 3)"),
                    Bug("channels read first", "cols is read as (N, C, OH, OW, ...); its rows are windows, its columns "
                        "channels and cells",
                        old="taps = cols.reshape(N, OH, OW, C, KH, KW)",
@@ -159,26 +175,27 @@ EXERCISES = (
              hints=("One group first: cols @ w.reshape(O, -1).T has the shape (N * OH * OW, O).",
                     "reshape(N, OH, OW, O).transpose(0, 3, 1, 2) makes images of it; reshape(N, O, OH, OW) scrambles "
                     "it.",
-                    "Group g has the channels g * C // groups to (g + 1) * C // groups of x, and the kernels g * O "
-                    "// groups "
-                    "to (g + 1) * O // groups; w[those] already has C / groups channels."),
-             bugs=(Bug("reshaped only", "the product's rows are pixels and its columns channels: reshape to (N, OH, "
-                       "OW, O) and "
-                       "then transpose",
+                    "Group g has the channels g * C // groups to (g + 1) * C // groups of x, and the kernels "
+                    "g * O // groups to (g + 1) * O // groups; w[those] already has C / groups channels."),
+             bugs=(Bug("reshaped only", "the product's rows are pixels and its columns channels: reshape to "
+                       "(N, OH, OW, O) and then transpose",
                        old="rows.reshape(N, OH, OW, O // groups).transpose(0, 3, 1, 2)",
                        new="rows.reshape(N, O // groups, OH, OW)"),
                    Bug("same channels for all", "every group reads the channels of the first",
                        old="seen = slice(g * C // groups, (g + 1) * C // groups)", new="seen = slice(0, C // groups)"),
                    Bug("groups exchanged", "the groups read each other's channels: the first part of the kernels "
-                       "sees the "
-                       "first part of the channels",
+                       "sees the first part of the channels",
                        old="seen = slice(g * C // groups, (g + 1) * C // groups)",
                        new="seen = slice((groups - 1 - g) * C // groups, (groups - g) * C // groups)"),
                    Bug("every other channel", "the channels are dealt out in turn, like cards; they are to be cut "
-                       "into parts "
-                       "that lie side by side",
+                       "into parts that lie side by side",
                        old="seen = slice(g * C // groups, (g + 1) * C // groups)", new="seen = slice(g, C, groups)"),
                    Bug("no bias", "the bias is missing", old=".T + b[made]", new=".T"),
+                   Bug("first group's biases", "every group adds the biases of the first", old=".T + b[made]",
+                       new=".T + b[:O // groups]"),
+                   Bug("kernels reshaped", "the kernels' matrix is reshaped where it should be transposed: "
+                       "reshape(O, -1).T", old="w[made].reshape(O // groups, -1).T",
+                       new="w[made].reshape(-1, O // groups)"),
                    Bug("kernel flipped", "the kernel is turned by 180 degrees; it should be used as it is",
                        old="w[made].reshape(O // groups, -1)",
                        new="w[made][:, :, ::-1, ::-1].reshape(O // groups, -1)"))),

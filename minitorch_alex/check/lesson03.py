@@ -48,14 +48,18 @@ def leaf(*values: float) -> Tensor:
 
 
 def leaves_after(walk: Callable[..., Any], result: Tensor, *leaves: Tensor, gradient: Any = None) -> tuple:
-    """The gradients that the walk brings to the leaves, one array a leaf; None for one that got nothing."""
+    """The gradients that the walk brings to the leaves, one array a leaf; an error that says so for one that got
+    none."""
     got: dict[Tensor, np.ndarray] = {}
 
     def add_to_leaf(x: Tensor, g: np.ndarray) -> None:
         got[x] = got[x] + g if x in got else np.array(g)
 
     walk(result.creator, np.ones(result.shape) if gradient is None else gradient, add_to_leaf)
-    return tuple(got.get(x) for x in leaves)
+    missing = [i for i, x in enumerate(leaves, 1) if x not in got]
+    if missing:
+        raise RuntimeError(f"leaf {missing[0]} of {len(leaves)} got no gradient: add_to_leaf was never called with it")
+    return tuple(got[x] for x in leaves)
 
 
 def residual(ran: list[tuple[str, float]]) -> tuple[Tensor, Tensor]:
@@ -121,7 +125,8 @@ def check_walk(m: ModuleType) -> Iterator[Case]:
         return sorted(m.count_consumers(result.creator).values())
 
     x, w = leaf(3.0), leaf(2.0)
-    yield Same("count_consumers of a + a with a = x * x", lambda: counts((lambda a: a + a)(x * x)), [0, 2])
+    yield Same("count_consumers of a + a with a = x * x: its counts, smallest first",
+               lambda: counts((lambda a: a + a)(x * x)), [0, 2])
     yield Same("count_consumers of six nodes, one of them used by three", lambda: counts(residual([])[1]),
                [0, 1, 1, 1, 1, 3])
     yield Same("count_consumers of three diamonds in a row", lambda: counts(diamonds(x, 3)),
@@ -178,7 +183,12 @@ def check_depth_first(m: ModuleType) -> Iterator[Case]:
     x, w = leaf(3.0), leaf(2.0)
 
     def walk(result: Tensor, *leaves: Tensor) -> tuple:
-        return leaves_after(m.depth_first_walk, result, *leaves)
+        try:
+            return leaves_after(m.depth_first_walk, result, *leaves)
+        except KeyError as error:
+            if not isinstance(error.args[0], Function):
+                raise
+            raise RuntimeError("a node's turn came before any gradient had reached it (flight has none)") from None
 
     yield Same("a chain: (x * w) * 5 at x = 3, w = 2", lambda: walk(x * w * 5.0, x, w),
                (np.array([10.0]), np.array([15.0])))
@@ -242,6 +252,9 @@ EXERCISES = (
                   "                consumers[source] += 1\n                todo.append(source)"),
               Bug("last one wins", "of several gradients that come to one node you keep the last: add them up",
                   "    flight[source] = flight[source] + g\n", "    flight[source] = g\n"),
+              Bug("seen once", "a node runs when the first gradient reaches it, once, and what comes later is never "
+                  "sent on", "            waiting[source] -= 1\n            if waiting[source] == 0:",
+                  "            if waiting.pop(source, None) is not None:"),
               Bug("sent on too early", "a node runs whenever a gradient comes, and not only when the last one has come",
                   "if waiting[source] == 0:", "if source not in ready:"),
               Bug("changed in place", "+= changes an array that another input's gradient shares: write a + b",
@@ -259,6 +272,8 @@ EXERCISES = (
                   "right after the first arm that reaches it, and speaks before the second has",
                   f"{_SEARCH}        order.append(node)\n{_THEN}reversed(order):",
                   f"        order.append(node)\n{_SEARCH}{_THEN}order:"),
+              Bug("from the wrong end", "sources have their turn before their consumers: where does root stand in the "
+                  "list, and at which end does the walk begin?", f"{_THEN}reversed(order):", f"{_THEN}order:"),
               Bug("last one wins", "of several gradients that come to one node you keep the last: add them up",
                   "flight[source] = flight[source] + g if source in flight else g", "flight[source] = g"))),
     Exercise(

@@ -301,10 +301,13 @@ EXERCISES = (
                   "gb = gy.sum(axis=(0, 2, 3))", "gb = gy.mean(axis=(0, 2, 3))"),
               Bug("not transposed", "gy went into the matrix as (N,O,OH,OW): its rows are then not the places. "
                   "transpose(0, 2, 3, 1) first", ".transpose(0, 2, 3, 1).reshape(-1, Og)", ".reshape(-1, Og)"),
-              Bug("kernel turned", "your gx has the kernel turned by 180 degrees: col2im does the turning",
+              Bug("kernel turned", "your gx has the kernel turned once too often: col2im does the turning, W is "
+                  "used as it is",
                   "w[made].reshape(Og, -1)", "w[made][:, :, ::-1, ::-1].reshape(Og, -1)"),
               Bug("weights averaged", "your gw is divided by the number of images: it is a sum over all of them",
                   "gw[made] = (places.T @ cols)", "gw[made] = (places.T @ cols / len(x))"),
+              Bug("weights not transposed", "X^T G is gw with its axes exchanged, (C KH KW, O), and a reshape does not "
+                  "exchange them: take G^T X", "(places.T @ cols).reshape", "(cols.T @ places).reshape"),
               Bug("one group's kernels", "each group's gx uses the first group's kernels",
                   "w[made].reshape", "w[:Og].reshape"))),
     Exercise(

@@ -103,6 +103,8 @@ EXERCISES = (
                "A mask counts as 1 and 0 in a product: gy times (y > 0)."),
         bugs=(Bug("absolute value", "this turns negative inputs round instead of silencing them",
                   "return np.maximum(x, 0)", "return np.abs(x)"),
+              Bug("a mask", "this says where x is positive, True and False; asked is x itself there, and 0 elsewhere",
+                  "return np.maximum(x, 0)", "return x > 0"),
               Bug("smaller for larger", "this keeps the negative half: minimum where the maximum belongs?",
                   "return np.maximum(x, 0)", "return np.minimum(x, 0)"),
               Bug("in place", "relu wrote into its argument, which belongs to the caller",
@@ -128,6 +130,11 @@ EXERCISES = (
               Bug("one window short", "the last window is missing: + 1 in the output size?",
                   "OH, OW = (H - size) // stride + 1, (W - size) // stride + 1",
                   "OH, OW = (H - size) // stride, (W - size) // stride"),
+              Bug("slices without an end", "the cells (i, j) of all windows are OH x OW values; without an end the "
+                  "slice may hold one more: stop at i + (OH - 1) stride + 1",
+                  "slice(i, i + (OH - 1) * stride + 1, stride)           # OH of them\n"
+                  "            columns = slice(j, j + (OW - 1) * stride + 1, stride)",
+                  "slice(i, None, stride)\n            columns = slice(j, None, stride)"),
               Bug("starts from 0", "a window of negative values has become 0: what does the maximum start from?",
                   "np.full((N, C, OH, OW), -np.inf, x.dtype)", "np.zeros((N, C, OH, OW), x.dtype)"),
               Bug("last cell missing", "the last row and column of each window are not looked at",
@@ -141,8 +148,8 @@ EXERCISES = (
                "Exactly one cell of each window may win. argmax gives the first of several equal ones.",
                "Flatten the window to (N, C, size size), take argmax over the last axis, compare np.arange(size size) "
                "with it, and give the result its two axes back."),
-        bugs=(Bug("every maximum", "each cell that equals the maximum gets the whole gradient: as many copies as there "
-                  "are ties", "won = np.arange(size * size) == first[:, :, None]",
+        bugs=(Bug("as it was given", "each of the equal cells is paid in full; work through a window of four zeros by "
+                  "hand", "won = np.arange(size * size) == first[:, :, None]",
                   "won = window == window.max(axis=2, keepdims=True)"),
               Bug("last one wins", "the gradient goes to the last of the equal cells; the first in reading order is "
                   "asked for", "first = window.argmax(axis=2)  ",
@@ -152,6 +159,13 @@ EXERCISES = (
                   "won = np.arange(size * size) == first[:, :, None]",
                   "won = window == window.max(axis=2, keepdims=True)\n"
                   "            won = won / won.sum(axis=2, keepdims=True)"),
+              Bug("one winner for all", "argmax ran over all images and channels at once; each of them has its own "
+                  "winner", "won = np.arange(size * size) == first[:, :, None]",
+                  "won = (np.arange(window.size) == window.argmax()).reshape(window.shape)"),
+              Bug("column by column", "the first from the top in the first column has won; reading order goes row by "
+                  "row", "first = window.argmax(axis=2)  ",
+                  "turned = window.reshape(N, C, size, size).transpose(0, 1, 3, 2).reshape(N, C, -1).argmax(axis=2)\n"
+                  "            first = turned % size * size + turned // size  "),
               Bug("overwritten", "a cell that won several windows has only the last one's gradient: += belongs there",
                   "gx[:, :, rows, columns] += won.reshape(N, C, size, size) * gy[:, :, oh, ow][:, :, None, None]",
                   "gx[:, :, rows, columns] = won.reshape(N, C, size, size) * gy[:, :, oh, ow][:, :, None, None]"))),
@@ -160,7 +174,7 @@ EXERCISES = (
         hints=("tanh'(x) = 1 - tanh(x)^2; tanh(2) is about 0.964.",
                "n layers leave tanh'(2)^n: take the logarithm of both sides, and round up."),
         bugs=(Bug("tanh for its derivative", "that is for the value of tanh at 2; the gradient is multiplied by the "
-                  "derivative", "LAYERS_TO_A_MILLIONTH = 6", "LAYERS_TO_A_MILLIONTH = 377"),
+                  "derivative", "LAYERS_TO_A_MILLIONTH = 6", "LAYERS_TO_A_MILLIONTH = 378"),
               Bug("rounded down", "nearly: after 5 layers 1.8 millionths are left",
                   "LAYERS_TO_A_MILLIONTH = 6", "LAYERS_TO_A_MILLIONTH = 5"),
               Bug("sigmoid", "that is for the logistic sigmoid, whose derivative at 2 is 0.105",

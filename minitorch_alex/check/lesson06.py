@@ -14,6 +14,14 @@ SHAPES = (((2, 7, 2, 3), 5), ((1, 6, 2, 2), 4), ((2, 5, 1, 2), 2), ((1, 3, 2, 2)
 
 def check_lrn(m: ModuleType) -> Iterator[Case]:
     x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
+
+    def pair() -> tuple[bool, str]:
+        result = m.lrn(x.copy(), 3, 1.0, 1.0, 2.0)
+        if isinstance(result, tuple) and len(result) == 2:
+            return True, "two results"
+        return False, f"expected two results, (y, scale), got {'None' if result is None else type(result).__name__}"
+
+    yield Holds("what comes back", pair)
     yield Same("the scale of the example", lambda: m.lrn(x.copy(), 3, 1.0, 1.0, 2.0)[1],
                np.array([7.0, 16.0, 15.0]).reshape(1, 3, 1, 1))
     yield Same("the result of the example", lambda: m.lrn(x.copy(), 3, 1.0, 1.0, 2.0)[0],
@@ -118,6 +126,26 @@ EXERCISES = (
                   "scale = k + alpha / size * window_sum("),
               Bug("no square", "the values are summed, not their squares", "window_sum(x * x, size // 2",
                   "window_sum(x, size // 2"),
+              Bug("square of the sum", "the values are summed first and squared then; each is squared by itself",
+                  "window_sum(x * x, size // 2, size - 1 - size // 2)",
+                  "window_sum(x, size // 2, size - 1 - size // 2) ** 2"),
+              Bug("mean for sum", "the sum over a window is divided by how many channels are in it",
+                  "window_sum(x * x, size // 2, size - 1 - size // 2)",
+                  "window_sum(x * x, size // 2, size - 1 - size // 2)"
+                  " / window_sum(np.ones_like(x), size // 2, size - 1 - size // 2)"),
+              Bug("itself left out", "each channel leaves its own square out; the window of i holds i, too",
+                  "window_sum(x * x, size // 2, size - 1 - size // 2)",
+                  "(window_sum(x * x, size // 2, size - 1 - size // 2) - x * x)"),
+              Bug("around the end", "a window at one end goes on at the other (np.roll, or an index below 0?); "
+                  "channels that do not exist are left out", "window_sum(x * x, size // 2, size - 1 - size // 2)",
+                  "sum(np.roll(x * x, d, axis=1) for d in range(size // 2 - size + 1, size // 2 + 1))"),
+              Bug("a slice from below 0", "at the first channel nothing was summed: a slice that starts below 0 counts "
+                  "from the end and is empty here; max(0, ...) belongs there",
+                  "window_sum(x * x, size // 2, size - 1 - size // 2)",
+                  "np.stack([(x * x)[:, i - size // 2:i - size // 2 + size].sum(axis=1) "
+                  "for i in range(x.shape[1])], axis=1)"),
+              Bug("exchanged", "y and scale have changed places: the result is (y, scale)",
+                  "return x / scale ** beta, scale", "return scale, x / scale ** beta"),
               Bug("k forgotten", "k is missing from the scale", "scale = k + alpha * window_sum(",
                   "scale = alpha * window_sum("),
               Bug("multiplied", "x is multiplied by scale^beta, where it should be divided by it",
@@ -152,13 +180,20 @@ EXERCISES = (
                   "window_sum(cross, size // 2, size - 1 - size // 2)"),
               Bug("x in the wrong place", "x_i stands before the sum, and x_j inside it: here x is missing inside",
                   "cross = gy * x * scale", "cross = gy * scale"),
+              Bug("x before the sum", "x_i is missing before the sum: the derivative of x_i^2 is 2 x_i",
+                  "- 2 * alpha * beta * x * neighbours", "- 2 * alpha * beta * neighbours"),
+              Bug("gy before the sum", "gy_i stands before the sum; it is gy_j, inside, that is meant",
+                  "cross = gy * x * scale ** (-beta - 1)",
+                  "cross, alpha = x * scale ** (-beta - 1), alpha * gy"),
+              Bug("beta forgotten", "the cross term lacks beta, which the derivative of a power brings down",
+                  "- 2 * alpha * beta * x", "- 2 * alpha * x"),
               Bug("alpha divided", "alpha has been divided by the window size here; take it as it is given",
                   "- 2 * alpha * beta * x", "- 2 * alpha / size * beta * x"))),
     Exercise(
         "6.3", "lrn_in_review", "the planted bug that the usual test does not see", check_review,
-        hints=("Take seven channels that all hold 1, alpha 1, beta 1, k 0: y should be 1 / (channels in the window).",
+        hints=("Run the example: seven channels of 1, alpha 1, beta 1, k 0. How many channels does 1 / y count?",
                "total[:, c] is the sum of the channels before c. Which one ends with channel `last`?"),
-        bugs=(Bug("window one short", "the last channel of each window is missing: total[:, last] stops before it",
+        bugs=(Bug("as it was given", "every window sum lacks one digit; which, and which line leaves it out?",
                   "(total[:, last + 1] - total[:, first])", "(total[:, last] - total[:, first])"),
               Bug("one too few at the front", "now the first channel of each window is missing",
                   "(total[:, last + 1] - total[:, first])", "(total[:, last + 1] - total[:, first + 1])"),
@@ -181,6 +216,9 @@ EXERCISES = (
                   "VALUE_THAT_IS_HALVED = 174.3", "VALUE_THAT_IS_HALVED = 77.98"),
               Bug("without the constant", "that is where y = a / 2 in all; what is asked is half of a 2^-0.75",
                   "VALUE_THAT_IS_HALVED = 174.3", "VALUE_THAT_IS_HALVED = 72.09"),
+              Bug("the square", "that is a^2", "VALUE_THAT_IS_HALVED = 174.3", "VALUE_THAT_IS_HALVED = 30397.0"),
+              Bug("scale doubled", "there the scale has doubled; y falls with its power 0.75 only: not enough",
+                  "VALUE_THAT_IS_HALVED = 174.3", "VALUE_THAT_IS_HALVED = 141.4"),
               Bug("one square", "that is for one square in the sum; a whole window holds five",
                   "VALUE_THAT_IS_HALVED = 174.3", "VALUE_THAT_IS_HALVED = 389.9"))),
 )

@@ -1,6 +1,7 @@
 """Lesson 9: AlexNet from its configuration, two shares, and groups that are mixed."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ from .. import functional as F
 from ..autograd import no_grad
 from ..models import AlexNet, AlexNetConfig
 from ..tensor import Tensor
-from . import Answer, Bug, Case, Exercise, Holds, Same
+from . import Answer, Bug, Case, Exercise, Holds, Same, difference
 
 # Small nets in which every decision shows: odd sizes, a norm that bites, a dropout that is not 1/2.
 SMALL = dict(num_classes=5, image_size=40, channels=(4, 8, 6, 8, 4), kernels=(5, 3, 3, 3, 3), strides=(2, 1, 1, 1, 1),
@@ -35,20 +36,29 @@ def check_names(m: ModuleType, config: AlexNetConfig, label: str) -> Holds:
     def run() -> tuple[bool, str]:
         net = m.build(config)
         if not isinstance(net, nn.Module):
-            return False, f"expected an nn.Sequential, got {type(net).__name__}: is the return missing?"
-        return names(net) == expected, f"got {names(net) or 'no layers'}; expected {expected}"
+            return False, (f"expected an nn.Sequential, got {type(net).__name__}"
+                           + (": is the return missing?" if net is None else ""))
+        got, wanted = names(net).split(), expected.split()
+        first = next((i for i, pair in enumerate(zip_longest(got, wanted), 1) if len(set(pair)) > 1), 0)
+        return not first, (f"layer {first} is {(got[first - 1:first] or ['missing'])[0]}, expected "
+                           f"{(wanted[first - 1:first] or ['no more'])[0]}. All of yours: {' '.join(got) or 'none'}; "
+                           f"expected: {expected}")
 
     return Holds(label, run)
 
 
-def weights(net: nn.Module) -> tuple[np.ndarray, ...]:
-    """Every parameter, in order."""
-    return tuple(p.data for p in net.parameters())
+def check_weights(make: Callable[[], nn.Module], reference: nn.Module, label: str, values: bool) -> Holds:
+    """The parameters in their order: their shapes, or with values the numbers in them."""
+    def run() -> tuple[bool, str]:
+        got, wanted = list(make().named_parameters()), list(reference.parameters())
+        for (name, g), p in zip(got, wanted):
+            if g.shape != p.shape:
+                return False, f"{name} has shape {g.shape}, expected {p.shape}"
+            if values and (text := difference(g.data, p.data)):
+                return False, f"{name}: {text}"
+        return len(got) == len(wanted), f"{len(got)} arrays of parameters, expected {len(wanted)}"
 
-
-def shapes(net: nn.Module) -> np.ndarray:
-    """(number of parameters, 4): their shapes, filled up with 0."""
-    return np.array([(*p.shape, 0, 0, 0, 0)[:4] for p in net.parameters()])
+    return Holds(label, run)
 
 
 def drawn(make: Any, config: AlexNetConfig) -> nn.Module:
@@ -70,10 +80,9 @@ def check_build(m: ModuleType) -> Iterator[Case]:
                           (CIFAR, "32 x 32")):
         yield check_names(m, config, f"the layers, as in {label}")
         reference = drawn(AlexNet, config)
-        yield Same(f"the shapes of the weights, a row a parameter, as in {label}",
-                   lambda c=config: shapes(m.build(c)), shapes(reference))
-        yield Same(f"the weights themselves after manual_seed(3), as in {label}",
-                   lambda c=config: weights(drawn(m.build, c)), weights(reference))
+        yield check_weights(lambda c=config: m.build(c), reference, f"the shapes of the weights, as in {label}", False)
+        yield check_weights(lambda c=config: drawn(m.build, c), reference,
+                            f"the weights themselves after manual_seed(3), as in {label}", True)
         size = config.image_size
         yield Same(f"the logits of four images in evaluation, as in {label}",
                    lambda c=config, s=size: logits(drawn(m.build, c), s, False), logits(reference, size, False), 1e-4,
@@ -107,13 +116,15 @@ EXERCISES = (
     Exercise("9.1", "build", "AlexNet from its configuration", check_build, hints=(
         "Walk through the five convolutions with two numbers in hand: how many maps there are, and the side of the "
         "image. Each convolution changes both, each pool the side.",
-        "layers = {}; layers[f\"conv{i + 1}\"] = nn.Conv2d(channels, config.channels[i], ...); channels = "
-        "config.channels[i]; size = size_after(size, ...). Then for word in config.after[i].split(): ...",
+        "layers = {}; for i in 1 ... 5: layers[f\"conv{i}\"] = nn.Conv2d(channels, config.channels[i - 1], ...); "
+        "channels = config.channels[i - 1]; size = size_after(size, ...). Then for word in "
+        "config.after[i - 1].split(): ...",
         "fc6 takes channels * size * size features. alpha of the LRN is config.lrn_alpha if config.lrn_alpha_over_size "
         "else config.lrn_alpha * config.lrn_size. The end is return nn.Sequential(**layers)."),
         bugs=(
             Bug("groups forgotten", "the convolutions have one group: this is the merged net, in which every kernel "
-                "sees all maps; pass groups=config.groups[i]", old="groups=config.groups[i], ceil", new="ceil"),
+                "sees all maps; pass groups, the layer's entry of config.groups",
+                old="groups=config.groups[i], ceil", new="ceil"),
             Bug("rounded down", "the convolutions round their size down: pass ceil_mode=config.ceil_mode",
                 old="ceil_mode=config.ceil_mode, **initial(config, i))\n        channels",
                 new="**initial(config, i))\n        channels"),
@@ -141,7 +152,21 @@ EXERCISES = (
             Bug("a ReLU after fc8", "a ReLU follows fc8: the logits must be free to be negative",
                 old="    return nn.Sequential(**layers)",
                 new="    layers[\"relu8\"] = nn.ReLU()\n    return nn.Sequential(**layers)"),
-            Bug("initialisers forgotten", "the convolutions start as torch's do: pass **initial(config, i)",
+            Bug("pools forgotten", "fc6 counts the side of the image before the pools: a pool changes the side, too",
+                old="size = size_after(size, config.pool_size, config.pool_stride, 0, config.ceil_mode)",
+                new="pass"),
+            Bug("one map", "fc6 takes one map's places only: features are maps times side times side",
+                old="features = channels * size * size", new="features = size * size"),
+            Bug("the same features", "fc7 and fc8 take what fc6 took; what comes into them is what the layer before "
+                "puts out", old="        features = width\n", new=""),
+            Bug("the next layer's start", "each convolution starts as the layer after it should: initial counts from "
+                "0, so conv1 has number 0", old="**initial(config, i))\n        channels",
+                new="**initial(config, i + 1))\n        channels"),
+            Bug("the start of fc7 in fc6", "fc6 and fc7 start as the layer after them should: initial counts from 0, "
+                "so fc6 has number 5", old="**initial(config, i - 1)", new="**initial(config, i)"),
+            Bug("dropout on the other side", "config.dropout_place is taken the wrong way round: \"output\" is behind "
+                "the ReLU", old="if config.dropout_place == \"output\":", new="if config.dropout_place == \"input\":"),
+            Bug("initialisers forgotten", "the convolutions start as torch's do: pass **initial(config, i - 1)",
                 old="ceil_mode=config.ceil_mode, **initial(config, i))", new="ceil_mode=config.ceil_mode)"),
         )),
     Exercise("9.2", "SHARE_OF_FC6, SHARE_OF_CONV", "where the parameters and the work are, in percent", check_shares,
@@ -152,10 +177,16 @@ EXERCISES = (
              bugs=(
                  Bug("a fraction", "this is a fraction; the answer is asked in percent",
                      old="SHARE_OF_FC6 = 56.2", new="SHARE_OF_FC6 = 0.562"),
+                 Bug("rounded", "right as far as it goes; one decimal more is asked",
+                     old="SHARE_OF_FC6 = 56.2", new="SHARE_OF_FC6 = 56"),
                  Bug("the paper's net", "that is the share in the paper's net; asked is AlexNetConfig.cifar()",
                      old="SHARE_OF_FC6 = 56.2", new="SHARE_OF_FC6 = 61.9"),
                  Bug("groups forgotten", "that is its share if conv2, conv4 and conv5 had one group: a kernel sees its "
                      "own group's maps only", old="SHARE_OF_FC6 = 56.2", new="SHARE_OF_FC6 = 51.3"),
+                 Bug("work as a fraction", "this is a fraction; the answer is asked in percent",
+                     old="SHARE_OF_CONV = 94.4", new="SHARE_OF_CONV = 0.944"),
+                 Bug("work rounded", "right as far as it goes; one decimal more is asked",
+                     old="SHARE_OF_CONV = 94.4", new="SHARE_OF_CONV = 94"),
                  Bug("the paper's work", "that is the share in the paper's net; asked is AlexNetConfig.cifar()",
                      old="SHARE_OF_CONV = 94.4", new="SHARE_OF_CONV = 91.9"),
                  Bug("work without groups", "that is their share if conv2, conv4 and conv5 had one group: a kernel "
@@ -166,7 +197,7 @@ EXERCISES = (
         "were added.",
         "x[:, device::2] takes every second map. The halves are contiguous: as `kernels` is, two lines below."),
         bugs=(
-            Bug("maps dealt out in turn", "the first output is 1 + 100: which maps did device 0 get, and which "
+            Bug("as it was given", "the first output is 1 + 100: which maps did device 0 get, and which "
                 "should it get?", old="x[:, device * C // 2:(device + 1) * C // 2]",
                 new="x[:, device::2]"),
             Bug("devices exchanged", "each device has the other one's maps", old="x[:, device * C // 2:(device + 1)",
