@@ -12,6 +12,7 @@ import json
 import os
 import shlex
 import sys
+import textwrap
 import time
 import tomllib
 from pathlib import Path
@@ -100,15 +101,15 @@ class Lesson:
 
     def predict(self, question: str, *choices: str) -> None:
         """Ask before a result is shown: a wrong guess is remembered longer than a fact that was only read."""
-        print(f"predict: {question}")
+        print(_wrapped(f"predict: {question}"))
         for letter, choice in zip("abcdefgh", choices, strict=False):
-            print(f"    {letter}) {choice}")
+            print(textwrap.fill(f"    {letter}) {choice}", 96, subsequent_indent="       "))
         if self.ask and sys.stdin.isatty():
             input("    your guess: ")
 
     def answer(self, text: str) -> None:
         """What the last prediction should have been, after the result."""
-        print(f"answer: {text}\n")
+        print(_wrapped(f"answer: {text}") + "\n")
 
     def table(self, header: list[str] | tuple[str, ...], rows: list[Any]) -> None:
         """Rows of text and numbers, aligned: text to the left, numbers to the right."""
@@ -159,6 +160,10 @@ class Lesson:
             print(f"\n{seconds:.0f} s; {len(self.files)} pictures in {self.out}")
             print(f"now you: edit lessons/exercises/{self.name}.py, then   "
                   f"python -m minitorch_alex.check {self.name[:2]}")
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 96, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _cell(value: Any) -> str:

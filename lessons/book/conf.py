@@ -29,6 +29,8 @@ nb_merge_streams = True
 
 html_theme = "furo"
 html_title = project
+html_static_path = ["static"]
+html_css_files = ["book.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_sourcelink = False
