@@ -90,7 +90,7 @@ class Feed:
         return self._augment(images, rows, cols, flips, None)
 
     def _augment(self, images: Array, rows: Array, cols: Array, flips: Array, shift: Array | None) -> Array:
-        divisor = (1.0 if shift is None else self.transform.divisor) / self.transform.scale
+        divisor = 1.0 if shift is None else self.transform.divisor
         return self.kernels.augment(images, self.transform.window(*images.shape[1:3]), rows, cols, flips, self.mean,
                                     shift, divisor, self.transform.pad)
 

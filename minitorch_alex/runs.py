@@ -169,4 +169,4 @@ def build_transform(config: dict[str, Any], mean: np.ndarray, train: data.Datase
     recipe = models.Recipe(**tuples(config["recipe"])).at(epoch)
     pca = train.color_pca() if recipe.color != "none" and train is not None else None
     return data.Transform(mean, crop=recipe.crop or None, pad=recipe.pad, flip=recipe.flip, pca=pca,
-                          convention="source" if recipe.color == "none" else recipe.color, scale=recipe.input_scale)
+                          convention="source" if recipe.color == "none" else recipe.color)

@@ -184,8 +184,7 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
                + (f" of the image with a border of {recipe.pad}" if recipe.pad else "")] \
         if recipe.crop or recipe.pad else []
     augment += ["flips"] * recipe.flip + [f"PCA colour ({recipe.color})"] * (recipe.color != "none")
-    scaled = "" if recipe.input_scale == 1 else f" times {recipe.input_scale:g}"
-    print(f"            images minus the mean image{scaled}; {', '.join(augment) or 'no augmentation'}")
+    print(f"            images minus the mean image; {', '.join(augment) or 'no augmentation'}")
     for change in recipe.dated:
         name, value = f"{change.layer}{'.' * bool(change.layer)}{change.field}", change.value
         print(f"            from epoch {change.epoch + 1} on: {name} {value:g}{' (frozen)' * (value == 0)}"

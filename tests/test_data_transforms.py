@@ -223,14 +223,3 @@ def test_views_are_windows_of_what_training_crops_from():
     whole = Transform().views(images)
     assert (whole[0] == images).all() and (whole[1] == images[:, :, ::-1]).all() and len(whole) == 2
     assert Transform().views(images, "nine").shape == (1, 2, 8, 8, 3)
-
-
-def test_the_scale_comes_last_in_training_and_in_testing():
-    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
-    pca = fit_pca(images)
-    plain, scaled = (Transform(np.full((8, 8, 3), 99, np.float32), crop=6, flip=True, pca=pca, scale=s) for s in (1, 0.1))
-    draws = plain.draw(images.shape, np.random.default_rng(1))
-    np.testing.assert_allclose(scaled.apply(images, draws), 0.1 * plain.apply(images, draws), rtol=1e-6)
-    np.testing.assert_allclose(scaled.eval()(images), 0.1 * plain.eval()(images), rtol=1e-6)
-    np.testing.assert_allclose(scaled.views(images), 0.1 * plain.views(images), rtol=1e-6)
-    assert scaled.apply(images, draws).dtype == np.float32

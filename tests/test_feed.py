@@ -26,7 +26,6 @@ RECIPES = {
     "shifts in a border": Transform(MEAN, pad=2, flip=True), "crops of a border": Transform(None, crop=4, pad=1),
     "colour by the source": Transform(MEAN, crop=7, flip=True, pca=PCA),
     "colour by the paper": Transform(MEAN, pca=PCA, convention="paper"),
-    "scaled by a power of 2": Transform(MEAN, flip=True, pca=PCA, scale=0.25),
 }
 recipes = pytest.mark.parametrize("transform", RECIPES.values(), ids=RECIPES)
 

@@ -86,8 +86,8 @@ class Holds:
 
 @dataclass(frozen=True)
 class Faster:
-    """`fast` takes at most 1 / times of the time of `slow`, the best of three each: a floor far below what is usual, so
-    that a busy machine does not fail it."""
+    """`fast` takes at most 1 / times of the time of `slow`, the best of three rounds, or of up to ten where it is not so
+    yet: a floor far below what is usual, so that a busy machine does not fail it."""
 
     label: str
     fast: Callable[[], Any]
@@ -95,7 +95,11 @@ class Faster:
     times: float
 
     def outcome(self) -> tuple[Any, str]:
-        fast, slow = (min(_seconds(f) for _ in range(3)) for f in (self.fast, self.slow))
+        fast = slow = float("inf")
+        for i in range(10):
+            fast, slow = min(fast, _seconds(self.fast)), min(slow, _seconds(self.slow))
+            if i >= 2 and slow >= self.times * fast:
+                break
         ratio = slow / max(fast, 1e-9)
         return None, "" if ratio >= self.times else (f"yours takes {1e3 * fast:.3g} ms, the other {1e3 * slow:.3g} ms: "
                                                      f"{ratio:.1f} times as fast, expected {self.times:g} times")
@@ -313,13 +317,15 @@ def _recognised(exercise: Exercise, lesson: str, index: int, got: Any) -> Bug | 
 
 
 def _alike(a: Any, b: Any) -> bool:
-    """Whether two outputs are the same: numbers to rounding, anything else exactly."""
+    """Whether two outputs are the same: arrays to rounding, a single number, which a learner may have rounded, to three
+    digits, anything else exactly."""
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return len(a) == len(b) and all(map(_alike, a, b))
     try:
         a, b = np.asarray(a), np.asarray(b)
         if a.dtype.kind in "biufc" and b.dtype.kind in "biufc":
-            return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-6, atol=1e-9, equal_nan=True))
+            rtol = 1e-6 if a.ndim or a.dtype.kind + b.dtype.kind in ("ii", "bb") else 1e-3
+            return a.shape == b.shape and bool(np.allclose(a, b, rtol=rtol, atol=1e-9, equal_nan=True))
         return bool(np.array_equal(a, b))
     except (TypeError, ValueError):
         return False

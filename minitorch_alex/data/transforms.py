@@ -230,7 +230,6 @@ class Transform:
     pad    border of zeros around the image before a random crop
     flip   mirror half of the images
     pca    colour noise along these axes, by `convention`
-    scale  what the result is multiplied by in the end, in training and in testing
     """
 
     mean: np.ndarray | None = None
@@ -239,7 +238,6 @@ class Transform:
     flip: bool = False
     pca: ColorPCA | None = None
     convention: str = "source"
-    scale: float = 1.0
     random: bool = True
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -275,8 +273,7 @@ class Transform:
         if draws.flips is not None:
             images = flip(images, draws.flips)
         x = images.astype(np.float32) if self.mean is None else subtract_mean(images, self.mean)
-        x = x if draws.shift is None else _shifted(x, draws.shift, self.divisor)
-        return x if self.scale == 1 else x * np.float32(self.scale)
+        return x if draws.shift is None else _shifted(x, draws.shift, self.divisor)
 
     @property
     def divisor(self) -> float:

@@ -39,8 +39,6 @@ class Recipe:
     pad: int = 0                     # border of zeros around the image before cropping
     flip: bool = False               # mirror half of the images
     color: str = "none"              # PCA colour noise: "none", "source" or "paper" (see data.transforms)
-    input_scale: float = 1.0         # of the centred pixels; 1 / 58 makes those of photographs about 1 in size, and the
-                                     # paper's initial weights stall (see train --check-init)
     changes: str = ""                # by epoch, e.g. "67 color=none, 67 conv1.lr=1e-05, 72 conv1.lr=0": see `dated`
     published: str = ""              # the result that its authors published, and where they tell the recipe
     source: str = ""
@@ -50,8 +48,6 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.input_scale < float("inf"):
-            raise UsageError(f"input_scale must be above 0, got {self.input_scale}")
         for name in ("crop", "pad", "warmup_epochs", "patience"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
