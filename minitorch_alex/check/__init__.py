@@ -86,8 +86,8 @@ class Holds:
 
 @dataclass(frozen=True)
 class Faster:
-    """`fast` takes at most 1 / times of the time of `slow`, the best of three rounds, or of up to ten where it is not so
-    yet: a floor far below what is usual, so that a busy machine does not fail it."""
+    """`fast` takes at most 1 / times of the time of `slow`, the best of three rounds, or of up to ten while it is not
+    so yet: a floor far below what is usual, so that a busy machine does not fail it."""
 
     label: str
     fast: Callable[[], Any]

@@ -53,6 +53,30 @@ def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str 
         write(figure, path)
 
 
+def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: str | os.PathLike, guess: float,
+           title: str = "") -> None:
+    """Training loss over the steps, a colour a variant and a line a training of it: (step, loss) pairs. A dashed line
+    marks the loss of a guess, ln C, at which a training that has stalled stays."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8, 4.4), dpi=160, layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(guess, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate("a guess, ln C", (1, guess), (0, 4), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", fontsize=9.5)
+        highest = guess
+        for (name, trainings), colour in zip(variants.items(), RUNS, strict=False):
+            for i, points in enumerate(trainings):
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=name if i == 0 else None)
+                highest = max(highest, *(loss for _, loss in points[len(points) // 4:]))
+        axes.set(xlabel="step", ylabel="training loss", ylim=(0, 1.25 * highest), xlim=(0, None))
+        axes.set_title(title, fontsize=13, fontweight="bold")
+        axes.legend(frameon=False, loc="lower left")
+        write(figure, path)
+
+
 def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLike, title: str = "") -> None:
     """A confusion matrix: `matrix[i, j]` counts the images of class i taken for class j; (K, K) and K names.
 
