@@ -8,8 +8,9 @@ from minitorch_alex import ablate, train
 from minitorch_alex.ablate import ABLATIONS, Ablation, command
 from minitorch_alex.errors import UsageError, UserError
 
-TINY = Ablation("a claim", "a number", "-a alexnet_cifar --data shapes --limit 40 --epochs 1 -b 20 "
-                "--set schedule=steps --set channels=(4,4,4,4,4) --set hidden=(8,8) --print-freq 1", {"plain": "", "slow": "--lr 0.001"})
+TINY = Ablation("a claim", "a number", "-a alexnet_cifar --data shapes --limit 40 --epochs 1 -b 20 --print-freq 1 "
+                "--set schedule=steps --set channels=(4,4,4,4,4) --set hidden=(8,8)",
+                {"plain": "", "slow": "--lr 0.001"})
 
 
 @pytest.mark.parametrize("name, variant", [(n, v) for n, a in ABLATIONS.items() for v in a.variants])
