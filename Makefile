@@ -10,10 +10,10 @@ unexport OPENBLAS_CORETYPE
 unexport OPENBLAS_L2_SIZE
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lessons clean
+.PHONY: help train test test-lessons lessons clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PYTHON=python3.12 chooses the Python (3.11 or newer), ARGS='--epochs 5' adds flags to the training"
 
 train: $(VENV)/installed  ## train a narrow AlexNet on drawn shapes, about two minutes on two cores; see runs/first
@@ -23,6 +23,9 @@ train: $(VENV)/installed  ## train a narrow AlexNet on drawn shapes, about two m
 test: $(VENV)/installed-test  ## ruff and the tests
 	$(RUN) -m ruff check .
 	$(RUN) -m pytest -q
+
+test-lessons: $(VENV)/installed-test  ## run all lessons with --quick and compare what they print, three minutes
+	$(RUN) -m pytest -q -m lessons
 
 lessons: $(VENV)/installed-book  ## run the nine lessons and render them as a book, build/lessons/index.html (ARGS=--quick is shorter)
 	MINITORCH_LESSON="--out $(CURDIR)/runs/lessons $(ARGS)" $(RUN) -m sphinx -W -q -c lessons/book lessons build/lessons

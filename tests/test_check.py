@@ -37,6 +37,11 @@ def test_every_solution_passes(name, exercise):
     assert verdict.cases >= 1
 
 
+@pytest.mark.parametrize("name, exercise", named(ALL))
+def test_every_solution_has_a_commentary(name, exercise):
+    assert len(check.commentary(exercise, name)) > 40
+
+
 @pytest.mark.parametrize("name, exercise, bug", named(BUGS))
 def test_every_known_mistake_is_recognised_by_name(name, exercise, bug, tmp_path):
     """As the learner's file: the solution with the mistake in it, under the name of the exercise's file."""

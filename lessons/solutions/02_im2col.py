@@ -65,4 +65,6 @@ def conv2d(x, w, b, stride, padding, groups):
     return y
 
 
-LARGEST_BATCH = 182  # 4,405,179 numbers a picture, 17,620,716 bytes; 3 * 2**30 / 17,620,716 = 182.8
+# 2.4: 4,405,179 numbers a picture are 17,620,716 bytes, and 3 * 2**30 / 17,620,716 = 182.8. The 2012 code trained with
+# 128, on two such cards; it never stored these matrices.
+LARGEST_BATCH = 182

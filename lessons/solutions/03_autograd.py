@@ -118,4 +118,6 @@ def visits(diamonds: int) -> int:
     return 0 if diamonds == 0 else 3 + 2 * visits(diamonds - 1)
 
 
+# 3.4: v(n) = 3 + 2 v(n-1): a diamond costs its own three nodes, and each of its two arms walks through all diamonds
+# behind it again. So v(n) = 3 (2^n - 1): for 20 diamonds 3,145,725 calls, for work that 60 would do.
 VISITS_OF_20_DIAMONDS = 3_145_725

@@ -15,6 +15,7 @@ import contextlib
 import functools
 import importlib
 import linecache
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -332,11 +333,16 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 def commentary(exercise: Exercise, lesson: str) -> str:
-    """What the solution's docstring says after "Commentary:", for its first function; "" where it says nothing."""
-    value = getattr(load(solution(lesson)), exercise.name.split(", ")[0], None)
-    text = value.__doc__ if callable(value) else ""
-    _, found, rest = (text or "").partition("Commentary:")
-    return " ".join(rest.split()) if found else ""
+    """What the solution says about an exercise: the docstring of its first function after "Commentary:", or for a
+    number the comment that begins with "# 1.3: "."""
+    path = solution(lesson)
+    value = getattr(load(path), exercise.name.split(", ")[0])
+    if callable(value):
+        text = (value.__doc__ or "").partition("Commentary:")[2]
+    else:
+        found = re.search(rf"^# {re.escape(exercise.number)}: ((?:.*\n)(?:# .*\n)*)", path.read_text("utf-8"), re.M)
+        text = found[1].replace("\n# ", " ") if found else ""
+    return " ".join(text.split())
 
 
 __all__ = ["LESSONS", "Answer", "Bug", "Case", "Exercise", "Faster", "Holds", "Same", "Verdict", "commentary",
