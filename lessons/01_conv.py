@@ -76,7 +76,7 @@ letter = np.array([[1.0, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 0, 0]])
 impulse = np.zeros((11, 9))
 impulse[5, 4] = 1
 correlated, convolved = correlate(impulse, letter), correlate(impulse, letter[::-1, ::-1])
-figure, axes = plt.subplots(1, 4, figsize=(9, 3.1))
+figure, axes = plt.subplots(1, 4, figsize=(9, 3.4), width_ratios=(3, 9, 7, 7))
 for ax, image, title in zip(axes, (letter, impulse, correlated, convolved), (
         "kernel", "picture", "cross-correlation:\nthe kernel, turned", "convolution:\nthe kernel itself")):
     ax.imshow(image, cmap="gray_r", vmin=-0.15, vmax=1)
@@ -236,12 +236,12 @@ lesson.predict("Which of these says nothing on an evenly coloured area, whatever
                "all but the blur", "the edges and the spots", "the two colour opponents")
 figure, axes = plt.subplots(2, 4, figsize=(10, 5.4))
 axes[0, 0].imshow(picture)
-axes[0, 0].set_title("the picture")
+axes[0, 0].set_title("the picture", fontsize=10)
 for ax, (name, kernel) in zip(axes.flat[1:], KERNELS.items()):
     y = conv2d_taps(x, kernel[None], padding=kernel.shape[-1] // 2)[0, 0]
     inner = abs(y[3:-3, 3:-3]).max()
     ax.imshow(y, cmap="gray", vmin=0 if name == "blur" else -inner, vmax=255 if name == "blur" else inner)
-    ax.set_title(name)
+    ax.set_title(name, fontsize=10)
 for ax in axes.flat:
     ax.axis("off")
 lesson.show(figure, "kernels")

@@ -284,11 +284,11 @@ for i, window in enumerate(c.reshape(49, 3, 3)):
     added[top:top + 3, left:left + 3] += window
     assigned[top:top + 3, left:left + 3] = window
 forward = (im2col_one(x, 3) * c).sum()
+lesson.number("adjoint_gap", abs(forward - (x * added).sum()))
+lesson.number("assigned_gap", abs(forward - (x * assigned).sum()))
 lesson.table(["", "<im2col(x), c>", "<x, col2im(c)>"],
              [["col2im adds", float(forward), float((x * added).sum())],
               ["col2im assigns: wrong", float(forward), float((x * assigned).sum())]])
-lesson.number("adjoint_gap", abs(forward - (x * added).sum()))
-lesson.number("assigned_gap", abs(forward - (x * assigned).sum()))
 
 # %% [markdown]
 # ## 6. Groups: the two GPUs

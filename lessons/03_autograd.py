@@ -102,7 +102,7 @@ def draw(ax, named, edges, heard, sent, place):
         gradient = tensor.grad if tensor.creator is None else heard[source]
         kind = "leaf" if tensor.creator is None else type(source).__name__
         ax.add_patch(plt.Rectangle((x0 - 0.6, y0 - 0.36), 1.2, 0.72, facecolor="white", edgecolor=INK, zorder=2))
-        ax.text(x0, y0 + 0.23, f"{name}   ({kind})", ha="center", va="center", fontsize=10.5, color=NOTE, zorder=3)
+        ax.text(x0, y0 + 0.23, f"{name}   ({kind})", ha="center", va="center", fontsize=9.5, color=NOTE, zorder=3)
         ax.text(x0, y0, f"data  {float(tensor.data):g}", ha="center", va="center", fontsize=11, color=BLUE, zorder=3)
         ax.text(x0, y0 - 0.23, f"grad  {float(gradient):g}", ha="center", va="center", fontsize=11, color=RED, zorder=3)
 
@@ -361,9 +361,9 @@ ours = [Value(v) for v in numbers]
 backward(by_chance(ours, Value.tanh, seed=lesson.seed))
 theirs = [Tensor(np.array(v), requires_grad=True) for v in numbers]
 by_chance(theirs, F.tanh, seed=lesson.seed).backward()
+lesson.number("engine_difference", max(abs(o.grad - float(t.grad)) for o, t in zip(ours, theirs)))
 lesson.table(["leaf", "40 lines", "package", "difference"],
              [(v, o.grad, float(t.grad), abs(o.grad - float(t.grad))) for v, o, t in zip(numbers, ours, theirs)])
-lesson.number("engine_difference", max(abs(o.grad - float(t.grad)) for o, t in zip(ours, theirs)))
 
 # %% [markdown]
 # ## 6. Broadcasting, and how it is undone
@@ -515,8 +515,8 @@ except UsageError as error:
 y = x * x
 y.backward(retain_graph=True)
 y.backward()
-print(f"with retain_graph=True two more: x.grad is {float(x.grad):g}; gradients add up until x.zero_grad()")
 lesson.number("three_backwards", float(x.grad))
+print(f"with retain_graph=True two more: x.grad is {float(x.grad):g}; gradients add up until x.zero_grad()")
 
 # %% [markdown]
 # That a leaf *adds* what comes is the same rule as everywhere in this lesson: one weight that is used in two places, or

@@ -419,7 +419,7 @@ for axes, (size, stride) in zip(panels, ((3, 2), (2, 2))):
     count = seen(13, size, stride)
     axes.imshow(count, cmap="Oranges", vmin=0, vmax=5)
     for (i, j), value in np.ndenumerate(count):
-        axes.text(j, i, str(value), ha="center", va="center", fontsize=7, color=INK)
+        axes.text(j, i, str(value), ha="center", va="center", fontsize=8, color="white" if value > 2 else INK)
     bare(axes, f"{size}/{stride}: seen by how many windows")
 figure.tight_layout()
 lesson.show(figure, "5_coverage")

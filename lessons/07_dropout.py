@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 7. Dropout
 #
-# Goal: see a network learn its training set by heart, and the four means with which AlexNet was kept from it: dropout,
-# weight decay, crops and flips, and noise in the colours.
+# **Goal.** See a network learn its training set by heart, and the four means with which AlexNet was kept from it:
+# dropout, weight decay, crops and flips, and noise in the colours.
 #
-# You need: lessons 1 to 6, or at least an idea of what a layer and its backward pass are. The mean and the variance of
-# a random number; eigenvectors of a 3 x 3 matrix.
+# **You need** lessons 1 to 6, or at least an idea of what a layer and its backward pass are. The mean and the variance
+# of a random number; eigenvectors of a 3 x 3 matrix.
 #
-# Time: about 20 s with `--quick`, about two minutes in full, on two cores. Files: six pictures and `numbers.json` in
-# `runs/lessons/07_dropout`. With `--data cifar10` the same sections run on photographs; the numbers in the text are
-# those of the drawn shapes.
+# **Time.** About 20 s with `--quick`, about two minutes in full, on two cores. **Files:** six pictures and
+# `numbers.json` in `runs/lessons/07_dropout`. With `--data cifar10` the same sections run on photographs; the numbers
+# in the text are those of the drawn shapes.
 
 # %%
 import kit  # finds the package beside lessons/, also without installing it
@@ -275,10 +275,10 @@ each = softmax((masks * h) @ W.T + b)                                # (1024, 4)
 geometric = np.exp(np.log(each).mean(axis=0))
 geometric /= geometric.sum()
 one_pass = softmax(W @ (0.5 * h) + b)
+lesson.number("geometric_difference", float(np.abs(geometric - one_pass).max()))
 lesson.table(["", "class 0", "class 1", "class 2", "class 3"],
              [["geometric mean of 1024", *map(float, geometric)], ["one pass, x 0.5", *map(float, one_pass)],
               ["arithmetic mean of 1024", *map(float, each.mean(axis=0))]])
-lesson.number("geometric_difference", float(np.abs(geometric - one_pass).max()))
 
 # %% [markdown]
 # In a network with two layers of dropout it *is* an approximation. Our network was trained with dropout in both hidden

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # 8. Training
 #
-# Goal: everything between a network that computes and a network that has learnt: the loss and where it starts, momentum
-# in its two forms, initial weights and the loss that does not move, rates and schedules, curves, and a run that can be
-# stopped.
+# **Goal.** Everything between a network that computes and a network that has learnt: the loss and where it starts,
+# momentum in its two forms, initial weights and the loss that does not move, rates and schedules, curves, and a run
+# that can be stopped.
 #
-# You need: lessons 3 to 5 (gradients), lesson 7 for dropout. Logarithms; a geometric series.
+# **You need** lessons 3 to 5 (gradients), lesson 7 for dropout. Logarithms; a geometric series.
 #
-# Time: about half a minute with `--quick`, about two minutes in full, on two cores. Files: six pictures, a
+# **Time.** About half a minute with `--quick`, about two minutes in full, on two cores. **Files:** six pictures, a
 # checkpoint and `numbers.json` in `runs/lessons/08_train`. The numbers in the text are those of the drawn shapes;
 # `--data cifar10` runs the same on photographs.
 
@@ -106,7 +106,7 @@ for (m, path), colour in zip(paths.items(), (TRAIN, HELD_OUT), strict=True):
     ax.plot(*path.T, "o-", color=colour, ms=3, lw=1.2, label=f"momentum {m:g}")
 ax.plot(0, 0, "+", color=INK, ms=12, mew=2)
 ax.set(xlabel="along the valley", ylabel="across", title="60 steps at the same rate: with momentum it arrives")
-ax.legend(frameon=False, loc="upper right")
+ax.legend(loc="upper right", framealpha=1, edgecolor="none")
 lesson.show(fig, "valley")
 
 # %% [markdown]

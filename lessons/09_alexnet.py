@@ -194,9 +194,9 @@ for name, config in (("paper: two columns", AlexNetConfig.paper(**zeros)),
     entries = profile.ledger(AlexNet(config))
     compared.append((name, sum(e.parameters for e in entries),
                      f"{sum(e.multiply_adds for e in entries) / 1e6:,.1f} M"))
-lesson.table(("net", "parameters", "multiply-adds"), compared)
 lesson.number("merged_parameters", compared[1][1])
 lesson.number("half_parameters", compared[2][1])
+lesson.table(("net", "parameters", "multiply-adds"), compared)
 
 # %% [markdown]
 # Groups halve the weights and the work of a layer. As conv weights are few, the merged net has hardly more parameters;
@@ -241,9 +241,10 @@ del same
 #
 # ## 5. What is printed, and what ran
 #
-# The authors' program was released in 2025 (github.com/computerhistory/AlexNet-Source-Code). Its file `layers-145.cfg`
-# is the net of the paper: the log has the paper's 40.7 and 18.2 % to the digit. It differs from the printed text, and
-# whoever trains by the text alone may wait for long.
+# The authors' program was released in 2025
+# ([computerhistory/AlexNet-Source-Code](https://github.com/computerhistory/AlexNet-Source-Code)). Its file
+# `layers-145.cfg` is the net of the paper: the log has the paper's 40.7 and 18.2 % to the digit. It differs from the
+# printed text, and whoever trains by the text alone may wait for long.
 
 # %%
 lesson.section("5. What is printed, and what ran")

@@ -4,10 +4,12 @@
     lesson = kit.Lesson("01_conv")
 
 A lesson is the same file as a script, in an editor's notebook, and as a page of the book. In a terminal the headings
-and questions are printed; in a notebook the text around the cells says them, and pictures are shown where they are
-made. A notebook has no command line: there the flags come from the environment variable MINITORCH_LESSON.
+and questions are printed; in a notebook the text around the cells has the headings, and questions, tables and pictures
+are shown where they are made. A notebook has no command line: there the flags come from the environment variable
+MINITORCH_LESSON.
 """
 import argparse
+import html
 import json
 import os
 import shlex
@@ -101,6 +103,10 @@ class Lesson:
 
     def predict(self, question: str, *choices: str) -> None:
         """Ask before a result is shown: a wrong guess is remembered longer than a fact that was only read."""
+        if IN_NOTEBOOK:
+            listed = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices)
+            return _display(f'<div class="predict"><strong>Predict:</strong> {html.escape(question)}'
+                            f'<ol type="a">{listed}</ol></div>')
         print(_wrapped(f"predict: {question}"))
         for letter, choice in zip("abcdefgh", choices, strict=False):
             print(textwrap.fill(f"    {letter}) {choice}", 96, subsequent_indent="       "))
@@ -109,6 +115,8 @@ class Lesson:
 
     def answer(self, text: str) -> None:
         """What the last prediction should have been, after the result."""
+        if IN_NOTEBOOK:
+            return _display(f'<div class="answer"><strong>Answer:</strong> {html.escape(text)}</div>')
         print(_wrapped(f"answer: {text}") + "\n")
 
     def table(self, header: list[str] | tuple[str, ...], rows: list[Any]) -> None:
@@ -121,7 +129,10 @@ class Lesson:
             placed = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, number, strict=True))
             return "  ".join(placed).rstrip()
 
-        print(line(list(header)), "-" * (sum(widths) + 2 * len(widths) - 2), *map(line, cells), "", sep="\n")
+        lines = [line(list(header)), "-" * (sum(widths) + 2 * len(widths) - 2), *map(line, cells)]
+        if IN_NOTEBOOK:  # lines that scroll where a window is narrow, and never wrap
+            return _display(f'<pre style="white-space: pre; overflow-x: auto">{html.escape(chr(10).join(lines))}</pre>')
+        print(*lines, "", sep="\n")
 
     def show(self, figure: Any, name: str) -> None:
         """The figure as OUT/LESSON/name.png, and in a notebook where it is made. Not with --no-plots."""
@@ -129,11 +140,11 @@ class Lesson:
 
         if self.plots:
             path = self.out / f"{name}.png"
-            figure.savefig(path, dpi=110, bbox_inches="tight")
+            figure.savefig(path, dpi=200, bbox_inches="tight")
             self.files.append(path)
             if IN_NOTEBOOK:
-                from IPython.display import display
-                display(figure)
+                from IPython.display import Image, display
+                display(Image(path, retina=True))  # shown at 100 dots an inch: sharp on fine screens
             else:
                 print(f"picture: {path}\n")
         plt.close(figure)
@@ -164,6 +175,13 @@ class Lesson:
 
 def _wrapped(text: str) -> str:
     return textwrap.fill(text, 96, subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _display(shown: str) -> None:
+    """HTML in a notebook, where it is made."""
+    from IPython.display import HTML, display
+
+    display(HTML(shown))
 
 
 def _cell(value: Any) -> str:

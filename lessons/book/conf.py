@@ -25,7 +25,6 @@ nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "force"
 nb_execution_timeout = -1
 nb_execution_raise_on_error = True
-nb_merge_streams = True
 
 html_theme = "furo"
 html_title = project
