@@ -1,6 +1,7 @@
 """Ablations: every variant is a training that train accepts, and the verdict says what the numbers say."""
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,17 @@ def test_the_verdict_says_what_has_stalled():
     content = {"classes": 10, "variants": {"a": [training(30.0)], "b": [training(90.0, math.log(10) - 0.01)]}}
     assert "b: the loss stayed at ln 10 = 2.303" in ablate.verdict(content)
     assert "a: the loss" not in ablate.verdict(content)
+
+
+def test_the_page_about_the_stall_is_what_the_record_says():
+    root = Path(__file__).parent.parent
+    content = json.loads((root / "results" / "ablate-stall.json").read_text())
+    page = (root / "docs" / "stall.md").read_text(encoding="utf-8")
+    assert ablate.table(content) in page and content["command"] in page
+    assert content["flags"] == dict(ABLATIONS["stall"].variants) and content["base"] == ABLATIONS["stall"].base
+    loss = {name: [t["last_loss"] for t in trainings] for name, trainings in content["variants"].items()}
+    for name in loss:  # what the page says in words
+        assert (min(loss[name]) > math.log(10)) == ("standardised" in name)
 
 
 @pytest.mark.parametrize("argv", (["nothing"], ["lrn", "--seeds", "0"]))

@@ -66,12 +66,14 @@ def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: 
         axes.axhline(guess, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate("a guess, ln C", (1, guess), (0, 4), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", fontsize=9.5)
-        highest = guess
+        lowest = highest = guess
         for (name, trainings), colour in zip(variants.items(), RUNS, strict=False):
             for i, points in enumerate(trainings):
                 axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=name if i == 0 else None)
-                highest = max(highest, *(loss for _, loss in points[len(points) // 4:]))
-        axes.set(xlabel="step", ylabel="training loss", ylim=(0, 1.25 * highest), xlim=(0, None))
+                later = [loss for _, loss in points[len(points) // 4:]]
+                lowest, highest = min(lowest, *later), max(highest, *later)
+        room = 0.25 * (highest - lowest)  # the first steps may leave the picture above
+        axes.set(xlabel="step", ylabel="training loss", ylim=(max(0, lowest - 2 * room), highest + room), xlim=(0, None))
         axes.set_title(title, fontsize=13, fontweight="bold")
         axes.legend(frameon=False, loc="lower left")
         write(figure, path)
