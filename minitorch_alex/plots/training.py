@@ -73,7 +73,8 @@ def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: 
                 later = [loss for _, loss in points[len(points) // 4:]]
                 lowest, highest = min(lowest, *later), max(highest, *later)
         room = 0.25 * (highest - lowest)  # the first steps may leave the picture above
-        axes.set(xlabel="step", ylabel="training loss", ylim=(max(0, lowest - 2 * room), highest + room), xlim=(0, None))
+        axes.set(xlabel="step", ylabel="training loss", xlim=(0, None))
+        axes.set_ylim(max(0, lowest - 2 * room), highest + room)
         axes.set_title(title, fontsize=13, fontweight="bold")
         axes.legend(frameon=False, loc="lower left")
         write(figure, path)
