@@ -64,8 +64,8 @@ def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: 
         figure = Figure(figsize=(8, 4.4), dpi=160, layout="constrained")
         axes = figure.subplots()
         axes.axhline(guess, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate("a guess, ln C", (1, guess), (0, 4), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", ha="right", fontsize=9.5)
+        axes.annotate("a guess, ln C", (1, guess), (0, -4), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", va="top", fontsize=9.5)
         lowest = highest = guess
         for (name, trainings), colour in zip(variants.items(), RUNS, strict=False):
             for i, points in enumerate(trainings):
