@@ -7,7 +7,7 @@
 #
 # **You need** lessons 3 to 5 (gradients), lesson 7 for dropout. Logarithms; a geometric series.
 #
-# **Time.** About half a minute with `--quick`, about two minutes in full, on two cores. **Files:** six pictures, a
+# **Time.** About forty seconds with `--quick`, some minutes in full, on two cores. **Files:** six pictures, a
 # checkpoint and `numbers.json` in `runs/lessons/08_train`. The numbers in the text are those of the drawn shapes;
 # `--data cifar10` runs the same on photographs.
 
