@@ -21,6 +21,36 @@ def test_multiply_adds_of_the_papers_net_by_layer():
     assert round(total / 1e6, 1) == 724.4
 
 
+# Worked out apart from the package, layer by layer: kernels x (channels of the group x side^2 [+ 1]) [x places].
+PAPER = ((34_944, 307_456, 885_120, 663_936, 442_624, 37_752_832, 16_781_312, 4_097_000),
+         (105_415_200, 223_948_800, 149_520_384, 112_140_288, 74_760_192, 37_748_736, 16_777_216, 4_096_000))
+BY_LAYER = {
+    "alexnet": PAPER, "alexnet_source_2012": PAPER, "alexnet_caffe": PAPER, "caffenet": PAPER,
+    "alexnet_half_2012": (
+        (17_472, 153_728, 221_376, 331_968, 442_624, 37_752_832, 16_781_312, 4_097_000),
+        (52_707_600, 111_974_400, 37_380_096, 56_070_144, 74_760_192, 37_748_736, 16_777_216, 4_096_000)),
+    "alexnet_merged": (
+        (34_944, 614_656, 885_120, 1_327_488, 884_992, 37_752_832, 16_781_312, 4_097_000),
+        (105_415_200, 447_897_600, 149_520_384, 224_280_576, 149_520_384, 37_748_736, 16_777_216, 4_096_000)),
+    "alexnet_torchvision": (
+        (23_296, 307_392, 663_936, 884_992, 590_080, 37_752_832, 16_781_312, 4_097_000),
+        (70_276_800, 223_948_800, 112_140_288, 149_520_384, 99_680_256, 37_748_736, 16_777_216, 4_096_000)),
+    "alexnet_cifar": (
+        (1_344, 76_928, 221_376, 166_080, 110_720, 2_098_176, 1_049_600, 10_250),
+        (1_327_104, 19_660_800, 14_155_776, 10_616_832, 7_077_888, 2_097_152, 1_048_576, 10_240)),
+}
+
+
+@pytest.mark.parametrize("name", BY_LAYER)
+def test_parameters_and_multiply_adds_of_every_preset_by_layer(name):
+    entries = profile.ledger(models.build(name, 10 if name == "alexnet_cifar" else 1000))
+    learning = [e for e in entries if e.multiply_adds and e.parameters]
+    assert tuple(e.parameters for e in learning) == BY_LAYER[name][0]
+    assert tuple(e.multiply_adds for e in learning) == BY_LAYER[name][1]
+    assert sum(e.parameters for e in entries) == sum(BY_LAYER[name][0])
+    assert sum(e.multiply_adds for e in entries) == sum(BY_LAYER[name][1])
+
+
 @pytest.mark.parametrize(("name", "total"), [("alexnet_merged", 1135.3), ("alexnet_torchvision", 714.2)])
 def test_multiply_adds_of_others(name, total):
     got = sum(e.multiply_adds for e in profile.ledger(models.build(name, 1000)))
