@@ -398,12 +398,12 @@ print("share: of the speed as it is, the median of several rounds")
 
 # %% [markdown]
 # Winograd's algorithm computes a 3 x 3 convolution with a quarter of the multiplications, and a 5 x 5 one with about a
-# third, by the algebra of polynomials. It pays only with many channels, and it loses a digit. It is an option,
+# fifth, by the algebra of polynomials. It pays only with many channels, and it loses a digit. It is an option,
 # `--winograd`, and `kernels/cpu/winograd.py` begins with its idea on a page:
 
 # %%
 lesson.predict("In float32, how far off is a result, relative to the largest? By im2col, and by Winograd:",
-               "both 1e-7", "1e-7 to 1e-6, and about ten times that", "1e-6, and 1e-2")
+               "both 1e-7", "1e-7 to 1e-6, and five to ten times that", "1e-6, and 1e-2")
 x, w = draw.standard_normal((2, 192, 13, 13)), draw.standard_normal((64, 192, 3, 3))
 exact = F.conv2d(mt.Tensor(x), mt.Tensor(w), padding=1).numpy()
 rows = []

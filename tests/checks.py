@@ -126,6 +126,7 @@ CONV_CASES = (
 WINOGRAD_CASES = (
     WindowCase(kernel=(3, 3), padding=(1, 1), H=9, W=6, groups=2),
     WindowCase(kernel=(5, 5), padding=(2, 0), H=5, W=8, N=3),
+    WindowCase(kernel=(3, 3), padding=(1, 1), H=5, W=9, N=5, groups=2),  # laid side by side
     WindowCase(kernel=(5, 5), H=9, W=9, C=3, O=1),
     WindowCase(kernel=(11, 11), stride=(4, 4), padding=(2, 0), H=22, W=15, ceil_mode=True),
 )

@@ -38,6 +38,8 @@ MUTANTS = (
            "kernels.cpu.winograd:_cells", "j::m]", "(j + 1) % m::m]", "check_winograd"),
     Mutant("winograd-fold-mixed", "a folded kernel has its channels before the place in the patch, the image after it",
            "kernels.cpu.winograd:_fold_kernel", "(0, 3, 5, 1, 2, 4)", "(0, 1, 3, 5, 2, 4)", "check_winograd"),
+    Mutant("winograd-neighbours-touch", "images lie side by side without zeros between them",
+           "kernels.cpu.winograd:_layout", "max(size + P, out)", "max(size, out)", "check_winograd"),
     Mutant("winograd-piece-forgotten", "one thread's share of the weight gradient is not added",
            "kernels.cpu.winograd:conv2d_backward_weight", "in sums[1:]", "in sums[2:]", "check_winograd"),
     Mutant("local-bias-gradient-mean", "the locally connected layer averages its bias gradient",
