@@ -40,6 +40,7 @@ class AlexNetConfig:
     ceil_mode: bool = _from("AlexNet-Source-Code layer.py:1004: 1 + ceil(213 / 4) = 55", True)
     after: tuple[str, str, str, str, str] = _from(  # what follows each convolution; "rnorm" is the within-map norm
         "section 3.5", ("relu lrn pool", "relu lrn pool", "relu", "relu", "relu pool"))
+    activation: str = _from("section 3.1: relu; tanh is what it is compared with", "relu")
     pool_size: int = _from("section 3.4: overlapping, 3 > 2", 3)
     pool_stride: int = _from("section 3.4", 2)
     lrn_size: int = _from("section 3.3: n", 5)
@@ -127,7 +128,7 @@ class AlexNetConfig:
             if len(getattr(self, name)) != length:
                 raise UsageError(f"AlexNetConfig: {name} has {len(getattr(self, name))} entries, expected {length}")
         for name, kinds in (("init", ("gaussian", "he", "torch")), ("dropout_place", ("output", "input")),
-                            ("names", ("paper", "torchvision"))):
+                            ("names", ("paper", "torchvision")), ("activation", ("relu", "tanh"))):
             if getattr(self, name) not in kinds:
                 raise UsageError(f"AlexNetConfig: {name} is {getattr(self, name)!r}, expected {' or '.join(kinds)}")
         known = {"relu", "lrn", "rnorm", "pool"}
@@ -159,7 +160,8 @@ class AlexNet(nn.Sequential):
         fc6 ReLU dropout | fc7 ReLU dropout | fc8                      (sections 3.5 and 4.2)
 
     Input: pixels 0..255 minus the training set's mean image, (N, 3, image_size, image_size). Output: (N, num_classes)
-    logits. At 224: 55, 27, 13, 13, 13, 6. UsageError and ShapeError for a configuration that makes no network.
+    logits. At 224: 55, 27, 13, 13, 13, 6. With `activation` tanh it stands in each ReLU's place, and the layers keep
+    their names relu1 ... relu7. UsageError and ShapeError for a configuration that makes no network.
     """
 
     def __init__(self, config: AlexNetConfig, num_classes: int | None = None) -> None:
@@ -183,7 +185,7 @@ class AlexNet(nn.Sequential):
             drop = {f"drop{i}": nn.Dropout(config.dropout, config.dropout_rule)}
             layers |= drop if config.dropout_place == "input" else {}
             layers[f"fc{i}"] = nn.Linear(features, width, **self._init(i - 1))
-            layers[f"relu{i}"] = nn.ReLU()
+            layers[f"relu{i}"] = self._following("relu")
             layers |= drop if config.dropout_place == "output" else {}
             features = width
         layers["fc8"] = nn.Linear(features, config.num_classes, **self._init(7))
@@ -202,7 +204,7 @@ class AlexNet(nn.Sequential):
         """A layer of the kind that `after` names."""
         config = self.config
         if kind == "relu":
-            return nn.ReLU()
+            return nn.ReLU() if config.activation == "relu" else nn.Tanh()
         if kind == "pool":
             return nn.MaxPool2d(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode)
         if kind == "rnorm":  # layers-145: scale 0.001 / 25, pow 0.75, minDiv 1, in no text of the paper

@@ -3,7 +3,7 @@ draws those of a run."""
 from .figure2 import network
 from .learnt import activations, kernels, maps, neighbours, predictions
 from .style import FAINT, INK, STYLE
-from .training import RUNS, confusion, curves, losses
+from .training import RUNS, confusion, curves, dots, losses, race
 
-__all__ = ["FAINT", "INK", "RUNS", "STYLE", "activations", "confusion", "curves", "kernels", "losses", "maps",
-           "neighbours", "network", "predictions"]
+__all__ = ["FAINT", "INK", "RUNS", "STYLE", "activations", "confusion", "curves", "dots", "kernels", "losses", "maps",
+           "neighbours", "network", "predictions", "race"]

@@ -80,6 +80,50 @@ def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: 
         write(figure, path)
 
 
+def race(variants: Mapping[str, Sequence[Sequence[tuple[float, float]]]], path: str | os.PathLike, level: float,
+         title: str = "") -> None:
+    """Training error in % over the epochs, a colour a variant and a line a training of it: (epoch, error) pairs. A
+    dashed line marks the `level` that all run to."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8, 4.4), dpi=160, layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(level, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(f"{level:g} %", (1, level), (0, 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", va="bottom", fontsize=9.5)
+        for (name, trainings), colour in zip(variants.items(), RUNS, strict=False):
+            for i, points in enumerate(trainings):
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=name if i == 0 else None)
+        axes.set(xlabel="epoch", ylabel="training error, %", xlim=(0, None), ylim=(0, 100))
+        axes.set_title(title, fontsize=13, fontweight="bold")
+        axes.legend(frameon=False, loc="upper right")
+        write(figure, path)
+
+
+def dots(variants: Mapping[str, Sequence[float]], path: str | os.PathLike, label: str, title: str = "") -> None:
+    """A row a variant: a dot for each of its values, a stroke at their mean, which is also written."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE | {"axes.spines.left": False, "axes.grid.axis": "x"}):
+        figure = Figure(figsize=(8, 1.3 + 0.5 * len(variants)), dpi=160, layout="constrained")
+        axes = figure.subplots()
+        for i, values in enumerate(variants.values()):
+            mean = float(np.mean(values))
+            axes.plot([mean, mean], [i - 0.27, i + 0.27], color=INK, linewidth=2)
+            axes.plot(values, [i] * len(values), "o", color=RUNS[i % len(RUNS)], markersize=7, alpha=0.75)
+            axes.annotate(f"{mean:.1f}", (1, i), (6, 0), xycoords=("axes fraction", "data"),
+                          textcoords="offset points", ha="left", va="center", annotation_clip=False)
+        axes.set_yticks(range(len(variants)), list(variants))
+        axes.set_ylim(len(variants) - 0.5, -0.5)
+        axes.margins(x=0.08)
+        axes.set_xlabel(label)
+        axes.set_title(title, fontsize=13, fontweight="bold")
+        write(figure, path)
+
+
 def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLike, title: str = "") -> None:
     """A confusion matrix: `matrix[i, j]` counts the images of class i taken for class j; (K, K) and K names.
 

@@ -1,0 +1,80 @@
+"""docs/results.md is what the records say, whichever of them exist."""
+import json
+import re
+
+import pytest
+
+from benchmarks import claims
+from minitorch_alex.ablate import ABLATIONS
+from minitorch_alex.errors import DataError
+
+
+def training(seed, error, run=None):
+    return {"seed": seed, "test_error": error, "train_error": 20.0, "val_error": 30.0, "last_loss": 1.0,
+            "seconds": 60.0, **({"run": run} if run else {})}
+
+
+def ablation(name, **variants):
+    return {"name": name, "classes": 10, "seeds": 2, "commit": "abc", "device": "a machine", "date": "2026-01-01",
+            "command": f"python -m minitorch_alex.ablate {name}", "verdict": f"what is seen of {name}",
+            "variants": {v: [training(i, e, f"{v}-{i}") for i, e in enumerate(errors)]
+                         for v, errors in variants.items()}}
+
+
+def test_the_committed_page_is_the_generated_one():
+    page = (claims.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert page == claims.page(claims.load(claims.ROOT / "results")), "run python -m benchmarks.claims"
+    for link in re.findall(r"\]\(((?!http|#)[^)]+)\)", page):
+        assert (claims.ROOT / "docs" / link).exists(), link
+
+
+def test_without_records_everything_is_listed_as_not_run(tmp_path):
+    page = claims.page({}, tmp_path)
+    for name in ABLATIONS:
+        assert f"not run: `python -m minitorch_alex.ablate {name}`" in page and f"### {name}\n" not in page
+    for name, *_ in claims.NETS:
+        assert re.search(rf"^\| `{name}` \| [^|]+ \| not run \|", page, re.M)
+    assert "| ours, `alexnet_cifar`, 32 x 32 | not run |" in page and "Together" not in page
+
+
+def test_a_claim_is_told_with_its_numbers_cost_and_picture(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "ablate-dropout.png").touch()
+    page = claims.page({"ablate-dropout": ablation("dropout", a=[30.0, 31.0], b=[40.0, 41.0]),
+                        "ablate-groups": ablation("groups", a=[30.0, 31.0], c=[30.5, 30.7])}, tmp_path)
+    assert "| [dropout](#dropout) | Without dropout" in page
+    assert "| what is seen of dropout | 2 | 4 trainings, 4 min |" in page
+    assert "![dropout](../results/ablate-dropout.png)" in page and "![groups]" not in page
+    assert "| b | 40.50 (40.00 to 41.00) |" in page and "b: +10.0 points beside a" in page
+    assert "c: +0.1 points beside a, no effect that stands out from the scatter of the seeds" in page
+    assert "Together 6 trainings, 6 min" in page, "a and its seeds were trained once"
+    assert "    python -m minitorch_alex.ablate dropout\n" in page
+
+
+def row_of(name, page):
+    return next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
+
+
+def test_a_net_is_told_with_its_views_and_deviations(tmp_path):
+    records = claims.load(claims.ROOT / "results")
+    trained = json.loads(json.dumps(records["net_18"]))
+    trained["recipe"]["lr"], trained["val_split"], trained["train_images"] = 0.5, 0.1, 45000
+    row = row_of("net_18", claims.page({"net_18": trained}, tmp_path))
+    assert "lr 0.5 (recipe: 0.001)" in row and "45,000 images, 10 % held out" in row
+    assert "| 18 % | 17.87 % |  |  | 120 | 49 |" in row
+    assert "| 18 % | 17.87 % | 17.87 % | 16.88 % |" in row_of("net_18", claims.page(records, tmp_path))
+    small = dict(records["quick_26"], model="alexnet_cifar", seconds=1200.0)
+    page = claims.page({"alexnet_cifar": small}, tmp_path)
+    assert f"| ours, `alexnet_cifar`, 32 x 32 | 74.48 % | 120 | 10 | {small['device']} |" in page
+
+
+def test_a_file_that_is_no_record_is_named(tmp_path):
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(DataError, match="broken.json is no JSON file"):
+        claims.load(tmp_path)
+
+
+def test_the_command_writes_the_page(tmp_path, capsys):
+    assert claims.main(["--results", str(tmp_path), "--out", str(tmp_path / "page.md")]) == 0
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == claims.page({})
+    assert capsys.readouterr().out == f"{tmp_path / 'page.md'}\n"
