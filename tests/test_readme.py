@@ -11,6 +11,7 @@ from minitorch_alex import models
 from minitorch_alex.models import compare
 from minitorch_alex.models.alexnet import PRESETS
 from minitorch_alex.plots.__main__ import PICTURES
+from minitorch_alex.train import clock
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,6 +57,19 @@ def test_the_speed_tables_are_what_the_record_says():
     content = json.loads((ROOT / "results" / "cpu_speed.json").read_text())
     assert report.summary(content) in README
     assert (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").endswith(report.tables(content) + "\n")
+
+
+def test_the_ten_classes_of_imagenet_are_the_recorded_ones():
+    trained, measured = (json.loads((ROOT / "results" / f"ten_classes{end}.json").read_text())
+                         for end in ("", "-evaluate"))
+    page = (ROOT / "docs" / "imagenet.md").read_text(encoding="utf-8")
+    assert trained["test"]["top1_error"] == measured["views"]["single"]["top1_error"] and measured["images"] == 1000
+    for name, kind in (("centre", "single"), ("mean of nine", "nine"), ("mean of ten", "ten")):
+        view = measured["views"][kind]
+        assert f"| {name} | {view['top1_error']:.2f} % | {view['top5_error']:.2f} % |" in page
+    assert len(trained["curve"]) == 40 and f"{clock(trained['seconds'])} of training" in page
+    for flag in ("-b 64", "--epochs 40", "milestones=(28,36)", "--winograd"):
+        assert flag in trained["command"] and flag in page
 
 
 def test_the_first_run_is_the_recorded_one():
