@@ -90,7 +90,8 @@ class FastNorm(nn.Module):
         self.register_buffer("k", torch.full((channels,), k))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _FastNorm.apply(x, self.window, self.k, self.padding, self.groups)
+        with torch.autocast(x.device.type, enabled=False):  # in float32, as torch's own is under autocast
+            return _FastNorm.apply(x.to(self.window.dtype), self.window, self.k, self.padding, self.groups)
 
 
 class FastLinear(nn.Linear):
@@ -255,12 +256,30 @@ class Torch:
 
 
 class TorchOnGpu(Torch):
-    """The same on a GPU: cuDNN tries its algorithms first and keeps the fastest. `precision` is of all products."""
+    """The same on a GPU: cuDNN tries its algorithms first and keeps the fastest. `precision` is of all products; fp16
+    is what torch recommends for it: autocast, and a loss that GradScaler scales."""
 
     def __init__(self, workload: str, contender: str, precision: str) -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.benchmark = True
         super().__init__(workload, contender, device=DEVICE)
+        self.scaler = torch.amp.GradScaler(DEVICE, enabled=precision == "fp16")
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(DEVICE, torch.float16, enabled=self.scaler.is_enabled())
+
+    def step(self) -> Tensor:
+        self.optimizer.zero_grad()
+        with self.autocast():
+            loss = F.cross_entropy(self.net(self.images), self.labels)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss
+
+    def layer_marks(self, batch: int) -> dict[str, tuple[Any, Any, Any]]:
+        with self.autocast():
+            return super().layer_marks(batch)
 
     def mark(self) -> Any:
         """An event that the device passes when it has done what it was asked for until now."""

@@ -159,23 +159,33 @@ def _is_installed(package: str) -> bool:
         return False
 
 
+_precision = "fp32"
+
+
 def set_precision(precision: str) -> None:
-    """How the GPU multiplies float32 matrices: "fp32" in full, or "tf32", which rounds the factors to 10 bits of
-    fraction and is several times as fast (sums stay float32). Convolutions and linear layers are such products.
-    BackendError for tf32 where it cannot be had: on NumPy, and on GPUs before Ampere (2020)."""
-    if precision not in ("fp32", "tf32"):
-        raise UsageError(f"unknown precision {precision!r}, expected 'fp32' or 'tf32'")
+    """How the GPU multiplies float32 matrices: "fp32" in full; "tf32", which rounds the factors to 10 bits of fraction;
+    "fp16", which rounds them to half precision (kernels/half.py). Sums stay float32. Convolutions and linear layers are
+    such products. BackendError where it cannot be had: on NumPy, and for tf32 on GPUs before Ampere (2020)."""
+    global _precision
+    if precision not in ("fp32", "tf32", "fp16"):
+        raise UsageError(f"unknown precision {precision!r}, expected 'fp32', 'tf32' or 'fp16'")
     if _current == "cupy":
         cupy = current().xp
         from cupy._core import _routines_linalg, set_compute_type  # private, but CuPy's only switch at run time
-        if precision == "fp32":
+        if precision != "tf32":
             set_compute_type(np.float32, _routines_linalg.COMPUTE_TYPE_DEFAULT)
         elif int(cupy.cuda.Device().compute_capability) >= 80:
             set_compute_type(np.float32, _routines_linalg.COMPUTE_TYPE_TF32)
         else:
-            raise BackendError("this GPU has no TF32 (compute capability below 8.0); use precision fp32")
-    elif precision == "tf32":
-        raise BackendError(f"precision 'tf32' needs the cupy backend, the current one is {_current!r}")
+            raise BackendError("this GPU has no TF32 (compute capability below 8.0); use precision fp32 or fp16")
+    elif precision != "fp32":
+        raise BackendError(f"precision {precision!r} needs the cupy backend, the current one is {_current!r}")
+    _precision = precision
+
+
+def precision() -> str:
+    """What set_precision was told last."""
+    return _precision
 
 
 def synchronize() -> None:

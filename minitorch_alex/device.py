@@ -2,8 +2,9 @@
 
     --winograd                convolutions on the CPU by Winograd's algorithm (kernels/cpu/winograd.py)
     --workspace GB            on the CPU, freed memory that is kept for the next step (kernels/memory.py)
-    --precision fp32 | tf32    of float32 matrix products on a GPU (backend.set_precision). fp16 is not offered: it
-                               takes half-precision kernels and a scaled loss; TF32 uses the tensor cores without them.
+    --precision NAME           of float32 matrix products on a GPU (backend.set_precision): fp32 is full, tf32 and fp16
+                               round the factors for the tensor cores. fp16 (kernels/half.py) scales each of them, so
+                               that the loss need not be scaled; locally connected layers stay in float32.
     --memory-limit GB          of CuPy's memory pool, in 10^9 bytes; CUDA itself takes some hundred MB besides
     --deterministic            equal bits run for run, or a refusal. The kernels of this package sum in a fixed order
                                always, and NumPy does for a fixed number of threads, which a run keeps. What is left is
@@ -29,13 +30,13 @@ WORKSPACES = (":4096:8", ":16:8")  # the values of CUBLAS_WORKSPACE_CONFIG for w
 def add_flags(parser: Any) -> None:
     """--backend and the flags above, for a parser or a group of one."""
     parser.add_argument("--backend", metavar="NAME", help="numpy (default) or cupy")
-    parser.add_argument("--winograd", action="store_true", help="on the CPU, convolve with a third of the "
-                        "multiplications: faster for nets of AlexNet's width; float32 is good to 1e-5, not to 1e-6")
+    parser.add_argument("--winograd", action="store_true", help="on the CPU, convolve with a quarter of the "
+                        "multiplications: faster for nets of AlexNet's width; float32 is good to 5e-6, not to 5e-7")
     parser.add_argument("--workspace", type=float, metavar="GB", help="on the CPU, freed memory to keep for the next "
                         "step (default: all; 0 keeps none and is slower)")
     parser.add_argument("--precision", metavar="NAME",
-                        help="of matrix products on the GPU: fp32 (default), or tf32: factors are rounded, and it is "
-                        "several times as fast; fp16 is not offered")
+                        help="of matrix products on the GPU: fp32 (default); tf32 or fp16: factors are rounded to 11 "
+                        "significant bits for the tensor cores, fp16 also halves their bytes; no loss scale is needed")
     parser.add_argument("--memory-limit", type=float, metavar="GB", help="GPU memory to use at most (default: all)")
     parser.add_argument("--deterministic", action="store_true",
                         help="equal bits run for run on one machine, or a refusal: fixes cuBLAS's workspace; all else "
@@ -46,8 +47,8 @@ def use(settings: Mapping[str, Any]) -> None:
     """Choose and set up the backend as the settings named in DEFAULTS say. UsageError for what makes no sense,
     BackendError for what is not to be had here."""
     name, precision, limit = (settings[k] for k in ("backend", "precision", "memory_limit"))
-    if precision not in ("fp32", "tf32"):
-        raise UsageError(f"unknown --precision {precision!r}, expected fp32 or tf32 (fp16 is not offered)")
+    if precision not in ("fp32", "tf32", "fp16"):
+        raise UsageError(f"unknown --precision {precision!r}, expected fp32, tf32 or fp16")
     if not 0 <= limit < float("inf"):
         raise UsageError(f"--memory-limit must be above 0 (in GB), got {limit:g}")
     workspace = settings["workspace"]
@@ -64,10 +65,10 @@ def use(settings: Mapping[str, Any]) -> None:
     if name == "cupy" and settings["deterministic"]:
         _fix_workspace()
     xp = backend.use(name).xp
-    if name == "cupy":
+    if name in ("numpy", "cupy"):
         backend.set_precision(precision)
-        if limit:
-            xp.get_default_memory_pool().set_limit(size=int(limit * 1e9))
+    if limit:
+        xp.get_default_memory_pool().set_limit(size=int(limit * 1e9))
 
 
 def _fix_workspace() -> None:

@@ -9,6 +9,8 @@ Copies on a stream run as late as a device may run them: when the computation wa
 the host has waited, the memory that they read from is closed to it; and a copy into an array that kernels may still be
 reading is refused.
 
+cuBLAS is one function, gemmEx of factors in half precision, which reads and writes memory at the addresses it is given.
+
 What it cannot show is what only the device has: its own exp and pow, its compiler, its speed.
 """
 import contextlib
@@ -36,7 +38,7 @@ GUARD = 64  # elements before and behind each array
 C_TYPES = {"int": (np.int32, ctypes.c_int32), "unsigned": (np.uint32, ctypes.c_uint32),
            "unsigned long long": (np.uint64, ctypes.c_uint64), "float": (np.float32, ctypes.c_float),
            "double": (np.float64, ctypes.c_double), "unsigned char": (np.uint8, None),
-           "unsigned short": (np.uint16, None), "long long": (np.int64, None)}
+           "unsigned short": (np.uint16, None), "half_bits": (np.float16, None), "long long": (np.int64, None)}
 
 
 def signatures(source):
@@ -185,6 +187,63 @@ def _empty(shape, dtype=np.float64):
     return array
 
 
+# cuBLAS. Matrices lie column after column, `ld` elements apart.
+
+lent = {}  # address -> the memory of an array that was asked for it
+
+
+def _data(self):
+    """Stands in for cupy.ndarray.data."""
+    rows = self._host if self._host.flags.c_contiguous else self._host.T
+    assert rows.flags.c_contiguous, f"strides {rows.strides}: rows that cuBLAS cannot count"
+    lent[rows.ctypes.data] = rows.reshape(-1)
+    return SimpleNamespace(ptr=rows.ctypes.data)
+
+
+def _matrix(pointer, dtype, rows, columns, ld):
+    """A view of an array's memory: `rows` x `columns` numbers from `pointer`, all of which must belong to it."""
+    flat = lent[pointer]
+    assert flat.dtype == dtype and ld >= max(1, rows) and ld * (columns - 1) + rows <= flat.size
+    return np.lib.stride_tricks.as_strided(flat, (rows, columns), (flat.itemsize, ld * flat.itemsize))
+
+
+class Cublas:
+    """Stands in for cupy.cuda.cublas, with its numbers and its order of arguments (CuPy 14.2)."""
+
+    CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT = 0, 1, 68, -1
+    CUBLAS_POINTER_MODE_HOST, CUBLAS_POINTER_MODE_DEVICE = 0, 1
+    HANDLE, HALF, SINGLE = 4711, 2, 0
+
+    def __init__(self):
+        self.mode, self.calls = self.CUBLAS_POINTER_MODE_HOST, 0
+
+    def getPointerMode(self, handle):
+        assert handle == self.HANDLE
+        return self.mode
+
+    def setPointerMode(self, handle, mode):
+        assert handle == self.HANDLE and mode in (0, 1)
+        self.mode = mode
+
+    def gemmEx(self, handle, transa, transb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc,
+               compute, algorithm):
+        """C (m,n) = alpha op(A) (m,k) @ op(B) (k,n), with alpha and beta = 0 read on the device."""
+        assert handle == self.HANDLE and self.mode == self.CUBLAS_POINTER_MODE_DEVICE
+        assert (a_type, b_type, c_type) == (self.HALF, self.HALF, self.SINGLE) and min(m, n, k) > 0
+        assert (compute, algorithm) == (self.CUBLAS_COMPUTE_32F, self.CUBLAS_GEMM_DEFAULT)
+        scale = lent[alpha]
+        assert scale.dtype == np.float32 and beta == alpha + 4 and scale[1] == 0
+        assert scale[0] >= 2.0**-126, "a device may take a float as small as this for 0"
+        left = _matrix(a, np.float16, k, m, lda).T if transa else _matrix(a, np.float16, m, k, lda)
+        right = _matrix(b, np.float16, n, k, ldb).T if transb else _matrix(b, np.float16, k, n, ldb)
+        _matrix(c, np.float32, m, n, ldc)[...] = scale[0] * (left.astype(np.float32) @ right.astype(np.float32))
+        self.calls += 1
+        lent.clear()
+
+
+StrictArray.data = property(_data)
+cublas = Cublas()
+
 # Streams and events. The compute stream runs at once, so an event on it is passed when it is recorded; what matters of
 # it is how many kernels had been launched by then. Copies wait in the queue of their stream.
 
@@ -287,7 +346,8 @@ host_xp.RawModule = RawModule
 host_xp.empty = _empty
 host_xp.empty_like = lambda a: _empty(a.shape, a.dtype)
 host_xp.cuda = SimpleNamespace(Stream=Stream, Event=Event, get_current_stream=lambda: compute_stream,
-                               alloc_pinned_memory=Pinned)
+                               alloc_pinned_memory=Pinned, cublas=cublas, get_cublas_handle=lambda: Cublas.HANDLE,
+                               runtime=SimpleNamespace(CUDA_R_16F=Cublas.HALF, CUDA_R_32F=Cublas.SINGLE))
 
 
 class OnDevice:
@@ -307,6 +367,16 @@ class OnDevice:
                 return tuple(backend.to_numpy(r) for r in result)
             return None if result is None else backend.to_numpy(result)
         return call
+
+
+@contextlib.contextmanager
+def multiplying(precision):
+    """Within it, products have this precision. (backend.set_precision asks CuPy, which is not there.)"""
+    before, backend._precision = backend._precision, precision
+    try:
+        yield
+    finally:
+        backend._precision = before
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def machine(monkeypatch):
     yield describe
     backend._backends.clear()
     backend._backends.update(before)
-    backend._current = current
+    backend._current, backend._precision = current, "fp32"
 
 
 MISSING = pytest.mark.parametrize("module, wheels, texts", (
@@ -150,11 +150,17 @@ def test_precision_is_cupys_switch(machine):
     backend.set_precision("tf32")
     backend.set_precision("fp32")
     assert asked == [("float32", "tf32"), ("float32", "full")]
+    backend.set_precision("tf32")
+    backend.set_precision("fp16")  # what `@` multiplies even then, three dimensions say, it multiplies in full
+    assert asked[3] == ("float32", "full") and backend.precision() == "fp16"
     cupy.cuda.Device = lambda: SimpleNamespace(compute_capability="75")
     with pytest.raises(BackendError, match="no TF32"):
         backend.set_precision("tf32")
     with pytest.raises(UsageError, match="fp8"):
         backend.set_precision("fp8")
+    assert backend.precision() == "fp16", "a refusal changes nothing"
+    backend.set_precision("fp32")
+    assert backend.precision() == "fp32"
 
 
 def test_on_numpy_there_is_nothing_to_set_or_wait_for():
@@ -162,8 +168,10 @@ def test_on_numpy_there_is_nothing_to_set_or_wait_for():
     backend.synchronize()
     assert backend.memory() == (0, 0) and device.describe() == "" and device.memory() == {}
     assert device.record(device.DEFAULTS) == {}
-    with pytest.raises(BackendError, match="cupy"):
-        backend.set_precision("tf32")
+    for precision in ("tf32", "fp16"):
+        with pytest.raises(BackendError, match=f"'{precision}' needs the cupy backend"):
+            backend.set_precision(precision)
+    assert backend.precision() == "fp32"
 
 
 # the flags
@@ -185,6 +193,18 @@ def test_the_flags_reach_cupy_and_the_record(machine, monkeypatch):
     assert device.describe(chosen) == text
     assert device.record(chosen) == {"device": text, "precision": "tf32", "memory_limit": 1.5, "deterministic": True,
                                      "device_memory_gb": 0.03}
+
+
+def test_half_precision_is_a_flag_like_the_others(machine):
+    machine(fake_cupy(), "cupy-cuda13x")
+    chosen = settings(backend="cupy", precision="fp16")
+    device.use(chosen)
+    assert backend.precision() == "fp16" and ", fp16" in device.describe(chosen)
+    device.use(settings(backend="cupy"))
+    assert backend.precision() == "fp32", "the next program of this process has its own"
+    device.use(chosen)
+    device.use(settings())
+    assert backend.precision() == "fp32"
 
 
 def test_without_flags_cupys_own_limit_stays_and_float32_is_full_whatever_the_environment_says(machine):
@@ -213,7 +233,8 @@ def test_deterministic_fixes_cublas_workspace_before_it_starts_or_refuses(machin
 
 
 @pytest.mark.parametrize("changes, text", (
-    ({"precision": "fp16"}, "'fp16', expected fp32 or tf32"), ({"precision": "tf32"}, "tf32 needs --backend cupy"),
+    ({"precision": "fp8"}, "'fp8', expected fp32, tf32 or fp16"), ({"precision": "tf32"}, "tf32 needs --backend cupy"),
+    ({"precision": "fp16"}, "fp16 needs --backend cupy: NumPy multiplies float32 in full"),
     ({"memory_limit": 4.0}, "--memory-limit needs --backend cupy"), ({"memory_limit": -1.0}, "above 0"),
     ({"workspace": -1.0}, "--workspace must be 0 or more"), ({"workspace": float("nan")}, "0 or more"),
     ({"winograd": True, "backend": "cupy"}, "are of the CPU's kernels"),

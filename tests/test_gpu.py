@@ -86,7 +86,8 @@ def alexnet_layers():
             ("conv4", (4, 13, 13, 384), 384, three, 2), ("conv5", (4, 13, 13, 384), 256, three, 2))
 
 
-@pytest.mark.parametrize("precision, forward, gradients", (("fp32", 1e-4, 1e-3), ("tf32", 5e-3, 5e-3)))
+@pytest.mark.parametrize("precision, forward, gradients", (("fp32", 1e-4, 1e-3), ("tf32", 5e-3, 5e-3),
+                                                             ("fp16", 5e-3, 5e-3)))
 @pytest.mark.parametrize("layer", alexnet_layers(), ids=lambda layer: layer[0])
 def test_the_papers_layers_in_float32(layer, precision, forward, gradients, monkeypatch):
     """Errors as a share of the result's norm; also in chunks of one image."""
@@ -118,6 +119,20 @@ def test_training_steps_are_those_of_numpy_and_equal_each_time():
     backend.use("cupy")
     assert_close(losses, want_losses, 1e-3, "losses")
     assert_close(weights, want, 1e-3, "weights")
+
+
+def test_training_in_half_precision_is_nearly_that_of_numpy_and_equal_each_time():
+    try:
+        backend.set_precision("fp16")
+        (losses, weights), (again, same) = training(20), training(20)
+    finally:
+        backend.set_precision("fp32")
+    assert losses == again and np.array_equal(weights, same)
+    backend.use("numpy")
+    want_losses, want = training(20)
+    backend.use("cupy")
+    assert_close(losses, want_losses, 1e-2, "losses")
+    assert 0 < np.linalg.norm(weights - want) / np.linalg.norm(want) < 1e-2
 
 
 def test_memory_and_synchronize():

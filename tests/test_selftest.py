@@ -51,6 +51,20 @@ def test_through_the_gpus_kernels(short, capsys):
 
 
 @needs_compiler
+def test_through_the_gpus_kernels_in_half_precision(short, capsys):
+    """The tolerance is that of the factors, the gradients are those of float64, and the ceiling is the product's."""
+    with host_cuda.installed(), host_cuda.multiplying("fp16"):
+        assert main("--backend", "host cuda", "--quick", "--precision", "fp16") == 0
+        calls = host_cuda.cublas.calls
+        assert selftest.product_speed(64) > 0 and host_cuda.cublas.calls == calls + 6
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "all passed"
+    for family, low, high in (("convolution", 1e-5, 2e-3), ("fully connected", 1e-5, 2e-3), ("pools", 0, 1e-6)):
+        line = next(line for line in out.splitlines() if f"  {family}  " in line)
+        assert low <= float(line.split("float32 ")[1].split()[0]) < high, line
+
+
+@needs_compiler
 @pytest.mark.parametrize("family", selftest.FAMILIES, ids=lambda f: f.__name__)
 def test_the_kernels_are_compared_with_another_implementation(family):
     """All cases: each backend's errors are those of rounding, and not nothing, in float32."""

@@ -1,7 +1,7 @@
 """The kernels on a GPU: the same functions as `cpu` and `naive`, which says what they compute, for CuPy arrays.
 
-Arrays are NHWC, C-contiguous, float32 or float64. The work is done by matrix products (cuBLAS, through `@`) and by the
-kernels of cuda/*.cu, which this file starts; common.cu says how they are written. Four things to know:
+Arrays are NHWC, C-contiguous, float32 or float64. The work is done by matrix products (cuBLAS; half.py) and by the
+kernels of cuda/*.cu, which launch.py starts; common.cu says how they are written. Four things to know:
 
 1. Products are two-dimensional. For three dimensions CuPy 14 leaves TF32 and the tensor cores unused, so a convolution
    is one `col @ w^T` for each group, over as much of the batch as WORKSPACE bytes of column matrix hold.
@@ -13,15 +13,15 @@ kernels of cuda/*.cu, which this file starts; common.cu says how they are writte
 CuPy is not imported: its module comes from the arrays (backend.xp_of), which also lets the tests run all of this on a
 stand-in, with the .cu files compiled for the CPU.
 """
-import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import backend
-from ..errors import BackendError, ShapeError
+from ..errors import ShapeError
+from .half import factors, product
+from .launch import launch
 from .window import Pair, Window
 
 __all__ = [
@@ -34,56 +34,7 @@ __all__ = [
 
 Array = Any  # a CuPy array
 
-WORKSPACE = 512 << 20        # bytes of a column matrix at most
-THREADS, BLOCKS = 256, 8192  # a launch's threads in a block, and its blocks at most: some ten for each place to run one
-LARGEST = 2**31 - 2**24      # elements of an array: beyond, the kernels' int indices could overflow
-FILES = ("conv", "pool", "lrn", "elementwise", "dense", "loss", "input")
-
-# starting kernels
-
-
-def source(*files: str) -> str:
-    """The CUDA source text of these files of cuda/ (all of them if none is named), behind what they share."""
-    folder = Path(__file__).parent / "cuda"
-    return "\n".join(f'#line 1 "{name}.cu"\n{(folder / f"{name}.cu").read_text(encoding="utf-8")}'
-                     for name in ("common", *(files or FILES)))
-
-
-@functools.cache
-def _module(xp: Any, dtype: np.dtype) -> Any:
-    """The compiled kernels for one dtype: a second or two on first use, then from CuPy's cache on disk. Multiplications
-    and additions may fuse, which is the compiler's default (--fmad=true): one rounding fewer."""
-    number = {"float32": "float", "float64": "double"}.get(dtype.name)
-    if number is None:
-        raise BackendError(f"the GPU kernels take float32 and float64, got {dtype}")
-    return xp.RawModule(code=source(), options=("-std=c++17", f"-DFLOAT={number}"))
-
-
-@functools.cache
-def _kernel(xp: Any, dtype: np.dtype, name: str) -> Any:
-    return _module(xp, dtype).get_function(name)
-
-
-def _launch(name: str, like: Array, columns: int, lines: int, *args: Any) -> None:
-    """Start kernel `name` for the dtype of `like` on columns x lines places of work, with threads along the columns.
-    Python numbers are handed over as the kernel's int and FLOAT, everything else as it is."""
-    if not columns * lines:
-        return
-    given = []
-    for arg in args:
-        if isinstance(arg, int):
-            arg = np.int32(arg)
-        elif isinstance(arg, float):
-            arg = like.dtype.type(arg)
-        elif arg.size > LARGEST:
-            raise ShapeError(f"an array of {arg.size} elements is too large for the GPU kernels, which count to "
-                             f"{LARGEST}; use a smaller batch")
-        given.append(arg)
-    blocks = -(-columns // THREADS)
-    threads = 32 * -(-columns // (32 * blocks))  # even shares, in whole warps
-    grid = min(blocks, BLOCKS), min(lines, max(1, BLOCKS // blocks))
-    _kernel(backend.xp_of(like), like.dtype, name)(grid, (threads,), tuple(given))
-
+WORKSPACE = 512 << 20  # bytes of a column matrix at most
 
 # convolution
 
@@ -110,7 +61,7 @@ def _window_args(x_shape: tuple[int, ...], out: Pair, first: int, cg: int, win: 
     return (*x_shape, first, cg, *out, *win.kernel, *win.stride, *win.padding, *win.dilation)
 
 
-def _matrices(xp: Any, w: Array, win: Window, groups: int) -> Array:
+def _matrices(xp: Any, w: Array, win: Window) -> Array:
     """w (O,C/G,KH,KW) as the matrix (O, pitch) whose columns lie as those of the column matrix, zeros at the end."""
     O, cg = w.shape[:2]
     rows = w.transpose(0, 2, 3, 1).reshape(O, -1)
@@ -123,7 +74,8 @@ def _matrices(xp: Any, w: Array, win: Window, groups: int) -> Array:
 
 def _columns(x: Array, win: Window, groups: int) -> Iterator[tuple[slice, slice, int, Array]]:
     """im2col, a chunk of the batch and a group at a time: (images, their rows of (N OH OW, O), group, column matrix).
-    The column matrix is overwritten by the next step: the device works through its queue in order."""
+    It has the dtype of x, half precision under fp16, and is overwritten by the next step: the device works through its
+    queue in order."""
     N, H, W, C = x.shape
     OH, OW = win.out(H, W)
     cg, pitch = C // groups, _pitch(win, C // groups)
@@ -132,15 +84,15 @@ def _columns(x: Array, win: Window, groups: int) -> Iterator[tuple[slice, slice,
     for a, b in chunks:
         col = buffer[:(b - a) * OH * OW]
         for g in range(groups):
-            _launch("im2col", x, pitch, (b - a) * OH, x[a:b], col,
-                    *_window_args((b - a, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
+            launch("im2col", x, pitch, (b - a) * OH, x[a:b], col,
+                   *_window_args((b - a, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
             yield slice(a, b), slice(a * OH * OW, b * OH * OW), g, col
 
 
 def _add_bias(part: Array, b: Array, y: Array, first: int, relu: bool = False) -> None:
     """y[..., first:first + Og] = part (rows, Og) + b there, and with `relu` not below 0. `part` may be y itself."""
     rows, Og = part.shape
-    _launch("add_bias", part, Og, rows, part, b, y, rows, y.shape[-1], first, Og, relu)
+    launch("add_bias", part, Og, rows, part, b, y, rows, y.shape[-1], first, Og, relu)
 
 
 def conv2d(x: Array, w: Array, b: Array | None, win: Window, groups: int) -> Array:
@@ -148,9 +100,10 @@ def conv2d(x: Array, w: Array, b: Array | None, win: Window, groups: int) -> Arr
     xp = backend.xp_of(x, w, b)
     O = w.shape[0]
     y = xp.empty((x.shape[0], *win.out(*x.shape[1:3]), O), x.dtype)
-    matrix, outs = _matrices(xp, w, win, groups), _slices(O, groups)
+    x, matrix, back = factors(x, _matrices(xp, w, win))
+    outs = _slices(O, groups)
     for images, rows, g, col in _columns(x, win, groups):
-        part = col @ matrix[outs[g]].T
+        part = product(col, matrix[outs[g]].T, back)
         if b is None:
             y.reshape(-1, O)[rows, outs[g]] = part
         else:
@@ -162,11 +115,11 @@ def conv2d_backward_weight(x: Array, gy: Array, win: Window, groups: int) -> Arr
     """gw (O,C/G,KH,KW): the sum over chunks of gy^T @ col, in their order. The columns are gathered again."""
     xp = backend.xp_of(x, gy)
     O, cg = gy.shape[3], x.shape[3] // groups
-    flat, outs = gy.reshape(-1, O), _slices(O, groups)
-    total = xp.zeros((O, _pitch(win, cg)), x.dtype)
+    total, outs = xp.zeros((O, _pitch(win, cg)), x.dtype), _slices(O, groups)
+    flat, x, back = factors(gy.reshape(-1, O), x)
     for _, rows, g, col in _columns(x, win, groups):
         part = total[outs[g]]
-        part += xp.ascontiguousarray(flat[rows, outs[g]]).T @ col
+        part += product(xp.ascontiguousarray(flat[rows, outs[g]]).T, col, back)
     KH, KW = win.kernel
     return total[:, :KH * KW * cg].reshape(O, KH, KW, cg).transpose(0, 3, 1, 2)
 
@@ -178,13 +131,13 @@ def conv2d_backward_input(gy: Array, w: Array, x_shape: tuple[int, ...], win: Wi
     N, H, W, C = x_shape
     _, OH, OW, O = gy.shape
     cg, pitch, outs = C // groups, _pitch(win, C // groups), _slices(O, groups)
-    matrix, gx = _matrices(xp, w, win, groups), xp.empty(x_shape, gy.dtype)
-    flat = gy.reshape(-1, O)
-    for a, b in _chunks(N, OH * OW * pitch * gy.itemsize):
+    gx = xp.empty(x_shape, gy.dtype)
+    flat, matrix, back = factors(gy.reshape(-1, O), _matrices(xp, w, win))
+    for a, b in _chunks(N, OH * OW * pitch * gx.itemsize):
         for g in range(groups):
-            gcol = xp.ascontiguousarray(flat[a * OH * OW:b * OH * OW, outs[g]]) @ matrix[outs[g]]
-            _launch("col2im", gy, W * cg, (b - a) * H, gcol, gx[a:b],
-                    *_window_args((b - a, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
+            gcol = product(xp.ascontiguousarray(flat[a * OH * OW:b * OH * OW, outs[g]]), matrix[outs[g]], back)
+            launch("col2im", gx, W * cg, (b - a) * H, gcol, gx[a:b],
+                   *_window_args((b - a, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
     return gx
 
 
@@ -200,7 +153,7 @@ def _places(x: Array, win: Window) -> Array:
     OH, OW = win.out(H, W)
     width = win.kernel[0] * win.kernel[1] * C
     col = backend.xp_of(x).empty((OH * OW, N, width), x.dtype)
-    _launch("im2col", x, width, N * OH, x, col, *_window_args(x.shape, (OH, OW), 0, C, win), width, 1, N)
+    launch("im2col", x, width, N * OH, x, col, *_window_args(x.shape, (OH, OW), 0, C, win), width, 1, N)
     return col
 
 
@@ -232,7 +185,7 @@ def locally_connected2d_backward_input(gy: Array, w: Array, x_shape: tuple[int, 
     gys = gy.transpose(1, 2, 0, 3).reshape(OH * OW, N, O)
     gcol = xp.matmul(gys, w.transpose(0, 1, 2, 4, 5, 3).reshape(OH * OW, O, -1))
     gx = xp.empty(x_shape, gy.dtype)
-    _launch("col2im", gy, W * C, N * H, gcol, gx, *_window_args(x_shape, (OH, OW), 0, C, win), gcol.shape[2], 1, N)
+    launch("col2im", gy, W * C, N * H, gcol, gx, *_window_args(x_shape, (OH, OW), 0, C, win), gcol.shape[2], 1, N)
     return gx
 
 
@@ -251,7 +204,7 @@ def max_pool2d(x: Array, win: Window) -> tuple[Array, Array]:
     if win.kernel[0] * win.kernel[1] > 65535:
         raise ShapeError(f"max_pool2d: a window of {win.kernel} has more than 65535 cells")
     y, won = xp.empty((N, OH, OW, C), x.dtype), xp.empty((N, OH, OW, C), np.uint16)
-    _launch("max_pool2d", x, OW * C, N * OH, x, y, won, *_pool_args(x.shape, win), *win.dilation)
+    launch("max_pool2d", x, OW * C, N * OH, x, y, won, *_pool_args(x.shape, win), *win.dilation)
     return y, won
 
 
@@ -259,7 +212,7 @@ def max_pool2d_backward(gy: Array, saved: Array, x_shape: tuple[int, ...], win: 
     """gx (N,H,W,C): each pixel collects from the windows it won."""
     N, H, W, C = x_shape
     gx = backend.xp_of(gy, saved).empty(x_shape, gy.dtype)
-    _launch("max_pool2d_backward", gy, W * C, N * H, gy, saved, gx, *_pool_args(x_shape, win), *win.dilation)
+    launch("max_pool2d_backward", gy, W * C, N * H, gy, saved, gx, *_pool_args(x_shape, win), *win.dilation)
     return gx
 
 
@@ -268,7 +221,7 @@ def avg_pool2d(x: Array, win: Window, count_include_pad: bool) -> Array:
     N, H, W, C = x.shape
     OH, OW = win.out(H, W)
     y = backend.xp_of(x).empty((N, OH, OW, C), x.dtype)
-    _launch("avg_pool2d", x, OW * C, N * OH, x, y, *_pool_args(x.shape, win), bool(count_include_pad))
+    launch("avg_pool2d", x, OW * C, N * OH, x, y, *_pool_args(x.shape, win), bool(count_include_pad))
     return y
 
 
@@ -276,7 +229,7 @@ def avg_pool2d_backward(gy: Array, x_shape: tuple[int, ...], win: Window, count_
     """gx (N,H,W,C): each cell receives gy / cells from every window that saw it."""
     N, H, W, C = x_shape
     gx = backend.xp_of(gy).empty(x_shape, gy.dtype)
-    _launch("avg_pool2d_backward", gy, W * C, N * H, gy, gx, *_pool_args(x_shape, win), bool(count_include_pad))
+    launch("avg_pool2d_backward", gy, W * C, N * H, gy, gx, *_pool_args(x_shape, win), bool(count_include_pad))
     return gx
 
 
@@ -287,14 +240,14 @@ def lrn(x: Array, size: int, alpha: float, beta: float, k: float, groups: int) -
     """y = x scale^-beta with scale = k + alpha * (sum of x^2 over the channel window); returns (y, scale)."""
     xp, C = backend.xp_of(x), x.shape[3]
     y, scale = xp.empty_like(x), xp.empty_like(x)
-    _launch("lrn", x, x.size, 1, x, y, scale, x.size, C, C // groups, size, float(alpha), float(beta), float(k))
+    launch("lrn", x, x.size, 1, x, y, scale, x.size, C, C // groups, size, float(alpha), float(beta), float(k))
     return y, scale
 
 
 def lrn_backward(gy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float, groups: int) -> Array:
     """gx_i = gy_i scale_i^-beta - 2 alpha beta x_i sum_j gy_j x_j scale_j^(-beta-1), over the windows j that hold i."""
     gx, C = backend.xp_of(gy, x, scale).empty_like(x), x.shape[3]
-    _launch("lrn_backward", x, x.size, 1, gy, x, scale, gx, x.size, C, C // groups, size, float(alpha), float(beta))
+    launch("lrn_backward", x, x.size, 1, gy, x, scale, gx, x.size, C, C // groups, size, float(alpha), float(beta))
     return gx
 
 
@@ -302,14 +255,14 @@ def lrn_within(x: Array, size: int, alpha: float, beta: float, k: float) -> tupl
     """y = x scale^-beta with scale = k + alpha * (sum of x^2 over a size x size window of the same map)."""
     xp = backend.xp_of(x)
     y, scale = xp.empty_like(x), xp.empty_like(x)
-    _launch("lrn_within", x, x.size, 1, x, y, scale, *x.shape, size, float(alpha), float(beta), float(k))
+    launch("lrn_within", x, x.size, 1, x, y, scale, *x.shape, size, float(alpha), float(beta), float(k))
     return y, scale
 
 
 def lrn_within_backward(gy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
     """As lrn_backward, the sum running over the spatial windows that hold a cell."""
     gx = backend.xp_of(gy, x, scale).empty_like(x)
-    _launch("lrn_within_backward", x, x.size, 1, gy, x, scale, gx, *x.shape, size, float(alpha), float(beta))
+    launch("lrn_within_backward", x, x.size, 1, gy, x, scale, gx, *x.shape, size, float(alpha), float(beta))
     return gx
 
 
@@ -319,7 +272,7 @@ def lrn_within_backward(gy: Array, x: Array, scale: Array, size: int, alpha: flo
 def _elementwise(name: str, *arrays: Array, args: tuple = ()) -> Array:
     """A new array of the kernel's results, element by element."""
     result = backend.xp_of(*arrays).empty_like(arrays[0])
-    _launch(name, result, result.size, 1, *arrays, result, result.size, *args)
+    launch(name, result, result.size, 1, *arrays, result, result.size, *args)
     return result
 
 
@@ -353,7 +306,7 @@ def sgd(w: Array, g: Array, v: Array, lr: float, momentum: float, weight_decay: 
     """One step of momentum SGD in place on flat w and v.
     "2012":  v = m v - wd lr w - lr g,  w += v  (paper section 5).   "torch":  v = m v + g + wd w,  w -= lr v."""
     rates = float(lr), float(momentum), float(weight_decay)
-    _launch("sgd_2012" if rule == "2012" else "sgd_torch", w, w.size, 1, w, g, v, w.size, *rates)
+    launch("sgd_2012" if rule == "2012" else "sgd_torch", w, w.size, 1, w, g, v, w.size, *rates)
 
 
 # fully connected, loss
@@ -361,7 +314,8 @@ def sgd(w: Array, g: Array, v: Array, lr: float, momentum: float, weight_decay: 
 
 def linear(x: Array, w: Array, b: Array | None) -> Array:
     """y (N,O) = x (N,I) @ w^T + b."""
-    y = x @ w.T
+    x, w, back = factors(x, w)
+    y = product(x, w.T, back)
     if b is not None:
         _add_bias(y, b, y, 0)
     return y
@@ -369,12 +323,13 @@ def linear(x: Array, w: Array, b: Array | None) -> Array:
 
 def linear_backward_input(gy: Array, w: Array) -> Array:
     """gx (N,I) = gy (N,O) @ w."""
-    return gy @ w
+    return product(*factors(gy, w))
 
 
 def linear_backward_weight(gy: Array, x: Array) -> Array:
     """gw (O,I) = gy^T @ x."""
-    return gy.T @ x
+    gy, x, back = factors(gy, x)
+    return product(gy.T, x, back)
 
 
 def sum_rows(g: Array) -> Array:
@@ -385,7 +340,7 @@ def sum_rows(g: Array) -> Array:
         return xp.zeros(O, g.dtype)
     while True:
         sums = xp.empty((-(-len(rows) // step), O), g.dtype)
-        _launch("sum_rows", g, O, len(sums), rows, sums, len(rows), O, step)
+        launch("sum_rows", g, O, len(sums), rows, sums, len(rows), O, step)
         if len(sums) == 1:
             return sums[0]
         rows = sums
@@ -400,10 +355,10 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     top, total = xp.empty((N, P), logits.dtype), xp.empty((N, P), logits.dtype)
     row_top, row_total, loss = (xp.empty(N, logits.dtype) for _ in range(3))
     probs = xp.empty_like(logits)
-    _launch("softmax_pieces", logits, N * P, 1, logits, top, total, N, K, P)
-    _launch("softmax_rows", logits, N, 1, logits, labels.astype(np.int64, copy=False), top, total, row_top, row_total,
-            loss, N, K, P)
-    _launch("softmax_probabilities", logits, N * K, 1, logits, row_top, row_total, probs, N, K)
+    launch("softmax_pieces", logits, N * P, 1, logits, top, total, N, K, P)
+    launch("softmax_rows", logits, N, 1, logits, labels.astype(np.int64, copy=False), top, total, row_top, row_total,
+           loss, N, K, P)
+    launch("softmax_probabilities", logits, N * K, 1, logits, row_top, row_total, probs, N, K)
     return loss, probs
 
 
@@ -412,8 +367,8 @@ def softmax_cross_entropy_backward(g: Array, probs: Array, labels: Array) -> Arr
     xp = backend.xp_of(g, probs, labels)
     N, K = probs.shape
     glogits = xp.empty_like(probs)
-    _launch("softmax_cross_entropy_backward", probs, N * K, 1, g, probs, labels.astype(np.int64, copy=False), glogits,
-            N, K)
+    launch("softmax_cross_entropy_backward", probs, N * K, 1, g, probs, labels.astype(np.int64, copy=False), glogits,
+           N, K)
     return glogits
 
 
@@ -438,6 +393,6 @@ def augment(images: Array, size: Pair, rows: Array, cols: Array, flips: Array, m
     if min(top, left) < 0:
         raise ShapeError(f"crops of {size} are larger than the mean image of {mean.shape[:2]}")
     x = xp.empty((N, *size, C), np.float32)
-    _launch("augment", x, size[1] * C, N * size[0], images, x, rows, cols, flips.astype(np.uint8, copy=False), mean,
-            shift, float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1])
+    launch("augment", x, size[1] * C, N * size[0], images, x, rows, cols, flips.astype(np.uint8, copy=False), mean,
+           shift, float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1])
     return x

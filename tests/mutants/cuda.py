@@ -1,12 +1,14 @@
 """Mistakes in the CUDA kernels and in what starts them. Planted in the text of the .cu files, which g++ then compiles;
 test_cuda.py runs them (not test_mutants.py: their checks need the kernels on a device, real or not)."""
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from minitorch_alex.kernels import gpu
+from minitorch_alex.kernels import launch
 
 from . import Mutant
 
 COMMON = "common"
+CUDA = Path(launch.__file__).parent / "cuda"
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,13 @@ class CudaMutant:
         return replace(self, new=self.old)
 
     def plant(self, monkeypatch):
-        """Give gpu.py this text of its kernels; what it has compiled before it must forget."""
-        text = gpu.source()
-        _, begin, rest = text.partition(f'#line 1 "{self.file}.cu"')
-        body, end, _ = rest.partition("#line 1")
-        if body.count(self.old) != 1:
-            raise LookupError(f"{self.name}: {self.old!r} stands {body.count(self.old)} times in {self.file}.cu, "
+        """Give launch.py this text of its kernels; what it has compiled before it must forget."""
+        source, text = launch.source, (CUDA / f"{self.file}.cu").read_text(encoding="utf-8")
+        if text.count(self.old) != 1:
+            raise LookupError(f"{self.name}: {self.old!r} stands {text.count(self.old)} times in {self.file}.cu, "
                               "expected once")
-        planted = text.replace(begin + body + end, begin + body.replace(self.old, self.new) + end)
-        monkeypatch.setattr(gpu, "source", lambda: planted)
+        planted = text.replace(self.old, self.new)
+        monkeypatch.setattr(launch, "source", lambda *files: source(*files).replace(text, planted))
 
 
 MUTANTS = (
@@ -98,6 +98,33 @@ MUTANTS = (
                "+ b[first + o];", "+ b[o];", "check_conv2d_forward"),
     CudaMutant("cuda-sum-rows-end", "the last piece runs past the last row", "dense",
                "rows - p * step < step ? rows : (p + 1) * step", "(p + 1) * step", "check_many_rows"),
+    CudaMutant("cuda-half-launches", "a thread looks at its first number only", "half",
+               "i < M; i += P", "i < P; i += P", "check_half_finds_the_largest"),
+    CudaMutant("cuda-half-sign", "negative numbers do not count for the largest", "half",
+               "FLOAT size = fabs(x[i]);", "FLOAT size = x[i];", "check_half_finds_the_largest"),
+    CudaMutant("cuda-half-infinity", "an infinite factor is scaled down", "half",
+               "top - top == 0", "top == top", "check_half_passes_nan"),
+    CudaMutant("cuda-half-overflow", "the largest number comes to 2^16 and more", "half",
+               "return e < 15 - 126 ? 126 : 15 - e;", "return e < 17 - 126 ? 126 : 17 - e;", "check_half_products"),
+    CudaMutant("cuda-half-unscaled", "numbers are rounded as they are", "half",
+               "nearest_half(x[i] * scale)", "nearest_half(x[i])", "check_half_products"),
+    CudaMutant("cuda-half-power", "2^k of tiny numbers is no float", "half",
+               "e < 15 - 126 ? 126 : 15 - e", "15 - e", "check_half_has_any_range"),
+    CudaMutant("cuda-half-room", "the other factor is not asked, and the way back underflows", "half",
+               "k < room ? k : room", "k", "check_half_has_any_range"),
+    CudaMutant("cuda-half-truncates", "numbers are cut off instead of rounded", "half",
+               " + 0x0fff + (size >> 13 & 1)", "", "check_half_rounds"),
+    CudaMutant("cuda-half-ties", "of two as near the larger one", "half",
+               "0x0fff + (size >> 13 & 1)", "0x1000", "check_half_rounds"),
+    CudaMutant("cuda-half-subnormal", "numbers below 2^-14 become 0", "half",
+               "sign | (unsigned)rint(fabs(x) * 16777216)", "sign", "check_half_rounds"),
+    CudaMutant("cuda-half-minus", "the sign is lost", "half",
+               "bits >> 16 & 0x8000", "bits >> 16 & 0", "check_half_rounds"),
+    CudaMutant("cuda-half-way-back", "one factor's power counts twice on the way back", "half",
+               " + exponent_beside(top_b[0], top_a[0])", " + exponent_beside(top_a[0], top_b[0])",
+               "check_half_has_any_range"),
+    CudaMutant("cuda-half-direction", "the product is scaled up once more", "half",
+               "ldexp((FLOAT)1, -k)", "ldexp((FLOAT)1, k)", "check_half_is_exact_for_small_integers"),
     CudaMutant("cuda-softmax-pieces", "pieces are added as if they had one top", "loss",
                "total[n * P + p] * exp(top[n * P + p] - largest)", "total[n * P + p]", "check_softmax_cross_entropy"),
     CudaMutant("cuda-softmax-overflow", "the top of a piece is its first logit: exp overflows", "loss",
@@ -122,4 +149,19 @@ MUTANTS = (
            "check_conv2d_forward"),
     Mutant("gpu-padding-of-the-matrix", "the weights' padding columns are not cleared",
            "kernels.gpu:_matrices", "xp.zeros(", "xp.empty(", "check_conv2d_forward"),
+    Mutant("half-transposed", "cuBLAS is told that every matrix lies in rows",
+           "kernels.half:product", "(cublas.CUBLAS_OP_T, m.shape[0])", "(cublas.CUBLAS_OP_N, m.shape[0])",
+           "check_half_products"),
+    Mutant("half-order", "cuBLAS is given the two factors as they are written, though it counts by columns",
+           "kernels.half:product", "N, M, K, back.data.ptr, b.data.ptr, runtime.CUDA_R_16F, row_b, a.data.ptr",
+           "N, M, K, back.data.ptr, a.data.ptr, runtime.CUDA_R_16F, row_b, b.data.ptr", "check_half_products"),
+    Mutant("half-pointer-mode", "the mode is left as it is: the host's memory is read for the device's",
+           "kernels.half:product", "cublas.setPointerMode(handle, cublas.CUBLAS_POINTER_MODE_DEVICE)", "pass",
+           "check_half_products"),
+    Mutant("half-of-the-first", "both factors get the power of the first", "kernels.half:factors",
+           "_rounded(b, top_b, top_a)", "_rounded(b, top_a, top_b)", "check_half_has_any_range"),
+    Mutant("half-search-ends", "one round of the search for the largest: the first piece's", "kernels.half:_largest",
+           "if pieces == 1:", "if True:", "check_half_finds_the_largest"),
+    Mutant("half-doubles", "float64 is rounded too", "kernels.half:factors", " or a.dtype != np.float32", "",
+           "check_half_leaves_the_rest"),
 )

@@ -1,5 +1,5 @@
-// What the kernel files share. gpu.py puts this text in front of them and compiles the whole once for float, once for
-// double (-DFLOAT=double).
+// What the kernel files share. launch.py puts this text in front of them and compiles the whole once for float, once
+// for double (-DFLOAT=double), and conv.cu once more for numbers of half precision.
 //
 // A CUDA kernel is a function that thousands of threads run at once, each with its own blockIdx and threadIdx. All
 // kernels here keep to four rules:
@@ -16,7 +16,8 @@
 //                 the other, and that is how tests/test_cuda.py proves it without a GPU.
 //
 // Letters: N batch, H W C input, OH OW O output, K S P D kernel, stride, padding, dilation (..H rows, ..W columns).
-// All arrays hold fewer than 2^31 elements (gpu.py checks), so that an int counts them.
+// All arrays hold fewer than 2^31 elements (launch.py checks), so that an int counts them.
+typedef unsigned short half_bits;  // a number of half precision: half.cu makes it, im2col moves it, cuBLAS reads it
 #ifndef FLOAT
 #define FLOAT float
 #endif
