@@ -7,7 +7,7 @@ from ..window import Window
 from ..workers import get_threads, parallel_for
 
 BLOCK = 3 << 20   # bytes of one block: about the second-level cache
-TILE = 1 << 16    # elements of one tile; below 32K the hand-overs between threads show
+TILE = 1 << 17    # elements of one tile; in smaller ones the waiting for Python's lock shows
 GRAIN = 1 << 24   # multiply-adds that are worth a hand-over: 0.1 to 0.2 ms
 
 

@@ -1,5 +1,6 @@
 """Convolution by im2col in blocks: gather windows into a matrix, one matrix product a block."""
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,6 +31,20 @@ def _plan(x: np.ndarray, win: Window, groups: int) -> list[Block]:
     return plan(x.shape[0], *win.out(*x.shape[1:3]), window_bytes)
 
 
+def _abreast(x: np.ndarray, win: Window, groups: int) -> int:
+    """How many outputs side by side to compute from one window. With three colours a row of a window is a dozen
+    numbers, and copying so few at a time costs as much as the product: a window for t outputs is t - 1 columns wider,
+    has t times the kernels, each shifted by a column and otherwise zero, and is copied for every t-th output only."""
+    KW, OW = win.kernel[1], win.out(*x.shape[1:3])[1]
+    few = groups == 1 and win.stride[1] == win.dilation[1] == 1 and KW * x.shape[3] < 24
+    return max(t for t in range(1, max(KW, 2)) if OW % t == 0) if few else 1
+
+
+def _wider(win: Window, t: int) -> Window:
+    """The windows of t outputs side by side."""
+    return replace(win, kernel=(win.kernel[0], win.kernel[1] + t - 1), stride=(win.stride[0], t))
+
+
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int) -> np.ndarray:
     """y (N,OH,OW,O) of x (N,H,W,C), w (O,C/G,KH,KW), b (O,) or None: per block one product col @ w."""
     if winograd.suits(win, groups):
@@ -37,6 +52,12 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, grou
     N, H, W, _ = x.shape
     O = w.shape[0]
     OH, OW = win.out(H, W)
+    if (t := _abreast(x, win, groups)) > 1:
+        wide = np.zeros((t, *w.shape[:3], win.kernel[1] + t - 1), w.dtype)
+        for i in range(t):
+            wide[i, ..., i:i + win.kernel[1]] = w
+        y = conv2d(x, wide.reshape(t * O, *wide.shape[2:]), None if b is None else np.tile(b, t), _wider(win, t), 1)
+        return y.reshape(N, OH, OW, O)
     y = np.empty((N, OH, OW, O), x.dtype)
     flat, outs, todo = y.reshape(-1, O), group_slices(O, groups), _plan(x, win, groups)
     mats = [np.ascontiguousarray(w[o].transpose(2, 3, 1, 0)).reshape(-1, O // groups) for o in outs]  # (KH KW C/G, O/G)
@@ -58,6 +79,10 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
         return winograd.conv2d_backward_weight(x, gy, win, groups)
     O, cg = gy.shape[3], x.shape[3] // groups
     KH, KW = win.kernel
+    if (t := _abreast(x, win, groups)) > 1:
+        wide = conv2d_backward_weight(x, gy.reshape(*gy.shape[:2], -1, t * O), _wider(win, t), 1)
+        wide = wide.reshape(t, O, cg, KH, -1)
+        return sum(wide[i, ..., i:i + KW] for i in range(t))
     flat, outs, todo = gy.reshape(-1, O), group_slices(O, groups), _plan(x, win, groups)
     cuts = pieces(len(todo), share(todo, gy.size * KH * KW * cg))
     sums = [np.zeros((groups, KH * KW * cg, O // groups), x.dtype) for _ in cuts]
