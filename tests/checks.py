@@ -116,6 +116,7 @@ CONV_CASES = (
     WindowCase(),
     WindowCase(padding=(1, 1), stride=(2, 3)),
     WindowCase(groups=2, padding=(1, 0)),
+    WindowCase(kernel=(2, 5), padding=(0, 2), W=8, C=3),  # few channels, several outputs at once
     WindowCase(groups=3, stride=(2, 2), C=1),
     WindowCase(dilation=(2, 1), padding=(2, 1)),
     WindowCase(dilation=(2, 2), stride=(2, 1), H=7, W=6, padding=(1, 1)),
