@@ -22,20 +22,20 @@ def image_blocks(total: int, image_bytes: int, body: Callable[[int, int], None])
     parallel_for(total, piece, least)
 
 
-def row_tiles(total: int, C: int, body: Callable[[slice], None]) -> None:
-    """parallel_for over rows of C channels, TILE elements at a time."""
+def row_tiles(total: int, C: int, body: Callable[[slice], None], least: int = 1) -> None:
+    """parallel_for over rows of C channels, TILE elements at a time and `least` tiles to a thread."""
     step = max(1, TILE // C)
 
     def piece(start: int, stop: int) -> None:
         for r in range(start, stop, step):
             body(slice(r, min(r + step, stop)))
 
-    parallel_for(total, piece, step)
+    parallel_for(total, piece, least * step)
 
 
 def tiles(total: int, body: Callable[[slice], None]) -> None:
-    """parallel_for over flat elements, TILE at a time."""
-    row_tiles(total, 1, body)
+    """parallel_for over flat elements, TILE at a time. The steps are few here: it takes more of them for a thread."""
+    row_tiles(total, 1, body, 2)
 
 
 Block = tuple[int, int, int, int]  # images n0 to n1, output rows r0 to r1
