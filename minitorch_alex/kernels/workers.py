@@ -135,7 +135,7 @@ def parallel_list(jobs: list[Callable[[], None]]) -> None:
         try:
             work()
         finally:
-            # One that has not woken up yet is not waited for: its share is done. Otherwise no body may outlive the call.
+            # One that has not woken up yet is not waited for: its share is done. No body may outlive the call.
             errors = [other.exception() for other in others if not other.cancel()]
         for error in errors:
             if error is not None:
