@@ -59,13 +59,13 @@ def prepare(source: Path | None, folder: Path, images: int, kind: str, workers: 
 
 
 def derived(summary: dict[str, Any]) -> dict[str, Any]:
-    """What the medians mean for ImageNet, as far as cores add up: hours an epoch, and cores for a GPU's demand."""
+    """What the medians mean for ImageNet, as far as cores add up: minutes an epoch, and cores for a GPU's demand."""
     result = {}
     for name in summary:
         rate = summary[name].get("images_s")
         if " x1 " in name and rate:
             result[name] = {
-                "hours_per_imagenet_epoch": {str(n): round(IMAGENET / (rate * n) / 3600, 3) for n in CORES},
+                "minutes_per_imagenet_epoch": {str(n): round(IMAGENET / (rate * n) / 60, 2) for n in CORES},
                 "feeds": {f"{demand} img/s": {"cores": round(demand / rate, 2),
                                               **{str(n): rate * n >= demand for n in CORES}} for demand in DEMANDS}}
     return result
@@ -74,8 +74,8 @@ def derived(summary: dict[str, Any]) -> dict[str, Any]:
 def table(content: dict[str, Any]) -> str:
     """The measurements as text."""
     summary = content["reader"]["all"]["summary"]
-    lines = ["| reader | img/s | img/s a core-second | ours on one core is faster by (median, least to largest) |",
-             "|---|---|---|---|"]
+    lines = ["| reader | img/s | img/s for a second of CPU | the first row is faster by (median, least to largest) |",
+             "|---|---:|---:|---:|"]
     for name, row in summary.items():
         if row.get("images_s"):
             ratio = row.get("images_s_ratio")
@@ -83,13 +83,13 @@ def table(content: dict[str, Any]) -> str:
             lines.append(f"| {name} | {row['images_s']:,.0f} | {row['core_s']:,.0f} | {times} |")
     for name, entry in content.get("prepare", {}).items():
         lines.append(f"| prepare {name} | {entry['images_s']:,.0f} | | |")
-    heads = ["reader, cores adding up", *(f"h an epoch, {n} cores" for n in CORES), *(f"cores for {d:,} img/s"
-                                                                                     for d in DEMANDS)]
-    lines += ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    heads = ["reader, cores adding up", *(f"minutes an epoch, {n} cores" for n in CORES),
+             *(f"cores for {d:,} img/s" for d in DEMANDS)]
+    lines += ["", f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
     for name, row in content["reader"]["all"]["derived"].items():
-        hours = " | ".join(f"{row['hours_per_imagenet_epoch'][str(n)]:.2f}" for n in CORES)
+        minutes = " | ".join(f"{row['minutes_per_imagenet_epoch'][str(n)]:.2f}" for n in CORES)
         cores = " | ".join(f"{row['feeds'][f'{d} img/s']['cores']:.1f}" for d in DEMANDS)
-        lines.append(f"| {name} | {hours} | {cores} |")
+        lines.append(f"| {name} | {minutes} | {cores} |")
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from minitorch_alex.checkpoint import write_atomic
 from minitorch_alex.errors import UsageError
 
+from . import harness
 from .workloads import ABOUT, CONTENDERS
 
 
@@ -45,6 +46,25 @@ def speed(heading: str, part: dict, key: str = "train", order: Iterable[str] = C
     return table(heading, note, [
         ["workload", *names],
         *([name, *(cell(entry["summary"].get(who)) for who in names)] for name, entry in part.items())])
+
+
+def _winograd(part: dict) -> str:
+    """How the option stands to all others."""
+    base, keys = "ours-winograd", {"train": "training", "inference": "inference"}
+    rows = [(name, key, harness.summarise(entry.get("samples", {}), keys, base)) for name, entry in part.items()
+            if entry["summary"].get(base, {}).get("train") for key in keys]
+    if not rows:
+        return ""
+    names = [who for who in who_of(summary for _, _, summary in rows) if who != base]
+
+    def cell(ratio: list[float] | None) -> str:
+        return f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})" if ratio else ""
+
+    return table("With --winograd", f"How many times as fast as the others {base} is: median, least and largest ratio "
+                 "of one round.", [
+                     ["workload", "", *names],
+                     *([name, keys[key], *(cell(summary.get(who, {}).get(f"{key}_ratio")) for who in names)]
+                       for name, key, summary in rows)])
 
 
 def _memory(part: dict) -> str:
@@ -138,6 +158,7 @@ def tables(content: dict) -> str:
              f"commit {content['commit']}.",
              "\n".join(f"* `{name}`: {ABOUT[name]}" for name in who_of(entry["summary"] for entry in rows.values()))]
     parts += [speed(heading, rows, key) for key, heading in (("train", "Training"), ("inference", "Inference")) if rows]
+    parts += [_winograd(rows)] if rows else []
     parts += [_memory(content["memory"])] if "memory" in content else []
     parts += [_ceilings(content["ceilings"], rows)] if "floors" in content.get("ceilings", {}) else []
     parts += [layers(name, entry, LAYERS) for name, entry in content.get("layers", {}).items()]

@@ -55,7 +55,7 @@ def test_what_a_rate_means_for_imagenet():
     found = reader.derived({"ours tar x1 uint8": {"images_s": 2000}, "ours tar x2 uint8": {"images_s": 1}})
     assert list(found) == ["ours tar x1 uint8"]
     row = found["ours tar x1 uint8"]
-    assert row["hours_per_imagenet_epoch"] == {"2": 0.089, "16": 0.011, "64": 0.003}
+    assert row["minutes_per_imagenet_epoch"] == {"2": 5.34, "16": 0.67, "64": 0.17}
     assert row["feeds"]["5000 img/s"] == {"cores": 2.5, "2": False, "16": True, "64": True}
     assert row["feeds"]["15000 img/s"] == {"cores": 7.5, "2": False, "16": True, "64": True}
 
@@ -75,7 +75,7 @@ def test_the_whole_benchmark_on_a_set_that_is_there(tmp_path, monkeypatch, capsy
     assert [len(samples[name]) for name in names] == [2, 2]
     ratios = [a["images_s"] / b["images_s"] for a, b in zip(*(samples[name] for name in names), strict=True)]
     assert summary[names[1]]["images_s_ratio"][1:] == pytest.approx([min(ratios), max(ratios)], rel=0.01)
-    assert "h an epoch, 16 cores" in out and "cores for 15,000 img/s" in out
+    assert "minutes an epoch, 16 cores" in out and "cores for 15,000 img/s" in out
     assert reader.main(["--show", str(path)]) == 0 and capsys.readouterr().out == out
 
 

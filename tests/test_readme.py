@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mutants import all_mutants
 
-from benchmarks import report
+from benchmarks import reader, report
 from minitorch_alex import models
 from minitorch_alex.models import compare
 from minitorch_alex.models.alexnet import PRESETS
@@ -57,6 +57,12 @@ def test_the_speed_tables_are_what_the_record_says():
     content = json.loads((ROOT / "results" / "cpu_speed.json").read_text())
     assert report.summary(content) in README
     assert (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").endswith(report.tables(content) + "\n")
+
+
+def test_the_reader_tables_are_what_the_record_says():
+    content = json.loads((ROOT / "results" / "reader_speed.json").read_text())
+    assert reader.table(content) in (ROOT / "docs" / "imagenet.md").read_text(encoding="utf-8")
+    assert content["reader"]["all"]["derived"] == reader.derived(content["reader"]["all"]["summary"])
 
 
 def test_the_ten_classes_of_imagenet_are_the_recorded_ones():
