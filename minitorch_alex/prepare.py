@@ -5,6 +5,7 @@ thousand; with them their index, the mean image and the main axes of the colours
 The result depends on the images and the settings alone: not on the number of workers, nor on how often it was stopped.
 """
 import argparse
+import contextlib
 import csv
 import hashlib
 import io
@@ -231,6 +232,20 @@ def remove(folder: Path, patterns: Sequence[str], keep: Container[str] = ()) -> 
                 path.unlink()
 
 
+@contextlib.contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back, where the system can, for this process until the end and for good in those that it starts
+    meanwhile: they would be hit by it before they can say that they ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def make_shards(todo: list[Shard], settings: Settings, workers: int, on_images: Callable[[int], Any]) -> None:
     """Make shards in `workers` processes. Raises what a worker raises; UserError when one is killed.
 
@@ -262,7 +277,8 @@ def make_shards(todo: list[Shard], settings: Settings, workers: int, on_images: 
         for _ in range(workers):
             ours, theirs = context.Pipe()
             busy[ours] = context.Process(target=work_on, args=(theirs, settings), daemon=True)
-            busy[ours].start()
+            with interrupts_blocked():
+                busy[ours].start()
             theirs.close()
         for ours in list(busy):
             give(ours)

@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -332,7 +333,9 @@ def test_stopped_in_the_middle_and_begun_again(end, long_run, tmp_path):
         shared += [pid for pid in below if "/dev/shm" in Path(f"/proc/{pid}/maps").read_text()]
         assert not shared
         if end == signal.SIGINT:
-            for pid in below:  # which is not for them to act on
+            for pid in below:  # which is not for them to act on, not even while they start
+                masks = re.findall(r"^Sig(?:Blk|Ign):\t(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+                assert any(int(mask, 16) >> (end - 1) & 1 for mask in masks)
                 os.kill(pid, end)
             so_far = len(list(target.glob("partial/*.npz")))
             wait_for(lambda: len(list(target.glob("partial/*.npz"))) > so_far or process.poll(), "one more shard")
