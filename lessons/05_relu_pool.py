@@ -304,7 +304,7 @@ if not lesson.quick:
 # %%
 lesson.section("4. Dead units")
 lesson.predict("At ten times the best learning rate, how many of the third layer's 32 maps are dead?", "none",
-               "about half", "all")
+               "one or two", "half of them, or all")
 
 
 def activations(net, pictures):
@@ -326,11 +326,12 @@ for factor in (1, 3, 10):
                  *(f"{d} of {n}" for d, n in zip(dead, (16, 16, 32)))])
     lesson.number(f"dead_maps_at_{factor}x", sum(dead))
 lesson.table(["rate", "training error", "dead in layer 1", "layer 2", "layer 3"], rows)
-lesson.answer(f"{rows[-1][-1]}" + (": the net says the same for every picture, and no further training will wake it."
-                                  if all(d == n for d, n in zip(dead[1:], (16, 32))) else "."))
+lesson.answer(f"{rows[-1][-1]}; at three times the rate {rows[1][-1]}. No further training will wake them. How many "
+              "it hits is chance, a last bit can decide it; that it hits many is not.")
 
 # %% [markdown]
-# A dead net answers with its last bias alone, 90 % wrong on ten classes, and the loss stands still at about $\ln 10$.
+# A net with a layer that is dead altogether answers with its last bias alone, 90 % wrong on ten classes, and the loss
+# stands still at about $\ln 10$.
 # When you see that in training, look for a rate that is too large before you look for a bug. Tanh units do not die like
 # this, they saturate; the gradient gets small, but not 0.
 #
