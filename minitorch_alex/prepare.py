@@ -234,8 +234,8 @@ def remove(folder: Path, patterns: Sequence[str], keep: Container[str] = ()) -> 
 
 @contextlib.contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back, where the system can, for this process until the end and for good in those that it starts
-    meanwhile: they would be hit by it before they can say that they ignore it."""
+    """Hold Ctrl-C back, where the system can: here until the block ends, and for good in processes that are started in
+    it. They would be hit by it before they can say that they ignore it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
