@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from minitorch_alex import models
+from minitorch_alex import models, runs
 from minitorch_alex.ablate import ABLATIONS, table
 from minitorch_alex.checkpoint import write_atomic
 from minitorch_alex.errors import EXIT_CODES, DataError, run_cli
@@ -131,15 +131,20 @@ def claims(records: Mapping[str, Record], root: Path) -> str:
 
 def deviations(record: Record) -> str:
     """Where a training differs from its net's own recipe, in words."""
-    recipe = models.build(record["model"], 10).recipe
-    parts = []
-    for key, value in record["recipe"].items():
-        value, own = tuple(value) if isinstance(value, list) else value, getattr(recipe, key, value)
-        if value != own:
-            parts.append(f"{key} {plain(value)} (recipe: {plain(own)})")
+    net, parts = models.build(record["model"], 10), []
+    for fields, usual, word in ((fields_of(record), getattr(net, "config", net), "usual"),
+                                (runs.tuples(record["recipe"]), net.recipe, "recipe")):
+        for key, value in fields.items():
+            if value != (own := getattr(usual, key, value)):
+                parts.append(f"{key} {plain(value)} ({word}: {plain(own)})")
     if record["val_split"]:
         parts.append(f"{record['train_images']:,} images, {100 * record['val_split']:.0f} % held out")
     return "; ".join(parts) or "none"
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    """The fields in which the trained net differs from its model; records of the first days have none."""
+    return runs.tuples(record.get("model_fields", {}))
 
 
 def plain(value: Any) -> str:
@@ -176,6 +181,8 @@ def nets(records: Mapping[str, Record]) -> str:
 def sizes(records: Mapping[str, Record]) -> str:
     """The faithful net on enlarged images beside small kernels on the images as they are."""
     ours = records.get("alexnet_cifar")
+    fields = fields_of(ours or {})
+    side = fields.get("image_size", 32)
     small = [f"{100 - ours['test']['top1_error']:.2f} %", f"{ours['seconds'] / ours['recipe']['epochs']:.0f}",
              str(ours["recipe"]["epochs"]), ours["device"]] if ours else ["not run", "", "", ""]
     return "\n\n".join([
@@ -185,17 +192,18 @@ def sizes(records: Mapping[str, Record]) -> str:
               "(\"TBD\"). `alexnet_cifar` is such a net: the same layers at half the width with a 3 x 3 stem, on the "
               "32 x 32 pixels that there are. The machines differ, so the seconds do not compare the programs; the "
               "work does, for an image and the way forward: "
-              f"{work('alexnet_source_2012')} million multiply-adds at 224, {work('alexnet_cifar')} million at 32."),
+              f"{work('alexnet_source_2012')} million multiply-adds at 224, {work('alexnet_cifar', **fields)} million "
+              f"at {side}."),
         grid(["net", "accuracy, single view", "seconds an epoch", "epochs", "machine"], [
             ["theirs, faithful, 224 x 224", "76.56 %", "760", "10", "Apple M1 Max"],
             ["theirs, optimised", "left open", "", "", ""],
-            ["ours, `alexnet_cifar`, 32 x 32", *small],
+            [f"ours, `alexnet_cifar`, {'' if side == 32 else f'{side} x {side} of '}32 x 32", *small],
             ["ours, `alexnet`, CIFAR-10 at 224 x 224", "not run: needs a GPU", "", "", ""]])])
 
 
-def work(name: str) -> str:
+def work(name: str, **fields: Any) -> str:
     """Multiply-adds of a forward pass in millions. Weights of 0: nobody waits for random numbers."""
-    model = models.build(name, 10, init="gaussian", init_std=(0.0,) * 8)
+    model = models.build(name, 10, **{**fields, "init": "gaussian", "init_std": (0.0,) * 8})
     return f"{sum(entry.multiply_adds for entry in ledger(model)) / 1e6:,.0f}"
 
 

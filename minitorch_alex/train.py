@@ -358,7 +358,8 @@ def main(argv: list[str] | None = None) -> int:
     log = [row for row in run.read_log() if row["kind"] == "epoch"]
     run.write_json(run.result, {
         **runs.provenance(config["seed"]), **device.record(config), "command": config["command"],
-        "model": config["model"], "data": config["data"], "recipe": asdict(recipe), "val_split": config["val_split"],
+        "model": config["model"], "model_fields": config["model_fields"], "data": config["data"],
+        "recipe": asdict(recipe), "val_split": config["val_split"],
         "train_images": len(train), "test_images": len(test), "seconds": round(seconds, 1),
         "test": {"view": "single", "loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)},
         "curve": [{k: round(v, 4) for k, v in row.items() if k not in ("kind", "step")} for row in log]})

@@ -63,9 +63,16 @@ def test_a_net_is_told_with_its_views_and_deviations(tmp_path):
     assert "lr 0.5 (recipe: 0.001)" in row and "45,000 images, 10 % held out" in row
     assert "| 18 % | 17.87 % |  |  | 120 | 49 |" in row
     assert "| 18 % | 17.87 % | 17.87 % | 16.88 % |" in row_of("net_18", claims.page(records, tmp_path))
-    small = dict(records["quick_26"], model="alexnet_cifar", seconds=1200.0)
+    trained["model_fields"] = {"image_size": 24}
+    assert "| image_size 24 (usual: 32); " in row_of("net_18", claims.page({"net_18": trained}, tmp_path))
+    small = dict(records["quick_26"], model="alexnet_cifar", model_fields={}, seconds=1200.0)
     page = claims.page({"alexnet_cifar": small}, tmp_path)
     assert f"| ours, `alexnet_cifar`, 32 x 32 | 74.48 % | 120 | 10 | {small['device']} |" in page
+    assert "56 million at 32." in page
+    small["model_fields"] = {"image_size": 24, "hidden": [512, 512]}
+    page = claims.page({"alexnet_cifar": small}, tmp_path)
+    assert "| ours, `alexnet_cifar`, 24 x 24 of 32 x 32 | 74.48 % |" in page and "million at 24." in page
+    assert "hidden 512, 512 (usual: 1024, 1024)" in row_of("alexnet_cifar", page)
 
 
 def test_a_file_that_is_no_record_is_named(tmp_path):
