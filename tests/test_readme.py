@@ -90,7 +90,8 @@ def test_the_table_of_models_has_them_all_with_their_parameters():
     rows = table("Models")
     assert [row[0] for row in rows] == list(models.MODELS)
     for name, _, count in rows:
-        model = models.build(name, 10 if name in SMALL else 1000)
+        blank = {"init": "gaussian", "init_std": (0.0,) * 8} if name in models.ALEXNETS else {}
+        model = models.build(name, 10 if name in SMALL else 1000, **blank)
         assert count == f"{sum(p.size for p in model.parameters()):,}", name
 
 

@@ -137,6 +137,10 @@ class AlexNetConfig:
             raise UsageError(f"AlexNetConfig: after has {', '.join(sorted(unknown))}, expected words of "
                              f"{', '.join(sorted(known))}")
 
+    def blank(self) -> "AlexNetConfig":
+        """The same with weights of 0: for the sizes of a net, without waiting for its random numbers."""
+        return replace(self, init="gaussian", init_std=(0.0,) * 8)
+
     def differences(self, other: "AlexNetConfig") -> dict[str, tuple[Any, Any]]:
         """field -> (mine, the other's) for each field in which they differ."""
         return {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)

@@ -23,7 +23,7 @@ def differing_rows(names: list[str]) -> list[list[str]]:
         values = [value_of(config, f.name) for config in configs]
         if len(set(values) - {"-"}) > 1:
             rows.append([f.name, *values, f.metadata["source"]])
-    counts = [sum(p.size for p in AlexNet(config).parameters()) for config in configs]
+    counts = [sum(p.size for p in AlexNet(config.blank()).parameters()) for config in configs]
     rows.append(["parameters", *(f"{count:,}" for count in counts), ""])
     return rows
 
