@@ -160,6 +160,11 @@ def test_the_boxes_of_the_papers_net():
     assert boxes["conv2"].window == (5 / 27, 5 / 27)  # of the pooled map
 
 
+def test_a_net_of_tanh_is_drawn_as_one():
+    boxes = figure2.stages(layers_of("alexnet", hidden=(64, 64), activation="tanh"), (3, 224, 224))
+    assert [box.after[0] for box in boxes[1:-1]] == ["tanh"] * 7
+
+
 def drawn_network(layers, input_shape):
     """(words in the picture, the stage of each pyramid)"""
     from matplotlib.figure import Figure
@@ -296,6 +301,16 @@ def test_only_what_is_asked_for_is_drawn_and_elsewhere(tmp_path, capsys):
     assert {file.name for file in out.iterdir()} == {
         "maps.png", "curves-compared.png", "one-kernels.png", "two-kernels.png"}
     assert {file.suffix for file in one.iterdir()} == {".json", ".jsonl", ".safetensors"}
+
+
+def test_maps_of_tanh_are_drawn_without_signs(tmp_path, monkeypatch):
+    drawings = []
+    monkeypatch.setattr(plots, "maps", lambda picture, layers, path, title: drawings.append((layers, title)))
+    directory, _ = make_run(tmp_path / "tiny", "alexnet_cifar", channels=(4,) * 5, hidden=(8, 8), activation="tanh")
+    assert main([str(directory), "--maps"]) == 0
+    (layers, title), = drawings
+    assert [name for name, _ in layers] == [f"conv{i}" for i in range(1, 6)] and "tanh, their signs left out" in title
+    assert all((a >= 0).all() and a.any() for _, a in layers)
 
 
 def test_without_a_checkpoint_there_are_curves_only(tmp_path, capsys):

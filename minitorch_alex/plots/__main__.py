@@ -11,7 +11,7 @@ from .. import backend, device, kernels, plots, profile, runs
 from ..data import Dataset
 from ..errors import EXIT_CODES, DataError, RunError, UsageError, run_cli
 from ..evaluate import predict
-from ..nn import Conv2d, Linear, LocallyConnected2d, ReLU
+from ..nn import Conv2d, Linear, LocallyConnected2d, ReLU, Tanh
 from ..predict import read_image, square
 from ..tensor import Tensor
 
@@ -57,19 +57,19 @@ def draw_kernels(subject: Subject, file: Path) -> None:
 
 
 def draw_maps(subject: Subject, file: Path) -> None:
-    """The maps of each convolution after its ReLU, for --maps IMAGE or the first test image."""
+    """The maps of each convolution after its ReLU or tanh, for --maps IMAGE or the first test image."""
     side = subject.mean.shape[0]
     picture = square(read_image(subject.maps), side) if subject.maps else subject.parts["test"].images[0]
-    layers, waiting = [], ""
+    layers, waiting, words = [], "", "ReLU"
     for name, layer, y in subject.outputs(picture[None]):
         if isinstance(layer, Conv2d | LocallyConnected2d):
             waiting = name
-        elif isinstance(layer, ReLU) and waiting and y.ndim == 4:
-            layers.append((waiting, y[0]))
-            waiting = ""
+        elif isinstance(layer, ReLU | Tanh) and waiting and y.ndim == 4:
+            layers.append((waiting, abs(y[0])))
+            waiting, words = "", "ReLU" if isinstance(layer, ReLU) else "tanh, their signs left out"
     if not layers:
-        raise RunError(f"{subject.config['model']} has no convolution with a ReLU, so there are no maps to draw")
-    plots.maps(picture, layers, file, f"{subject.title}: maps after ReLU")
+        raise RunError(f"{subject.config['model']} has no convolution with a ReLU or tanh: there are no maps to draw")
+    plots.maps(picture, layers, file, f"{subject.title}: maps after {words}")
 
 
 def draw_activations(subject: Subject, file: Path) -> None:

@@ -7,7 +7,18 @@ from typing import Any
 
 from ..errors import UsageError
 from ..kernels.window import pair
-from ..nn import AvgPool2d, Conv2d, Dropout, Linear, LocallyConnected2d, LocalResponseNorm, MaxPool2d, Module, ReLU
+from ..nn import (
+    AvgPool2d,
+    Conv2d,
+    Dropout,
+    Linear,
+    LocallyConnected2d,
+    LocalResponseNorm,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Tanh,
+)
 from .style import INK, STYLE, heading, rgb, write
 
 Layers = Sequence[tuple[str, Module, tuple[int, ...]]]  # name, layer, shape of its output without the batch
@@ -51,8 +62,8 @@ def stages(layers: Layers, input_shape: tuple[int, int, int]) -> list[Stage]:
             found[-1].pooled = "max\npooling" if isinstance(layer, MaxPool2d) else "average\npooling"
         elif isinstance(layer, LocalResponseNorm):
             found[-1].after.append("LRN in maps" if layer.within_map else "LRN")
-        elif isinstance(layer, ReLU | Dropout):
-            found[-1].after.append("ReLU" if isinstance(layer, ReLU) else "dropout")
+        elif isinstance(layer, ReLU | Tanh | Dropout):
+            found[-1].after.append({ReLU: "ReLU", Tanh: "tanh", Dropout: "dropout"}[type(layer)])
         shape = after
     rows = max(stage.groups for stage in found)
     for stage in found[1:]:
