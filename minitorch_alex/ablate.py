@@ -66,6 +66,7 @@ CIFAR = NET + " -b 64 --limit 10000 --val-split 0.04 --epochs 16 --set milestone
 # No dropout, augmentation, weight decay, LRN or drop of the rate; fewer images, so that 25 % is not far.
 RACE = f"{NET} {NO_LRN} -b 32 --limit 4000 --val-split 0.02 --epochs 24 --set milestones=() --set dropout=0 " \
        "--set pad=0 --set flip=False --wd 0 --print-freq 20"
+RATES = (0.00125, 0.0025, 0.005, 0.01)
 PAPER = "--set init=gaussian --set init_bias=(0,1,0,1,1,1,1,0)"
 # Pixels of 0..255 are 64 times as large as this net's, and LRN compares alpha with the square of its inputs: this is
 # to the scaled pixels what 0.0001 is to those of the paper.
@@ -76,8 +77,8 @@ ABLATIONS = {
     "relu-vs-tanh": Ablation(
         "With ReLU a net gets to 25 % training error several times as fast as with tanh (section 3.1, Figure 1)",
         "six times, on CIFAR-10, with a net of four layers, rates chosen for each, no regularisation", RACE, {
-            **{f"relu, rate {lr}": f"--lr {lr}" for lr in (0.0025, 0.005, 0.01)},
-            **{f"tanh, rate {lr}": f"--set activation=tanh --lr {lr}" for lr in (0.0025, 0.005, 0.01)}}, "race"),
+            **{f"relu, rate {lr}": f"--lr {lr}" for lr in RATES},
+            **{f"tanh, rate {lr}": f"--set activation=tanh --lr {lr}" for lr in RATES}}, "race"),
     "init": Ablation(
         "The initial weights of the paper (0.01 in all layers, biases of 1) leave the loss at ln C where pixels are "
         "scaled to size 1", "not in the paper; see docs/stall.md", CIFAR, {
@@ -373,9 +374,11 @@ def report(name: str, ablation: Ablation, trainings: Sequence[Training], args: a
                     for kind, text in VIEWS.items()}
     first = runs.Run(trainings[0].directory)
     config, result = first.read_config(), json.loads(first.result.read_text())
+    commits = [json.loads(runs.Run(training.directory).result.read_text())["commit"] for training in trainings]
     source = runs.provenance(0)
     content = {**source, "command": without_paths(source["command"]),
-               **{key: result[key] for key in ("commit", "backend", "device", "numpy", "python") if key in result},
+               **{key: result[key] for key in ("backend", "device", "numpy", "python") if key in result},
+               "commit": ", ".join(dict.fromkeys(map(str, commits))),
                "name": name, "claim": ablation.claim, "published": ablation.theirs, "picture": ablation.picture,
                "seeds": args.seeds, "classes": config["num_classes"], "epochs": config["recipe"]["epochs"],
                "train_images": result["train_images"], "base": ablation.base, "flags": dict(ablation.variants),

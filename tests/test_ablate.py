@@ -61,7 +61,10 @@ def test_an_ablation_runs_goes_on_and_reports(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "out" / "ablate-tiny.png").read_bytes().startswith(b"\x89PNG")
     assert "| slow |" in capsys.readouterr().out
     monkeypatch.setattr(ablate.sys, "executable", "false")  # a training would fail
+    (tmp_path / "ablate" / slow["run"] / "result.json").write_text(json.dumps({**result, "commit": "later"}))
     assert ablate.main(argv) == 0, "a training that is done was run again"
+    content = json.loads((tmp_path / "out" / "ablate-tiny.json").read_text())
+    assert content["commit"] == f"{result['commit']}, later", "not all commits are told"
 
     # a claim with another picture, that asks for the same trainings, finds them; one with other flags does not
     monkeypatch.setitem(ABLATIONS, "other", replace(TINY, variants={"slow": "--lr 0.001", "as it is": ""},

@@ -56,7 +56,8 @@ def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str 
 def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: str | os.PathLike, guess: float,
            title: str = "") -> None:
     """Training loss over the steps, a colour a variant and a line a training of it: (step, loss) pairs. A dashed line
-    marks the loss of a guess, ln C, at which a training that has stalled stays."""
+    marks the loss of a guess, ln C, at which a training that has stalled stays. Later variants have narrower lines, so
+    that one that lies under another can be seen."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -67,9 +68,10 @@ def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: 
         axes.annotate("a guess, ln C", (1, guess), (0, -4), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", va="top", fontsize=9.5)
         lowest = highest = guess
-        for (name, trainings), colour in zip(variants.items(), RUNS, strict=False):
+        for k, ((name, trainings), colour) in enumerate(zip(variants.items(), RUNS, strict=False)):
             for i, points in enumerate(trainings):
-                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=name if i == 0 else None)
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=max(1.2, 3.4 - 0.8 * k),
+                          label=name if i == 0 else None)
                 later = [loss for _, loss in points[len(points) // 4:]]
                 lowest, highest = min(lowest, *later), max(highest, *later)
         room = 0.25 * (highest - lowest)  # the first steps may leave the picture above
