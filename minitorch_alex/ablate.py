@@ -66,6 +66,7 @@ CIFAR = NET + " -b 64 --limit 10000 --val-split 0.04 --epochs 16 --set milestone
 # No dropout, augmentation, weight decay, LRN or drop of the rate; fewer images, so that 25 % is not far.
 RACE = f"{NET} {NO_LRN} -b 32 --limit 4000 --val-split 0.02 --epochs 24 --set milestones=() --set dropout=0 " \
        "--set pad=0 --set flip=False --wd 0 --print-freq 20"
+PLAIN = "--set pad=0 --set flip=False"
 RATES = (0.00125, 0.0025, 0.005, 0.01)
 PAPER = "--set init=gaussian --set init_bias=(0,1,0,1,1,1,1,0)"
 # Pixels of 0..255 are 64 times as large as this net's, and LRN compares alpha with the square of its inputs: this is
@@ -109,11 +110,12 @@ ABLATIONS = {
             "3 at stride 2": "", "2 at stride 2": "--set pool_size=2"}),
     "dropout": Ablation(
         "Without dropout the network overfits substantially (section 4.2)", "no number", CIFAR, {
-            "0.5": "", "none": "--set dropout=0"}, "fit"),
+            "0.5": "", "none": "--set dropout=0", "0.5, images as they are": PLAIN,
+            "none, images as they are": f"{PLAIN} --set dropout=0"}, "fit"),
     "augmentation": Ablation(
         "Without crops and flips the network overfits substantially; PCA colour is worth more than a point of top-1 "
         "error (section 4.1)", "over 1 point for colour on ImageNet", CIFAR, {
-            "shifts and flips": "", "and PCA colour": "--set color=source", "none": "--set pad=0 --set flip=False"},
+            "shifts and flips": "", "and PCA colour": "--set color=source", "none": PLAIN},
         "fit"),
     "groups": Ablation(
         "Two columns are better than one of half the width (section 3.2)", "1.7 / 1.2 points on ImageNet", CIFAR, {
