@@ -323,9 +323,11 @@ def race_verdict(content: Mapping[str, Any]) -> str:
     if len(means) == 2:
         one, other = ([t["epochs"] for t in content["variants"][best[name]]] for name in best)
         apart = min(other) > max(one) or max(other) < min(one)
-        parts.append(f"{second} takes {means[second] / means[first]:.1f} times the epochs of {first}"
-                     + (", one seed" if len(one) < 2 else "" if apart else
-                        ", no effect that stands out from the scatter of the seeds"))
+        ratio = means[second] / means[first]
+        clear = f": here {second if ratio < 1 else first} is the faster" if apart else \
+            ", no effect that stands out from the scatter of the seeds"
+        parts.append(f"{second} takes {ratio:.1f} times the epochs of {first}"
+                     + (", one seed" if len(one) < 2 else clear))
     elif first in means and all(t["epochs"] is None for t in content["variants"][best[second]]):
         parts.append(f"{second} takes more than {content['epochs'] / means[first]:.1f} times the epochs of {first}")
     else:
