@@ -42,6 +42,13 @@ everybody can repeat them: a narrow AlexNet on 10,000 images of CIFAR-10 (4,000 
 one core, far from converged. They show whether an effect is there at this size, not whether the paper is right at its
 own."""
 
+SUMMARY = (
+    "In short: overlapping pools, two columns beside half of the maps, and the mean of ten views are better, as the "
+    "paper says. Shifted images and dropout keep the training error close to that of new images, as it says too, but "
+    "in so short a training the nets without them err less. The update rule and PCA colour make no difference that "
+    "three seeds can show. Response normalisation does not lower the error: the weaker it is, the better, and without "
+    "it the seeds scatter most. And tanh is faster than ReLU, the opposite of Figure 1.")
+
 NOTES = {
     "relu-vs-tanh": "The paper's four layers are not specified; this is the narrow AlexNet on 4,000 images, without "
                     "LRN, with tanh in each ReLU's place and everything else the same: weights of He and pixels of "
@@ -120,12 +127,15 @@ def claims(records: Mapping[str, Record], root: Path) -> str:
              str(known[name]["seeds"]) if known[name] else "", cost([known[name]]) if known[name] else ""]
             for name, ablation in ABLATIONS.items()]
     parts = ["## Claims", grid(["", "claim", "published", "seen here", "seeds", "cost"], rows, left=4)]
+    if all(known.values()):
+        parts.insert(1, prose(SUMMARY))
     if ours:
         parts.append(f"Together {cost(ours)}; a training that several claims need was done once.")
     for name, record in known.items():
         if record:
             parts += [part for part in (
-                f"### {name}", prose(f"{ABLATIONS[name].claim}. Published: {ABLATIONS[name].theirs}."),
+                f"### {name}", prose(f"{ABLATIONS[name].claim}{'' if ABLATIONS[name].claim.endswith('?') else '.'} "
+                                             f"Published: {ABLATIONS[name].theirs}."),
                 picture(name, root), table(record), prose(NOTES.get(name, "")),
                 f"    {record['command']}",
                 f"Commit {record['commit']}, {record['device']}, {record['date']}: "

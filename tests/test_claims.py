@@ -48,6 +48,7 @@ def test_a_claim_is_told_with_its_numbers_cost_and_picture(tmp_path):
     assert "| b | 40.50 (40.00 to 41.00) |" in page and "b: +10.0 points beside a" in page
     assert "c: +0.1 points beside a, no effect that stands out from the scatter of the seeds" in page
     assert "Together 6 trainings, 6 min" in page, "a and its seeds were trained once"
+    assert "In short" not in page, "a summary of claims that were not run"
     assert "    python -m minitorch_alex.ablate dropout\n" in page
 
 

@@ -70,7 +70,7 @@ def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: 
         lowest = highest = guess
         for k, ((name, trainings), colour) in enumerate(zip(variants.items(), RUNS, strict=False)):
             for i, points in enumerate(trainings):
-                axes.plot(*zip(*points, strict=True), color=colour, linewidth=max(1.2, 3.4 - 0.8 * k),
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=max(1.3, 3 - 0.6 * k),
                           label=name if i == 0 else None)
                 later = [loss for _, loss in points[len(points) // 4:]]
                 lowest, highest = min(lowest, *later), max(highest, *later)
