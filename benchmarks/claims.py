@@ -24,7 +24,7 @@ NETS = (
     ("quick_26", "26 %", "whole images"),
     ("net_18", "18 %", "whole images"),
     ("net_18-crops", "none; 14.2 % for a near relative", "random crops"),
-    ("alexnet_cifar", "none", "shifts and flips"),
+    ("alexnet_cifar", "none", "random crops and flips"),
     ("conv_local_13", "13 %", "random crops and flips"),
     ("conv_local_11", "11 %", "random crops and flips"),
 )

@@ -1,7 +1,10 @@
-"""python -m minitorch_alex.predict IMAGE... --weights RUN: what does a trained model see in these pictures?"""
+"""python -m minitorch_alex.predict IMAGE...: what does a trained model see in these pictures?
+
+The model is that of a run (--weights RUN), or the one that comes with the package: minitorch_alex/pretrained.
+"""
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,8 @@ class Predictor:
     """A trained model with all it needs to look at a picture.
 
     side      pictures are resized to this short side, and their central square is taken
-    prepare   uint8 (N, side, side, 3) -> the model's input, float32 (N, H, W, 3), as evaluation has it
+    prepare   uint8 (N, side, side, 3) -> the model's inputs, float32 (V, N, H, W, 3), as evaluation has them: V views
+              over which probabilities are averaged
     about     what the model is and what is done to pictures, for people
     """
 
@@ -35,7 +39,7 @@ class Predictor:
 
     def __call__(self, pictures: np.ndarray, batch_size: int = 64) -> np.ndarray:
         """(N, K) probabilities for uint8 pictures (N, side, side, 3). DivergedError when they are not finite."""
-        parts = [probabilities(self.model, self.prepare(pictures[i:i + batch_size]))
+        parts = [np.mean([probabilities(self.model, view) for view in self.prepare(pictures[i:i + batch_size])], axis=0)
                  for i in range(0, len(pictures), batch_size)]
         if not np.isfinite(probs := np.concatenate(parts)).all():
             raise DivergedError("the model's outputs are not finite: its weights have diverged")
@@ -68,18 +72,24 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     return data.center_crop(np.asarray(data.resize_short_side(image, side))[None], side)[0]
 
 
-def of_run(path: Path, previous: bool = False) -> Predictor:
+def of_run(path: Path, previous: bool = False, views: str = "single") -> Predictor:
     """The model of a run, or of a checkpoint in one, with the run's own preprocessing."""
     run, file = runs.find(path, previous)
     config = run.read_config()
     model, arrays, meta = runs.load_model(file, config)
     mean = arrays["data.mean"]
-    classes = data.class_names(config["data"], config["data_dir"])
-    return Predictor(model.eval(), classes, mean.shape[0], runs.build_transform(config, mean).eval(),
+    classes, transform = data.class_names(config["data"], config["data_dir"]), runs.build_transform(config, mean)
+    return Predictor(model.eval(), classes, mean.shape[0], lambda pictures: transform.views(pictures, views),
                      f"{config['model']} from {file}, epoch {meta['epoch']}")
 
 
-def of_weights(path: Path, name: str) -> Predictor:
+def pretrained(views: str = "single") -> Predictor:
+    """The model that comes with the package; its README.md is its model card."""
+    found = of_run(runs.PRETRAINED, views=views)
+    return replace(found, about=f"{found.about}; it knows nothing but {', '.join(found.classes)}")
+
+
+def of_weights(path: Path, name: str, views: str = "single") -> Predictor:
     """The model called `name` with the weights of a file, and as many classes as they have. Without a run, the
     preprocessing follows from the model: torchvision's for its net, otherwise pixels minus ImageNet's mean colour."""
     classes = 10 if name in (*models.SMALL, "alexnet_cifar") else 1000
@@ -97,11 +107,25 @@ def of_weights(path: Path, name: str) -> Predictor:
     else:
         scale, what, mean = np.float32([1, 1, 1]), "ImageNet's mean colour", IMAGENET_MEAN
 
+    cuts = {"single": lambda x, size: data.center_crop(x, size)[None], "nine": data.nine_crop, "ten": data.ten_crop}
+
     def prepare(pictures: np.ndarray) -> np.ndarray:
-        return (data.center_crop(pictures, model.image_size).astype(np.float32) - mean) / scale
+        return (cuts[views](pictures, model.image_size).astype(np.float32) - mean) / scale
 
     return Predictor(model.eval(), [f"class {i}" for i in range(classes)], side, prepare,
                      f"{name} with the weights of {path}; pictures by {what}")
+
+
+def choose(path: Path | None, name: str | None, previous: bool, views: str) -> Predictor:
+    """The model that the command line asks for. UsageError when it does not say enough."""
+    if path is None and (name or previous):
+        raise UsageError(f"{'--model' if name else '--previous'} says how to read --weights: give that too, or leave "
+                         "out both for the model that comes with the package")
+    if path is None:
+        return pretrained(views)
+    if name is None and path.is_file() and not (path.parent / "config.json").exists():
+        raise UsageError(f"{path} lies in no run: say which model its weights are for, with --model NAME")
+    return of_weights(path, name, views) if name else of_run(path, previous, views)
 
 
 def read_classes(path: Path, count: int) -> list[str]:
@@ -126,12 +150,16 @@ def main(argv: list[str] | None = None) -> int:
                                      description="What does a trained model see in these pictures?",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures of any size and format")
-    parser.add_argument("-w", "--weights", type=Path, required=True, metavar="RUN",
-                        help="a run directory or a checkpoint in one; with --model a .safetensors or .pth file")
+    parser.add_argument("-w", "--weights", type=Path, metavar="RUN",
+                        help="a run directory or a checkpoint in one; with --model a .safetensors or .pth file "
+                             "(default: a small AlexNet that comes with the package and knows CIFAR-10's classes)")
     parser.add_argument("-a", "--arch", "--model", dest="model", metavar="NAME",
                         help=f"the model of a weights file: {', '.join(models.MODELS)}")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="names of the classes, one a line")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to name (default: 5)")
+    parser.add_argument("--views", choices=("single", "nine", "ten"), default="single",
+                        help="the middle of the picture, or the mean over several windows of it as evaluate has them: "
+                             "slower and better (default: single)")
     parser.add_argument("--out", metavar="FILE", help="draw pictures and probabilities (png, svg or pdf)")
     parser.add_argument("--previous", action="store_true", help="use the run's checkpoint before the last one")
     device.add_flags(parser)
@@ -142,10 +170,8 @@ def main(argv: list[str] | None = None) -> int:
     device.use(vars(args))
     if args.threads is not None:
         kernels.set_threads(args.threads)
-    if args.model is None and args.weights.is_file() and not (args.weights.parent / "config.json").exists():
-        raise UsageError(f"{args.weights} lies in no run: say which model its weights are for, with --model NAME")
+    predictor = choose(args.weights, args.model, args.previous, args.views)
     originals = [read_image(path) for path in args.images]
-    predictor = of_weights(args.weights, args.model) if args.model else of_run(args.weights, args.previous)
     classes = read_classes(args.classes, len(predictor.classes)) if args.classes else predictor.classes
     print(predictor.about)
     probs = predictor(np.stack([square(image, predictor.side) for image in originals]))

@@ -23,6 +23,8 @@ from .errors import DiskError, RunError
 from .kernels import get_threads
 from .nn import Module
 
+PRETRAINED = Path(__file__).parent / "pretrained"  # a run as `slim` leaves it
+
 
 class Run:
     """The paths of one run directory."""
@@ -117,6 +119,22 @@ def load_model(file: Path, config: dict[str, Any]) -> tuple[Module, dict[str, np
     except RunError as error:
         raise RunError(f"{file}: {error}") from None
     return model, arrays, meta
+
+
+def slim(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """What another person needs of a finished run, in a new directory: the weights in half precision, the mean image,
+    settings and result. No momentum: it is a run to predict and evaluate with, not to go on from. RunError when
+    `source` is not finished; DiskError when `target` cannot be written."""
+    run, file = find(source)
+    if not run.result.exists():
+        raise RunError(f"the run in {run.directory} is not finished (no {run.result.name}); --resume it first")
+    arrays, meta = checkpoint.load(file)
+    kept = {name: a.astype(np.float16) if name.startswith("model.") else a for name, a in arrays.items()
+            if name.startswith(("model.", "data."))}
+    slimmed = Run(target)
+    checkpoint.save(slimmed.checkpoint, kept, meta)
+    slimmed.write_json(slimmed.config, run.read_config())
+    slimmed.write_json(slimmed.result, json.loads(run.result.read_text()))
 
 
 def tuples(fields: dict[str, Any]) -> dict[str, Any]:

@@ -214,6 +214,9 @@ def main(argv: list[str] | None = None) -> int:
         config, model = derive(args, given)
     else:
         model, arrays, meta = runs.load_model(resume_from, config)
+        if "optim.velocity" not in arrays:
+            raise RunError(f"{resume_from} holds weights without momentum, to predict and evaluate with and not to go "
+                           "on from; start a run of your own with --name")
         model.layer_decay = config["layer_decay"]
         epoch, batch, step, seconds, sums = (meta[k] for k in ("epoch", "batch", "step", "seconds", "sums"))
     config["threads"] = config["threads"] or kernels.get_threads()  # sums over threads round differently: resume with

@@ -1,14 +1,21 @@
 """Pictures of every kind come in, the run's own preprocessing is used, and what goes wrong is said in one line."""
+import json
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from small_run import make_run
 
 import minitorch_alex as mt
-from minitorch_alex import data, models, predict, runs, weights
+from minitorch_alex import data, models, predict, runs, train, weights
 from minitorch_alex.errors import DataError, DivergedError, RunError, UsageError, run_cli
 from minitorch_alex.evaluate import predict as evaluated
 from minitorch_alex.models import AlexNet, AlexNetConfig
+from minitorch_alex.runs import Run
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +72,18 @@ def test_the_short_side_is_resized_and_the_centre_taken():
     assert predict.square(Image.fromarray(wide), 7).shape == (7, 7, 3)
 
 
+@pytest.mark.parametrize("views", ["single", "nine", "ten"])
 @pytest.mark.parametrize("name", ["quick_26", "conv_local_13"])  # of whole images, and of crops of 24
-def test_a_picture_from_the_data_is_seen_as_evaluation_sees_it(tmp_path, name):
+def test_a_picture_from_the_data_is_seen_as_evaluation_sees_it(tmp_path, name, views):
     directory, model = make_run(tmp_path, name)
     test = data.make_shapes(3, 32, split="test")
     run, file = runs.find(directory)
     mean = runs.load_model(file, run.read_config())[1]["data.mean"]
-    expected = evaluated(model, test, runs.build_transform(run.read_config(), mean))
+    expected = evaluated(model, test, runs.build_transform(run.read_config(), mean), views)
     files = [tmp_path / f"{i}.png" for i in range(3)]
     for path, image in zip(files, test.images):
         Image.fromarray(image).save(path)
-    predictor = predict.of_run(directory)
+    predictor = predict.of_run(directory, views=views)
     got = predictor(np.stack([predict.square(predict.read_image(f), predictor.side) for f in files]), batch_size=2)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-7)
     assert tuple(predictor.classes) == test.classes
@@ -113,7 +121,9 @@ def test_a_file_of_weights_brings_its_number_of_classes(picture, tmp_path, capsy
     assert "ImageNet's mean colour" in out and out.count("class ") == 7
     predictor = predict.of_weights(tmp_path / "w.safetensors", "quick_26")
     grey = np.full((1, 32, 32, 3), (124, 117, 100), np.uint8)
-    assert (predictor.prepare(grey) == (1, 0, -4)).all()
+    assert (predictor.prepare(grey) == (1, 0, -4)).all() and len(predictor.prepare(grey)) == 1
+    several = predict.of_weights(tmp_path / "w.safetensors", "quick_26", "ten")
+    assert several.prepare(grey).shape == (10, 1, 32, 32, 3)
 
 
 def test_torchvisions_net_gets_torchvisions_inputs(tmp_path, monkeypatch):
@@ -125,8 +135,9 @@ def test_torchvisions_net_gets_torchvisions_inputs(tmp_path, monkeypatch):
     predictor = predict.of_weights(tmp_path / "w.safetensors", "alexnet_torchvision")
     assert predictor.side == 256 and len(predictor.classes) == 4
     x = predictor.prepare(np.full((1, 256, 256, 3), 255, np.uint8))
-    assert x.shape == (1, 224, 224, 3) and x.dtype == np.float32
-    np.testing.assert_allclose(x[0, 0, 0], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-5)
+    assert x.shape == (1, 1, 224, 224, 3) and x.dtype == np.float32
+    white = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    np.testing.assert_allclose(x[0, 0, 0, 0], white, rtol=1e-5)
 
 
 def fails(capsys, code, text, *args):
@@ -152,6 +163,56 @@ def test_what_goes_wrong_is_said_in_one_line(run, picture, tmp_path, capsys):
     fails(capsys, UsageError.exit_code, "unknown model 'net_19'", picture, "-w", loose, "--model", "net_19")
     fails(capsys, UsageError.exit_code, "--top must be at least 1", picture, "-w", run, "--top", 0)
     fails(capsys, DataError.exit_code, "cannot read the names", picture, "-w", run, "--classes", tmp_path / "none.txt")
+
+
+def test_the_model_that_comes_with_the_package(picture, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # it is found from anywhere
+    assert predict.main([str(picture)]) == 0
+    about, *lines = capsys.readouterr().out.splitlines()
+    assert about.endswith("it knows nothing but airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck")
+    assert sum(line.endswith(data.class_names("cifar10")) for line in lines) == 5
+    for flags in (["--model", "net_18"], ["--previous"]):
+        fails(capsys, UsageError.exit_code, f"{flags[0]} says how to read --weights", picture, *flags)
+
+
+def test_the_model_that_comes_with_the_package_is_what_its_card_says():
+    files = {file.name: file for file in runs.PRETRAINED.iterdir()}
+    assert files.keys() == {"README.md", "config.json", "result.json", "checkpoint.safetensors"}
+    assert sum(file.stat().st_size for file in files.values()) <= 3_000_000
+    card, result = files["README.md"].read_text(), json.loads(files["result.json"].read_text())
+    views = json.loads((ROOT / "results" / "alexnet_cifar-evaluate.json").read_text())["views"]
+    assert json.loads((ROOT / "results" / "alexnet_cifar.json").read_text()) == result
+    assert views["single"]["top1_error"] == result["test"]["top1_error"]
+    for view in views.values():
+        assert f"{100 - view['top1_error']:.2f} %" in card
+    assert result["command"] in card and result["commit"] in card
+    parameters = sum(p.size for p in predict.pretrained().model.parameters())
+    assert f"{parameters:,} parameters" in card
+
+
+@pytest.mark.skipif("MINITORCH_DATA" not in os.environ, reason="MINITORCH_DATA names no folder with real data")
+def test_the_model_that_comes_with_the_package_sees_real_pictures():
+    test = data.load("cifar10", os.environ["MINITORCH_DATA"])[1].subset(slice(1000))
+    probs = predict.pretrained()(test.images)
+    assert np.mean(probs.argmax(1) != test.labels) < 0.17
+
+
+def test_a_slim_run_predicts_what_the_run_does(tmp_path):
+    directory, model = make_run(tmp_path / "run")
+    with pytest.raises(RunError, match="is not finished"):
+        runs.slim(directory, tmp_path / "slim")
+    assert not (tmp_path / "slim").exists()
+    Run(directory).write_json(Run(directory).result, {"seed": 0})
+    runs.slim(directory, tmp_path / "slim")
+    whole, slim = predict.of_run(directory), predict.of_run(tmp_path / "slim")
+    for (name, a), b in zip(model.state_dict().items(), slim.model.state_dict().values(), strict=True):
+        assert b.dtype == np.float32 and np.array_equal(b, a.astype(np.float16)), name
+    images = data.make_shapes(4, 32).images
+    np.testing.assert_allclose(slim(images), whole(images), atol=2e-3)
+    size = [(tmp_path / name / "checkpoint.safetensors").stat().st_size for name in ("run", "slim")]
+    assert size[1] < 0.55 * size[0]
+    with pytest.raises(RunError, match="weights without momentum"):
+        train.main(["--resume", str(tmp_path / "slim")])
 
 
 def test_a_picture_of_too_many_pixels_is_refused(picture, monkeypatch):
