@@ -100,6 +100,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--worst", type=int, default=10, metavar="N",
                         help="list the N classes with the largest error (default: 10; the JSON file has all)")
     parser.add_argument("--data-dir", metavar="DIR", help="where the data is (default: as in training)")
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="where the numbers and the picture go (default: the first run's directory)")
     device.add_flags(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
     parser.add_argument("--previous", action="store_true", help="use the checkpoint before the last one")
@@ -192,10 +194,11 @@ def main(argv: list[str] | None = None) -> int:
     np.add.at(matrix, (part.labels, totals[main_view].argmax(axis=1)), 1)
     name = args.split
     name += "-ensemble" if len(members) > 1 else ""
-    picture = first.run.directory / f"confusion-{name}.png"
+    folder = args.out or first.run.directory
+    picture = folder / f"confusion-{name}.png"
     title = f"{first.config['model']} on {part.name}" + f", average of {len(members)}" * (len(members) > 1)
     plots.confusion(matrix, part.classes, picture, title)
-    result = first.run.directory / f"evaluate-{name}.json"
+    result = folder / f"evaluate-{name}.json"
     first.run.write_json(result, {
         **runs.provenance(first.config["seed"]), "model": first.config["model"], "split": args.split,
         "images": len(part), "views": found, **({"members": members} if len(members) > 1 else {}),

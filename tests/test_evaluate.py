@@ -68,6 +68,14 @@ def test_several_runs_are_averaged_by_probability(two_runs, monkeypatch, capsys)
     assert not (two_runs[1] / "evaluate-test-ensemble.json").exists()
 
 
+def test_numbers_and_picture_go_where_they_are_asked_to(two_runs, tmp_path):
+    before = sorted(two_runs[0].iterdir())
+    out = tmp_path / "x" / "y"
+    assert evaluate.main([str(two_runs[0]), "--limit", "20", "--views", "single", "--out", str(out)]) == 0
+    assert {file.name for file in out.iterdir()} == {"evaluate-test.json", "confusion-test.png"}
+    assert sorted(two_runs[0].iterdir()) == before, "the run's own directory was written to"
+
+
 def test_the_test_images_are_read_once_for_runs_of_different_seeds(two_runs, monkeypatch):
     loads, load = [], evaluate.runs.load_data
     monkeypatch.setattr(evaluate.runs, "load_data", lambda config: loads.append(config["seed"]) or load(config))
