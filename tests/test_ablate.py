@@ -253,6 +253,6 @@ def test_wrong_usage(argv):
 
 def test_a_dry_run_trains_nothing(monkeypatch, capsys):
     monkeypatch.setattr(ablate.sys, "executable", "false")
-    assert ablate.main(["dropout", "--seeds", "2", "--dry-run"]) == 0
+    assert ablate.main(["overlapping-pool", "--seeds", "2", "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert "[4/4] none, seed 1" in out and "\n4 different trainings, 0 of them done\n" in out
+    assert "[4/4] 2 at stride 2, seed 1" in out and "\n4 different trainings, 0 of them done\n" in out
