@@ -14,6 +14,7 @@ from minitorch_alex import models, runs
 from minitorch_alex.ablate import ABLATIONS, table
 from minitorch_alex.checkpoint import write_atomic
 from minitorch_alex.errors import EXIT_CODES, DataError, run_cli
+from minitorch_alex.models import AlexNet, AlexNetConfig
 from minitorch_alex.profile import ledger
 
 ROOT = Path(__file__).parent.parent
@@ -204,11 +205,11 @@ def sizes(records: Mapping[str, Record]) -> str:
         "## CIFAR-10 at 224, or small kernels at 32",
         prose("A PyTorch replication ([gregorycotton/alexnet](https://github.com/gregorycotton/alexnet), 2025) trained "
               "the faithful net on CIFAR-10 enlarged to 224 x 224, and left the number of an optimised one open "
-              "(\"TBD\"). `alexnet_cifar` is such a net: the same layers at half the width with a 3 x 3 stem, on the "
-              "32 x 32 pixels that there are. The machines differ, so the seconds do not compare the programs; the "
-              "work does, for an image and the way forward: "
-              f"{work('alexnet_source_2012')} million multiply-adds at 224, {work('alexnet_cifar', **fields)} million "
-              f"at {side}."),
+              "(\"TBD\"). `alexnet_cifar` is such a net: as many layers at half the width with a 3 x 3 stem, on "
+              "windows of the 32 x 32 pixels that there are; the table above has its views and its deviations. The "
+              "machines differ, so the seconds do not compare the programs; the work does, for an image and the way "
+              f"forward: {work('alexnet_source_2012')} million multiply-adds at 224, "
+              f"{work('alexnet_cifar', **fields)} million at {side}."),
         grid(["net", "accuracy, single view", "seconds an epoch", "epochs", "machine"], [
             ["theirs, faithful, 224 x 224", "76.56 %", "760", "10", "Apple M1 Max"],
             ["theirs, optimised", "left open", "", "", ""],
@@ -217,8 +218,8 @@ def sizes(records: Mapping[str, Record]) -> str:
 
 
 def work(name: str, **fields: Any) -> str:
-    """Multiply-adds of a forward pass in millions. Weights of 0: nobody waits for random numbers."""
-    model = models.build(name, 10, **{**fields, "init": "gaussian", "init_std": (0.0,) * 8})
+    """Multiply-adds of a forward pass of an AlexNet in millions."""
+    model = AlexNet(getattr(AlexNetConfig, models.ALEXNETS[name])(num_classes=10, **fields).blank())
     return f"{sum(entry.multiply_adds for entry in ledger(model)) / 1e6:,.0f}"
 
 

@@ -8,7 +8,7 @@ from mutants import all_mutants
 
 from benchmarks import reader, report
 from minitorch_alex import models
-from minitorch_alex.models import compare
+from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.models.alexnet import PRESETS
 from minitorch_alex.plots.__main__ import PICTURES
 from minitorch_alex.train import clock
@@ -90,8 +90,9 @@ def test_the_table_of_models_has_them_all_with_their_parameters():
     rows = table("Models")
     assert [row[0] for row in rows] == list(models.MODELS)
     for name, _, count in rows:
-        blank = {"init": "gaussian", "init_std": (0.0,) * 8} if name in models.ALEXNETS else {}
-        model = models.build(name, 10 if name in SMALL else 1000, **blank)
+        classes, preset = 10 if name in SMALL else 1000, models.ALEXNETS.get(name)
+        model = (AlexNet(getattr(AlexNetConfig, preset)(num_classes=classes).blank()) if preset
+                 else models.build(name, classes))
         assert count == f"{sum(p.size for p in model.parameters()):,}", name
 
 

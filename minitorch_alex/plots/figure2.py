@@ -5,23 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import nn
 from ..errors import UsageError
 from ..kernels.window import pair
-from ..nn import (
-    AvgPool2d,
-    Conv2d,
-    Dropout,
-    Linear,
-    LocallyConnected2d,
-    LocalResponseNorm,
-    MaxPool2d,
-    Module,
-    ReLU,
-    Tanh,
-)
 from .style import INK, STYLE, heading, rgb, write
 
-Layers = Sequence[tuple[str, Module, tuple[int, ...]]]  # name, layer, shape of its output without the batch
+Layers = Sequence[tuple[str, nn.Module, tuple[int, ...]]]  # name, layer, shape of its output without the batch
 Point = tuple[float, float]
 
 PLAIN, HALVES, KERNEL, NOTE = "#7d93a8", ("#4f7ea8", "#c98a3c"), "#c8451b", "#66707a"
@@ -50,20 +39,20 @@ def stages(layers: Layers, input_shape: tuple[int, int, int]) -> list[Stage]:
     """The boxes of a network: the input, then one for each layer with weights."""
     found, shape = [Stage("input", input_shape)], input_shape
     for name, layer, after in layers:
-        if isinstance(layer, Conv2d | LocallyConnected2d):
+        if isinstance(layer, nn.Conv2d | nn.LocallyConnected2d):
             kernel = pair(layer.kernel_size, "kernel_size", 1)
             window = min(kernel[0] / shape[1], 1.0), min(kernel[1] / shape[2], 1.0)
-            kind = "conv" if isinstance(layer, Conv2d) else "local"
+            kind = "conv" if isinstance(layer, nn.Conv2d) else "local"
             found.append(Stage(name, after, kind, kernel, pair(layer.stride, "stride", 1), getattr(layer, "groups", 1),
                                window))
-        elif isinstance(layer, Linear):
+        elif isinstance(layer, nn.Linear):
             found.append(Stage(name, after, "dense"))
-        elif isinstance(layer, MaxPool2d | AvgPool2d):
-            found[-1].pooled = "max\npooling" if isinstance(layer, MaxPool2d) else "average\npooling"
-        elif isinstance(layer, LocalResponseNorm):
+        elif isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
+            found[-1].pooled = "max\npooling" if isinstance(layer, nn.MaxPool2d) else "average\npooling"
+        elif isinstance(layer, nn.LocalResponseNorm):
             found[-1].after.append("LRN in maps" if layer.within_map else "LRN")
-        elif isinstance(layer, ReLU | Tanh | Dropout):
-            found[-1].after.append({ReLU: "ReLU", Tanh: "tanh", Dropout: "dropout"}[type(layer)])
+        elif isinstance(layer, nn.ReLU | nn.Tanh | nn.Dropout):
+            found[-1].after.append({nn.ReLU: "ReLU", nn.Tanh: "tanh", nn.Dropout: "dropout"}[type(layer)])
         shape = after
     rows = max(stage.groups for stage in found)
     for stage in found[1:]:
