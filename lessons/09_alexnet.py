@@ -25,7 +25,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minitorch_alex as mt
-from minitorch_alex import Tensor, backend, data, kernels, mine, models, nn, profile
+from minitorch_alex import Tensor, backend, data, kernels, models, nn, profile
+from minitorch_alex.check import mine
 from minitorch_alex import functional as F
 from minitorch_alex.evaluate import error_rates, predict
 from minitorch_alex.init import constant, gaussian
@@ -586,7 +587,7 @@ print(f"trained on {len(train_set):,} images of {lesson.data_name}, {epochs} epo
 # * `minitorch_alex/profile.py`: `ledger`, `memory_needs`; `plots/figure2.py`: the net as a drawing
 # * `minitorch_alex/train.py`: the same loop with flags, logs, checkpoints and resuming; `models/recipe.py`: `Recipe`
 # * `minitorch_alex/evaluate.py`: `predict`, `error_rates`; `plots/learnt.py`: kernels, maps, neighbours
-# * `minitorch_alex/mine.py`: how your functions take the places of the package's
+# * `minitorch_alex/check/mine.py`: how your functions take the places of the package's
 
 # %%
 lesson.done()

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import __version__, backend, checkpoint, data, device, feed, kernels, mine, models, plots, profile, runs
+from . import __version__, backend, checkpoint, data, device, feed, kernels, models, plots, profile, runs
 from . import functional as F
+from .check import mine
 from .errors import EXIT_CODES, DataError, DivergedError, RunError, UsageError, run_cli
 from .evaluate import error_rates, predict
 from .models import Recipe

@@ -54,6 +54,21 @@ def test_every_known_mistake_is_recognised_by_name(name, exercise, bug, tmp_path
     assert verdict.bug is not None and verdict.bug.name == bug.name, f"taken for {verdict.bug}: {verdict.problem}"
 
 
+def test_checks_that_are_not_there_are_named_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "lessons" / "exercises").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="03_autograd.py; git checkout brings the checks") as caught:
+        check.exercises("03_autograd")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_lessons_folder_the_package_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(check, "__file__", str(tmp_path / "site-packages" / "minitorch_alex" / "check" / "__init__.py"))
+    with pytest.raises(DataError, match="not part of the installed package"):
+        check.exercises("03_autograd")
+
+
 def test_each_lesson_has_two_exercises_or_more_with_distinct_numbers():
     for name in check.LESSONS:
         numbers = [e.number for e in check.exercises(name)]

@@ -83,7 +83,7 @@ def test_every_lesson_is_recorded_and_has_its_exercises_and_solutions():
     assert tuple(ABOUT) == LESSONS
     for name in LESSONS:
         assert ABOUT[name]["quick_seconds"] < 60 and ABOUT[name]["goal"] and ABOUT[name]["numbers"]
-        for part in (f"{name}.py", f"exercises/{name}.py", f"solutions/{name}.py"):
+        for part in (f"{name}.py", f"exercises/{name}.py", f"solutions/{name}.py", f"checks/{name}.py"):
             assert (FOLDER / part).exists()
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import minitorch_alex as mt
-from minitorch_alex import Tensor, autograd, backend, check, data, functional, kernels, mine, models, nn
+from minitorch_alex import Tensor, autograd, backend, check, data, functional, kernels, models, nn
 from minitorch_alex import functional as F
+from minitorch_alex.check import mine
 from minitorch_alex.errors import DataError, UsageError, UserError
 from minitorch_alex.evaluate import error_rates, predict
 from minitorch_alex.functional.conv import Conv2d

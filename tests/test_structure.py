@@ -20,7 +20,7 @@ LAYERS = (
     ("device",),
     ("checkpoint", "plots", "profile", "weights"),
     ("runs", "feed"),
-    ("train", "evaluate", "predict", "prepare", "check", "check.__main__", "mine", "ablate", "selftest", "onnx",
+    ("train", "evaluate", "predict", "prepare", "check", "check.__main__", "ablate", "selftest", "onnx",
      "plots.__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -17,7 +17,7 @@ project = "AlexNet from scratch"
 author = "The minitorch_alex authors"
 copyright = "The minitorch_alex authors, MIT licence"  # sphinx's own name for it
 root_doc = "index"
-exclude_patterns = ["exercises", "solutions", "book", "kit.py", "__pycache__", ".ipynb_checkpoints"]
+exclude_patterns = ["exercises", "solutions", "checks", "book", "kit.py", "__pycache__", ".ipynb_checkpoints"]
 
 extensions = ["myst_nb", "sphinx-mathjax-offline"]  # maths is drawn by a copy in the book: no network needed
 myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]

@@ -13,7 +13,6 @@ how it is written.
 """
 import contextlib
 import functools
-import importlib
 import linecache
 import re
 import time
@@ -183,12 +182,15 @@ def looking_in(folder: Path) -> Iterator[None]:
 
 
 def lessons_folder() -> Path:
-    """Where the lessons are: in the current folder, or beside the package. DataError when in neither."""
+    """The folder lessons/: in the current folder, or next to the package.
+
+    Raises DataError when it is in neither place.
+    """
     for place in (Path.cwd(), Path(__file__).resolve().parents[2]):
         if (place / "lessons" / "exercises").is_dir():
             return place / "lessons"
-    raise DataError("the lessons are not here: they come with the repository, not with the package; run this in a "
-                    "clone of it")
+    raise DataError("there is no folder lessons/ with the exercises and their checks: it is not part of the "
+                    "installed package; run this command in a clone of the repository")
 
 
 def lesson_name(number: str) -> str:
@@ -201,7 +203,22 @@ def lesson_name(number: str) -> str:
 
 def exercises(name: str) -> tuple[Exercise, ...]:
     """The exercises of a lesson ("03_autograd")."""
-    return importlib.import_module(f"{__name__}.lesson{name[:2]}").EXERCISES
+    return checks(name).EXERCISES
+
+
+def checks(name: str) -> ModuleType:
+    """The checks of a lesson ("03_autograd"): lessons/checks/03_autograd.py as a module, read once.
+
+    Raises DataError when the lessons are not there.
+    """
+    return _checks_at(lessons_folder() / "checks" / f"{name}.py")
+
+
+@functools.cache
+def _checks_at(path: Path) -> ModuleType:
+    if not path.exists():
+        raise DataError(f"there is no {path}; git checkout brings the checks of the exercises back")
+    return load(path)
 
 
 def load(path: Path, source: str | None = None) -> ModuleType:
@@ -345,6 +362,6 @@ def commentary(exercise: Exercise, lesson: str) -> str:
     return " ".join(text.split())
 
 
-__all__ = ["LESSONS", "Answer", "Bug", "Case", "Exercise", "Faster", "Holds", "Same", "Verdict", "commentary",
-           "difference", "exercises", "judge", "lesson_name", "lessons_folder", "load", "looking_in", "solution",
-           "yours"]
+__all__ = ["LESSONS", "Answer", "Bug", "Case", "Exercise", "Faster", "Holds", "Same", "Verdict",
+           "checks", "commentary", "difference", "exercises", "judge", "lesson_name",
+           "lessons_folder", "load", "looking_in", "solution", "yours"]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data import make_shapes
-from ..kernels import naive
-from . import Answer, Bug, Case, Exercise, Holds, Same
+from minitorch_alex.check import Answer, Bug, Case, Exercise, Holds, Same
+from minitorch_alex.data import make_shapes
+from minitorch_alex.kernels import naive
 
 
 def _steps(m: ModuleType, w: list[float], gradients: list[list[float]], settings: list[tuple[float, float, float]],

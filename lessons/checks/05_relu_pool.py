@@ -4,9 +4,9 @@ from types import ModuleType
 
 import numpy as np
 
-from ..kernels import naive
-from ..kernels.window import Window
-from . import Answer, Bug, Case, Exercise, Holds, Same
+from minitorch_alex.check import Answer, Bug, Case, Exercise, Holds, Same
+from minitorch_alex.kernels import naive
+from minitorch_alex.kernels.window import Window
 
 
 def check_relu(m: ModuleType) -> Iterator[Case]:

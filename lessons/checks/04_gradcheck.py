@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional as F
-from ..kernels import Window, naive
-from ..tensor import Tensor
-from . import Bug, Case, Exercise, Holds, Same
+from minitorch_alex import functional as F
+from minitorch_alex.check import Bug, Case, Exercise, Holds, Same
+from minitorch_alex.kernels import Window, naive
+from minitorch_alex.tensor import Tensor
 
 Arrays = tuple[np.ndarray, ...]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, nn
-from .. import functional as F
-from ..autograd import no_grad
-from ..models import AlexNet, AlexNetConfig
-from ..tensor import Tensor
-from . import Answer, Bug, Case, Exercise, Holds, Same, difference
+from minitorch_alex import backend, nn
+from minitorch_alex import functional as F
+from minitorch_alex.autograd import no_grad
+from minitorch_alex.check import Answer, Bug, Case, Exercise, Holds, Same, difference
+from minitorch_alex.models import AlexNet, AlexNetConfig
+from minitorch_alex.tensor import Tensor
 
 # Small nets in which every decision shows: odd sizes, a norm that bites, a dropout that is not 1/2.
 SMALL = dict(num_classes=5, image_size=40, channels=(4, 8, 6, 8, 4), kernels=(5, 3, 3, 3, 3), strides=(2, 1, 1, 1, 1),

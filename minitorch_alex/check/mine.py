@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from . import autograd, backend, check, functional, nn
-from .autograd import Function
-from .errors import DataError, UsageError, UserError
-from .functional import conv
-from .functional.dropout import Dropout, check_dropout
-from .functional.layout import to_nchw, to_nhwc
-from .kernels import Window, cpu
-from .kernels.workers import parallel_list
-from .models import alexnet
-from .tensor import Tensor
+from .. import autograd, backend, check, functional, nn
+from ..autograd import Function
+from ..errors import DataError, UsageError, UserError
+from ..functional import conv
+from ..functional.dropout import Dropout, check_dropout
+from ..functional.layout import to_nchw, to_nhwc
+from ..kernels import Window, cpu
+from ..kernels.workers import parallel_list
+from ..models import alexnet
+from ..tensor import Tensor
 
 
 @dataclass(frozen=True)
