@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import minitorch_alex.functional as F
-from minitorch_alex import backend, device, kernels, models, nn, optim, profile
+from minitorch_alex import backend, device, kernels, models, nn, optim, profile, streams
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.functional.layout import to_nchw, to_nhwc
 from minitorch_alex.kernels import Window, cpu
@@ -34,7 +34,7 @@ def net_w2() -> nn.Sequential:
 
 def build(workload: Workload) -> nn.Sequential:
     """The net of a workload, its weights drawn from a fixed seed."""
-    backend.manual_seed(0)
+    streams.manual_seed(0)
     return net_w2() if workload.net == "net_w2" else models.build(workload.net, workload.classes)
 
 
@@ -216,7 +216,7 @@ def _forward(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
             y, scale = cpu.lrn(x, layer.size, layer.alpha / layer.size, layer.beta, layer.k, layer.groups)
             return y, (x, scale)
         case nn.Dropout():
-            args = layer.p, 1 / (1 - layer.p) if layer.rule == "inverted" else 1.0, backend.next_dropout_key()
+            args = layer.p, 1 / (1 - layer.p) if layer.rule == "inverted" else 1.0, streams.next_dropout_key()
             return cpu.dropout(x, *args), args
         case nn.Flatten():
             y = to_nchw(x)

@@ -19,7 +19,7 @@ import numpy as np
 import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import backend, init, nn, optim
-from minitorch_alex.backend import rng
+from minitorch_alex.streams import rng
 from minitorch_alex.plots.style import FAINT, INK
 from minitorch_alex.plots.training import RUNS
 

@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minitorch_alex as mt
-from minitorch_alex import backend, data, init, models, nn, optim, schedule
+from minitorch_alex import backend, data, init, models, nn, optim, schedule, streams
 from minitorch_alex import functional as F
 from minitorch_alex.plots.style import FAINT, INK
 from minitorch_alex.plots.training import HELD_OUT, RUNS, TRAIN
@@ -143,7 +143,7 @@ def fit(train, p=0.0, decay=0.0, moved=False, colours=False, seed=0):
 lesson.predict("Can the network learn labels that were drawn by dice?", "no: there is nothing to learn",
                "a little better than chance", "yes, all of them")
 runs = {"nothing": fit(train)}
-dice = data.Dataset(train.images, backend.rng(0, "dice").integers(0, 10, n_train), train.classes, "dice")
+dice = data.Dataset(train.images, streams.rng(0, "dice").integers(0, 10, n_train), train.classes, "dice")
 by_dice = fit(dice)[2]
 right = runs["nothing"][2]
 lesson.table(["epoch", "train error %", "test error %", "train error %, labels by dice"],
@@ -197,7 +197,7 @@ def dropout(x, kept, p, training, rule):
 
 
 x = np.full(100_000, 4.0)
-kept = backend.rng(0, "masks").random(x.shape) >= 0.5
+kept = streams.rng(0, "masks").random(x.shape) >= 0.5
 rows = []
 for rule in ("2012", "inverted"):
     y = dropout(x, kept, 0.5, True, rule)
@@ -268,7 +268,7 @@ def softmax(z):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-rng = backend.rng(0, "subnetworks")
+rng = streams.rng(0, "subnetworks")
 h, W, b = rng.random(10), rng.normal(0, 1, (4, 10)), rng.normal(0, 1, 4)
 masks = (np.arange(1024)[:, None] >> np.arange(10)) & 1             # (1024, 10), every mask there is
 each = softmax((masks * h) @ W.T + b)                                # (1024, 4), what each sub-network says
@@ -390,7 +390,7 @@ lesson.number("windows", windows)
 lesson.answer(f"2 x 33 x 33 = {windows}. The paper counts 2 x 32 x 32 = 2048.")
 
 picture = train.images[7:8]
-rng = backend.rng(0, "views")
+rng = streams.rng(0, "views")
 views = data.horizontal_flip(data.random_crop(np.repeat(picture, 12, axis=0), 32, rng, pad=4), rng)
 
 

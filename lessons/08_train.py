@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minitorch_alex as mt
-from minitorch_alex import backend, checkpoint, data, init, nn, optim, profile, schedule
+from minitorch_alex import backend, checkpoint, data, init, nn, optim, profile, schedule, streams
 from minitorch_alex import functional as F
 from minitorch_alex.models.alexnet import AlexNet, AlexNetConfig
 from minitorch_alex.plots.style import FAINT, INK
@@ -52,7 +52,7 @@ def softmax_cross_entropy(z, labels):
     return float((np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), labels]).mean())
 
 
-rng = backend.rng(0, "logits")
+rng = streams.rng(0, "logits")
 rows = []
 for s in (0, 0.01, 1, 3, 10):
     losses = [softmax_cross_entropy(s * rng.standard_normal((5_000, k)), np.zeros(5_000, int)) for k in (10, 100, 1000)]
@@ -194,7 +194,7 @@ for kind in ("right", "zero_grad() forgotten", "labels shuffled at each step"):
     model, curve = small_network(), []
     optimizer = optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     for i in range(lesson.pick(60, 100)):
-        labels = backend.rng(i, "wrong").permutation(y32) if kind.startswith("labels") else y32
+        labels = streams.rng(i, "wrong").permutation(y32) if kind.startswith("labels") else y32
         loss = F.cross_entropy(model(x32), labels)
         if not kind.startswith("zero_grad"):
             optimizer.zero_grad()

@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minitorch_alex as mt
-from minitorch_alex import Tensor, backend, data, kernels, models, nn, profile
+from minitorch_alex import Tensor, backend, data, kernels, models, nn, profile, streams
 from minitorch_alex.check import mine
 from minitorch_alex import functional as F
 from minitorch_alex.evaluate import error_rates, predict
@@ -338,7 +338,7 @@ def train(config, epochs, batch, seed, train_set, every_epoch=None):
     for epoch in range(epochs):
         loss_sum = wrong = 0.0
         for x, labels in loader.epoch(epoch):
-            backend.set_step(step)  # dropout's masks follow the step
+            streams.set_step(step)  # dropout's masks follow the step
             optimizer.zero_grad()
             logits = net(Tensor(backend.asarray(x)))
             loss = F.cross_entropy(logits, labels)

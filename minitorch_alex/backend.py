@@ -1,18 +1,9 @@
-"""Where arrays live: choosing a backend, moving arrays across its two doors, and random streams.
+"""Where arrays live: choosing a backend, and moving arrays across its two doors.
 
 Everything above this file is written for `xp`, the array module of the arrays at hand (NumPy, or a device's
 look-alike), and for `kernels_for(x)`, the kernel module that belongs to them. No operation asks which backend is
 current: it asks its arrays. Arrays of two backends in one operation are an error, never a silent copy.
-
-Randomness has two kinds, and neither is ever stored:
-
-* `rng(seed, purpose, ...)`: a host generator for weights, shuffles, crops and colours, the same numbers on every
-  backend. A pure function of its arguments, so resuming needs no saved state.
-* `next_dropout_key()`: two 32-bit words for the counter hash of a dropout mask (kernels.naive.dropout), a function
-  of (seed, step, number of the draw within the step).
 """
-import threading
-import zlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from types import ModuleType
@@ -21,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import BackendError, UsageError
+from .streams import manual_seed, next_dropout_key, next_weight_rng, rng, set_step  # noqa: F401  moved; goes soon
 
 
 @dataclass(frozen=True)
@@ -201,52 +193,3 @@ def memory() -> tuple[int, int]:
         return 0, 0
     pool = current().xp.get_default_memory_pool()
     return pool.used_bytes(), pool.total_bytes()
-
-
-# random streams
-
-_seed = 0
-
-
-class _Counters(threading.local):
-    """What has been drawn, by each thread for itself: two models in two threads do not disturb each other."""
-
-    step = draws_in_step = weight_draws = 0
-
-
-_drawn = _Counters()
-
-
-def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
-    """A generator that depends on its arguments alone: PCG64 over SeedSequence([seed, crc32(purpose), *counters]).
-    The purpose keeps streams apart: the shuffle of epoch 3 never shares numbers with its crops."""
-    if seed < 0:
-        raise UsageError(f"seed must be 0 or more, got {seed}")
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *counters])))
-
-
-def manual_seed(seed: int) -> None:
-    """Seed what follows: initial weights, in the order in which they are made, and dropout, from step 0."""
-    global _seed
-    rng(seed, "check")  # a bad seed is refused here, not at the first draw
-    _seed, _drawn.weight_draws = seed, 0
-    set_step(0)
-
-
-def set_step(step: int) -> None:
-    """Say which training step comes next. Its dropout masks then depend on (seed, step, position in the step) alone,
-    which is what makes a resumed run equal the uninterrupted one to the bit."""
-    _drawn.step, _drawn.draws_in_step = step, 0
-
-
-def next_weight_rng() -> np.random.Generator:
-    """The host generator of the next parameter to be initialised."""
-    _drawn.weight_draws += 1
-    return rng(_seed, "weights", _drawn.weight_draws)
-
-
-def next_dropout_key() -> tuple[int, int]:
-    """The key of the next dropout mask: two 32-bit words from (seed, step, how many masks this step has drawn)."""
-    _drawn.draws_in_step += 1
-    words = np.random.SeedSequence([_seed, zlib.crc32(b"dropout"), _drawn.step, _drawn.draws_in_step]).generate_state(2)
-    return int(words[0]), int(words[1])

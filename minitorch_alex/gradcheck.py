@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import backend
+from . import backend, streams
 from .tensor import Tensor
 
 ABSOLUTE, RELATIVE = 1e-9, 1e-6   # right code stays below 1e-9 relative, honest bugs lie above 1e-5
@@ -26,7 +26,7 @@ def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Tensor], eps: float = 
     elements 200 are sampled, and one random direction is checked on top. `fn` must be deterministic, and smooth
     within eps of the inputs: keep ReLU inputs away from 0 and pooled values apart. Inputs must be float64.
     """
-    rng = backend.rng(seed, "gradcheck")
+    rng = streams.rng(seed, "gradcheck")
     for i, x in enumerate(inputs):
         if x.dtype != np.float64:
             raise GradcheckError(f"gradcheck: input {i} is {x.dtype}, expected float64")

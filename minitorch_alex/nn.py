@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend
+from . import backend, streams
 from . import functional as F
 from .errors import RunError, ShapeError
 from .functional.dropout import check_dropout
@@ -23,8 +23,8 @@ class Parameter(Tensor):
 
     @classmethod
     def drawn(cls, shape: tuple[int, ...], init: Init) -> "Parameter":
-        """float32 values from `init`, drawn by the next generator that follows from backend.manual_seed."""
-        return cls(backend.asarray(np.ascontiguousarray(init(backend.next_weight_rng(), shape), np.float32)))
+        """float32 values from `init`, drawn by the next generator that follows from streams.manual_seed."""
+        return cls(backend.asarray(np.ascontiguousarray(init(streams.next_weight_rng(), shape), np.float32)))
 
 
 class Module:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, device, kernels, models, plots
+from . import backend, device, kernels, models, plots, streams
 from . import functional as F
 from .autograd import Function, no_grad
 from .errors import EXIT_CODES, UsageError, run_cli
@@ -163,7 +163,7 @@ def step_bytes(model: Sequential, batch_size: int) -> int:
 def layer_times(model: Sequential, batch_size: int, repeats: int = 3) -> dict[str, tuple[float, float]]:
     """name -> (seconds forward, seconds backward) of each layer on a batch of noise in training mode, the fastest of
     `repeats`. The first layer with weights computes no gradient of the image, as in training."""
-    rng = backend.rng(0, "profile")
+    rng = streams.rng(0, "profile")
     x = rng.standard_normal((batch_size, model.image_size, model.image_size, 3)).astype(np.float32) * 60
     x, model = Tensor(backend.asarray(x.transpose(0, 3, 1, 2))), model.train()
     times = {}

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, checkpoint, data, models
+from . import backend, checkpoint, data, models, streams
 from .errors import DiskError, RunError
 from .kernels import get_threads
 from .nn import Module
@@ -109,7 +109,7 @@ def find(path: str | os.PathLike, use_previous: bool = False) -> tuple[Run, Path
 def load_model(file: Path, config: dict[str, Any]) -> tuple[Module, dict[str, np.ndarray], dict[str, Any]]:
     """(model with the checkpoint's weights, all arrays, meta). RunError when it belongs to another model."""
     arrays, meta = checkpoint.load(file)
-    backend.manual_seed(config["seed"])
+    streams.manual_seed(config["seed"])
     model = models.build(config["model"], config["num_classes"], **tuples(config["model_fields"]))
     weights = {name.removeprefix("model."): a for name, a in arrays.items() if name.startswith("model.")}
     if meta.get("model") != config["model"]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, backend, data, device, feed, kernels, models, profile, runs
+from . import __version__, backend, data, device, feed, kernels, models, profile, runs, streams
 from . import functional as F
 from .errors import UsageError, run_cli
 from .gradcheck import gradcheck
@@ -35,7 +35,7 @@ class Draws:
     """Inputs of kernels: the same numbers each time, put where they are wanted; float32 values, whatever the dtype."""
 
     def __init__(self, seed: int, put: Callable[[np.ndarray], Array], dtype: type) -> None:
-        self.rng, self.put, self.dtype = backend.rng(0, "selftest", seed), put, dtype
+        self.rng, self.put, self.dtype = streams.rng(0, "selftest", seed), put, dtype
 
     def __call__(self, *shape: int) -> Array:
         return self.put(self.rng.standard_normal(shape, np.float32).astype(self.dtype))
@@ -150,7 +150,7 @@ def kernel_error(family: Callable[..., Iterator[Array]], dtype: type, cases: int
 
 def check_input() -> str:
     """What the feed makes on the device of a batch is what the loader makes on the host, bit for bit."""
-    images = backend.rng(0, "selftest").integers(0, 256, (50, 12, 12, 3), np.uint8)
+    images = streams.rng(0, "selftest").integers(0, 256, (50, 12, 12, 3), np.uint8)
     part = data.Dataset(images, np.arange(50) % 10, tuple("0123456789"), "noise")
     transform = data.Transform(part.mean_image(), crop=10, pad=1, flip=True, pca=data.fit_pca(images))
     loader = data.Loader(part, 8, transform)
@@ -167,7 +167,7 @@ def check_input() -> str:
 
 def operations() -> dict[str, tuple[Callable[..., Tensor], list[np.ndarray]]]:
     """Each operation as (function, inputs), kept away from the places where it has no derivative."""
-    rng = backend.rng(0, "selftest gradients")
+    rng = streams.rng(0, "selftest gradients")
 
     def n(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape)
@@ -180,7 +180,7 @@ def operations() -> dict[str, tuple[Callable[..., Tensor], list[np.ndarray]]]:
         return rng.permutation(np.prod(shape)).reshape(shape) / 10
 
     def dropped(x: Tensor) -> Tensor:
-        backend.set_step(7)  # the same mask each time
+        streams.set_step(7)  # the same mask each time
         return F.dropout(x, 0.4)
 
     labels = np.arange(5) % 3
@@ -221,7 +221,7 @@ def check_gradients() -> str:
 
 def training(steps: int) -> list[float]:
     """The losses of a narrow AlexNet in its first steps on 512 drawn shapes, 64 at a time."""
-    backend.manual_seed(1)
+    streams.manual_seed(1)
     model: Any = models.build("alexnet_cifar", channels=(32, 64, 64, 64, 64), hidden=(128, 128), dropout=0.1).train()
     optimizer = models.build_optimizer(model, models.changed(model.recipe, lr=0.015))
     part, losses = data.make_shapes(512, 32), []
@@ -230,7 +230,7 @@ def training(steps: int) -> list[float]:
         if step % 8 == 0:
             epoch = batches.epoch(step // 8)
         x, labels = next(epoch)
-        backend.set_step(step)
+        streams.set_step(step)
         optimizer.zero_grad()
         loss = F.cross_entropy(model(Tensor(x)), labels)
         loss.backward()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import __version__, backend, checkpoint, data, device, feed, kernels, models, plots, profile, runs
+from . import __version__, backend, checkpoint, data, device, feed, kernels, models, plots, profile, runs, streams
 from . import functional as F
 from .check import mine
 from .errors import EXIT_CODES, DataError, DivergedError, RunError, UsageError, run_cli
@@ -120,7 +120,7 @@ def derive(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any], M
     settings = parse_fields(args.set) | {k: getattr(args, k) for k in given & recipe_fields}
     model_fields = {k: v for k, v in settings.items() if k not in recipe_fields}
     num_classes = len(data.class_names(args.data, args.data_dir))
-    backend.manual_seed(args.seed)
+    streams.manual_seed(args.seed)
     model = models.build(args.model, num_classes, **model_fields)
     recipe = named(args.recipe_name, model.recipe) if args.recipe_name else model.recipe
     recipe = models.changed(recipe, **{k: v for k, v in settings.items() if k in recipe_fields})
@@ -297,7 +297,7 @@ def main(argv: list[str] | None = None) -> int:
         begin, done = time.perf_counter(), sums[2]
         working = 0.0
         for x, labels in batches.epoch(epoch, batch):
-            backend.set_step(step)
+            streams.set_step(step)
             optimizer.zero_grad()
             logits = model(Tensor(backend.asarray(x)))
             loss = F.cross_entropy(logits, labels)

@@ -14,7 +14,7 @@ from test_device import MISSING, machine
 
 from benchmarks import gpu, gpu_contenders, gpu_report, harness, nets
 from benchmarks.workloads import GPU_ABOUT, GPU_WORKLOADS
-from minitorch_alex import backend, device
+from minitorch_alex import backend, device, streams
 from minitorch_alex.errors import UsageError, run_cli
 
 needs_compiler = pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ to compile the kernels for the CPU")
@@ -146,7 +146,7 @@ def test_our_step_is_that_of_the_cpu(ours_on_host, name):
         net = make()
         net.feed(3)
         net.mode(True)
-        backend.set_step(0)
+        streams.set_step(0)
         losses.append([net.step().item() for _ in range(2)])
         weights.append(backend.to_numpy(net.optimizer.flat))
         backend.use("numpy")

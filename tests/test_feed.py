@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from host_cuda import StrictArray
 
-from minitorch_alex import backend, models
+from minitorch_alex import backend, models, streams
 from minitorch_alex.data import ColorPCA, Dataset, Loader, Transform
 from minitorch_alex.errors import DataError
 from minitorch_alex.evaluate import predict
@@ -109,7 +109,7 @@ def test_a_net_is_scored_alike_on_both_back_ends(kind, on_host):
     data, results = a_set(12, 32), []
     for name in ("host cuda", "numpy"):
         backend.use(name)
-        backend.manual_seed(0)
+        streams.manual_seed(0)
         model = models.build("quick_26", image_size=24)
         results.append(predict(model, data, Transform(data.mean_image(), crop=24, flip=True), kind, batch_size=5))
     assert results[0].shape == (12, 10) and np.abs(results[0] - results[1]).max() < 1e-5

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import minitorch_alex as mt
-from minitorch_alex import backend, models, optim
 from minitorch_alex import functional as F
+from minitorch_alex import models, optim, streams
 from minitorch_alex.data import Loader, make_shapes
 from minitorch_alex.kernels import memory
 
@@ -93,14 +93,14 @@ def test_on_another_system_it_says_that_it_did_nothing(monkeypatch):
 
 def losses(name, steps=6):
     """The losses of a short training, batches from a loader that prepares them in a thread."""
-    backend.set_step(0)
+    streams.set_step(0)
     net = models.build(name)
     rng = np.random.default_rng(0)
     for parameter in net.parameters():  # not from the global stream, which two threads would share
         parameter.data[...] = rng.standard_normal(parameter.shape) * 0.05
     optimizer, data, result = optim.SGD(net.parameters(), lr=1e-3), make_shapes(steps * 8, net.image_size), []
     for step, (images, labels) in enumerate(Loader(data, 8).epoch(0)):
-        backend.set_step(step)
+        streams.set_step(step)
         optimizer.zero_grad()
         loss = F.cross_entropy(net(mt.Tensor(images / 255)), labels)
         loss.backward()

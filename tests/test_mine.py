@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import minitorch_alex as mt
-from minitorch_alex import Tensor, autograd, backend, check, data, functional, kernels, models, nn
+from minitorch_alex import Tensor, autograd, backend, check, data, functional, kernels, models, nn, streams
 from minitorch_alex import functional as F
 from minitorch_alex.check import mine
 from minitorch_alex.errors import DataError, UsageError, UserError
@@ -45,7 +45,7 @@ def losses(config, steps=4, batch=12):
     rng, found = np.random.default_rng(0), []
     for step in range(steps):
         images = (60 * rng.standard_normal((batch, 3, config.image_size, config.image_size))).astype(np.float32)
-        backend.set_step(step)
+        streams.set_step(step)
         optimizer.zero_grad()
         loss = F.cross_entropy(net(Tensor(images)), np.arange(batch) % 10)
         loss.backward()
@@ -127,7 +127,7 @@ def test_training_on_shapes_reaches_the_same_accuracy():
         loader = data.Loader(train, 20, transform, seed=0)
         for epoch in range(6):
             for x, labels in loader.epoch(epoch):
-                backend.set_step(step)
+                streams.set_step(step)
                 optimizer.zero_grad()
                 F.cross_entropy(net(Tensor(x)), labels).backward()
                 optimizer.step()
@@ -210,7 +210,7 @@ def test_dropout_has_the_package_s_masks(rule, names, solved):
 
     def results():
         leaf = Tensor(x, requires_grad=True)
-        backend.set_step(7)
+        streams.set_step(7)
         y = F.dropout(leaf, 0.3, True, rule)
         y.backward(np.full(y.shape, 2.0))
         still = F.dropout(leaf, 0.3, False, rule)

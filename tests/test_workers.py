@@ -7,7 +7,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import minitorch_alex as mt
-from minitorch_alex import backend
+from minitorch_alex import streams
 from minitorch_alex.errors import UsageError
 from minitorch_alex.kernels import cpu, workers
 from minitorch_alex.kernels.cpu import blocks
@@ -126,8 +126,8 @@ def test_dropout_in_two_threads_follows_each_ones_own_steps():
     def masks(results, name):
         keys = []
         for step in range(50):
-            backend.set_step(step)
-            keys += [backend.next_dropout_key(), backend.next_dropout_key()]
+            streams.set_step(step)
+            keys += [streams.next_dropout_key(), streams.next_dropout_key()]
         results[name] = keys
 
     results = {}

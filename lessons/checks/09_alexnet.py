@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minitorch_alex import backend, nn
 from minitorch_alex import functional as F
+from minitorch_alex import nn, streams
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.check import Answer, Bug, Case, Exercise, Holds, Same, difference
 from minitorch_alex.models import AlexNet, AlexNetConfig
@@ -63,14 +63,14 @@ def check_weights(make: Callable[[], nn.Module], reference: nn.Module, label: st
 
 def drawn(make: Any, config: AlexNetConfig) -> nn.Module:
     """A net whose weights are drawn from seed 3."""
-    backend.manual_seed(3)
+    streams.manual_seed(3)
     return make(config)
 
 
 def logits(net: nn.Module, size: int, training: bool) -> np.ndarray:
     """What it makes of four images; in training with the dropout of step 5."""
     images = 40 * np.random.default_rng(7).standard_normal((4, 3, size, size)).astype(np.float32)
-    backend.set_step(5)
+    streams.set_step(5)
     with no_grad():
         return net.train(training)(Tensor(images)).data
 

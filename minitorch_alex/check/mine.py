@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import autograd, backend, check, functional, nn
+from .. import autograd, backend, check, functional, nn, streams
 from ..autograd import Function
 from ..errors import DataError, UsageError, UserError
 from ..functional import conv
@@ -382,7 +382,7 @@ class _Dropout(Function):
 def _dropout(yours: Functions) -> Callable[..., Tensor]:
     def dropout(x, p=0.5, training=True, rule="inverted"):
         check_dropout(p, rule)
-        return _Dropout(yours, p, rule, training, backend.next_dropout_key() if training else (0, 0))(x)
+        return _Dropout(yours, p, rule, training, streams.next_dropout_key() if training else (0, 0))(x)
 
     return dropout
 

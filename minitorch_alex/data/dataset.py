@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import rng
 from ..errors import DataError, UsageError
+from ..streams import rng
 from .transforms import ColorPCA, fit_pca
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import rng
 from ..errors import UsageError
+from ..streams import rng
 from .dataset import Dataset
 from .transforms import Draws, Transform
 

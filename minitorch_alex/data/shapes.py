@@ -7,8 +7,8 @@ few minutes.
 """
 import numpy as np
 
-from ..backend import rng
 from ..errors import UsageError
+from ..streams import rng
 from .dataset import Dataset
 
 CLASSES = ("disc", "ring", "square", "frame", "triangle", "plus", "cross", "stripes", "crescent", "star")

@@ -30,8 +30,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..backend import rng
 from ..errors import DataError, UsageError
+from ..streams import rng
 from .devkit import read_devkit
 from .shapes import CLASSES as FIGURES
 from .shapes import signed_distance

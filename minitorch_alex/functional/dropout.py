@@ -1,5 +1,5 @@
 """Dropout (paper section 4.2): each hidden unit is silent with probability p, at random, at every training step."""
-from .. import backend
+from .. import backend, streams
 from ..autograd import Function
 from ..errors import UsageError
 from ..tensor import Tensor
@@ -43,4 +43,4 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rule: str = "inver
     check_dropout(p, rule)
     if not training:
         return x if rule == "inverted" else x * (1 - p)
-    return Dropout(p, 1 / (1 - p) if rule == "inverted" else 1.0, backend.next_dropout_key())(x)
+    return Dropout(p, 1 / (1 - p) if rule == "inverted" else 1.0, streams.next_dropout_key())(x)

@@ -24,7 +24,7 @@ MODELS = (*ALEXNETS, *SMALL)
 
 def build(name: str, num_classes: int = 10, **changes: Any) -> Module:
     """The model of that name, with fields of its configuration changed (of an AlexNet: those of AlexNetConfig; of the
-    small nets: image_size). Its weights follow backend.manual_seed. UsageError for an unknown name, an unknown field or
+    small nets: image_size). Its weights follow streams.manual_seed. UsageError for an unknown name, an unknown field or
     a value of the wrong kind."""
     if name in ALEXNETS:
         config = replace(getattr(AlexNetConfig, ALEXNETS[name])(), num_classes=num_classes)

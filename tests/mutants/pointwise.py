@@ -13,7 +13,7 @@ MUTANTS = (
            "check_gradients_of_activations"),
     Mutant("dropout-mask-redrawn", "the backward pass draws a mask of its own",
            "functional.dropout:Dropout.backward", "return self.forward(gy)",
-           "self.key = backend.next_dropout_key()\n    return self.forward(gy)",
+           "self.key = streams.next_dropout_key()\n    return self.forward(gy)",
            "check_dropout_in_training_and_evaluation"),
     Mutant("dropout-gradient-unscaled", "the backward pass forgets the factor 1 / (1 - p)",
            "functional.dropout:Dropout.backward", "return self.forward(gy)",
