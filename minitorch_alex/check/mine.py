@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import autograd, backend, check, functional, nn, streams
+from .. import autograd, backend, check, functional, streams
 from ..autograd import Function
 from ..errors import DataError, UsageError, UserError
 from ..functional import conv
@@ -29,7 +29,7 @@ from ..functional.dropout import Dropout, check_dropout
 from ..functional.layout import to_nchw, to_nhwc
 from ..kernels import Window, cpu
 from ..kernels.workers import parallel_list
-from ..models import alexnet
+from ..models import Network, alexnet
 from ..tensor import Tensor
 
 
@@ -432,8 +432,9 @@ def _alexnet(yours: Functions) -> Callable[..., None]:
 
     def __init__(self, config, num_classes=None):  # noqa: N807
         config = config if num_classes is None else replace(config, num_classes=num_classes)
-        self.config, self.image_size, self.layer_decay = config, config.image_size, {}
-        nn.Sequential.__init__(self, **dict(f(config).named_children()))
+        self.config = config
+        Network.__init__(self, config.image_size, alexnet.default_recipe(config.image_size), {}, config.deviations(),
+                         **dict(f(config).named_children()))
 
     return __init__
 

@@ -4,25 +4,25 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..errors import UsageError
-from ..nn import Module
 from . import small
 from .alexnet import PRESETS, AlexNet, AlexNetConfig
+from .network import Network
 from .recipe import Recipe, build_optimizer, build_schedule
 
-__all__ = ["ALEXNETS", "MODELS", "AlexNet", "AlexNetConfig", "Recipe", "build", "build_optimizer", "build_schedule",
-           "changed"]
+__all__ = ["ALEXNETS", "MODELS", "AlexNet", "AlexNetConfig", "Network", "Recipe", "build", "build_optimizer",
+           "build_schedule", "changed"]
 
 ALEXNETS = {"alexnet_cifar": "cifar", "alexnet": "paper"}  # name of the model -> preset of AlexNetConfig
 ALEXNETS |= {preset if preset == "caffenet" else f"alexnet_{preset}": preset
              for preset in PRESETS if preset not in ALEXNETS.values()}
-SMALL: dict[str, Callable[..., Module]] = {
+SMALL: dict[str, Callable[..., Network]] = {
     "quick_26": small.quick_26, "net_18": small.net_18,
     "conv_local_13": small.conv_local_13, "conv_local_11": small.conv_local_11,
 }
 MODELS = (*ALEXNETS, *SMALL)
 
 
-def build(name: str, num_classes: int = 10, **changes: Any) -> Module:
+def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
     """The model of that name, with fields of its configuration changed (of an AlexNet: those of AlexNetConfig; of the
     small nets: image_size). Its weights follow streams.manual_seed. UsageError for an unknown name, an unknown field or
     a value of the wrong kind."""

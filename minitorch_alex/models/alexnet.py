@@ -8,6 +8,7 @@ from ..errors import UsageError
 from ..init import Init, constant, gaussian, he
 from ..kernels.window import Window
 from ..tensor import Tensor
+from .network import Network
 from .recipe import Recipe
 
 Five = tuple[int, int, int, int, int]
@@ -146,6 +147,13 @@ class AlexNetConfig:
         return {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
                 if getattr(self, f.name) != getattr(other, f.name)}
 
+    def deviations(self) -> list[str]:
+        """Where the configuration differs from the paper's text, one field each; the sizes of the images and of the
+        set of classes follow from the data and do not count."""
+        differences = self.differences(AlexNetConfig.paper())
+        return [f"{name}: {mine} (paper: {theirs})" for name, (mine, theirs) in differences.items()
+                if name not in ("num_classes", "image_size")]
+
 
 class Scale(nn.Module):
     """x times a constant."""
@@ -157,7 +165,7 @@ class Scale(nn.Module):
         return x * self.factor
 
 
-class AlexNet(nn.Sequential):
+class AlexNet(Network):
     """Deviations from the paper: none with AlexNetConfig.paper(); otherwise `deviations` lists them, one a field.
 
         conv1 ReLU LRN pool | conv2 ReLU LRN pool | conv3 ReLU | conv4 ReLU | conv5 ReLU pool
@@ -170,7 +178,7 @@ class AlexNet(nn.Sequential):
 
     def __init__(self, config: AlexNetConfig, num_classes: int | None = None) -> None:
         config = config if num_classes is None else replace(config, num_classes=num_classes)
-        self.config, self.image_size, self.layer_decay = config, config.image_size, {}
+        self.config = config
         layers: dict[str, nn.Module] = {"scale": Scale(config.input_scale)} if config.input_scale != 1 else {}
         channels, size = 3, config.image_size
         for i in range(5):
@@ -193,7 +201,7 @@ class AlexNet(nn.Sequential):
             layers |= drop if config.dropout_place == "output" else {}
             features = width
         layers["fc8"] = nn.Linear(features, config.num_classes, **self._init(7))
-        super().__init__(**layers)
+        super().__init__(config.image_size, default_recipe(config.image_size), {}, config.deviations(), **layers)
 
     def _init(self, i: int) -> dict[str, Init | None]:
         """The initialisers of the i-th layer with weights."""
@@ -223,17 +231,11 @@ class AlexNet(nn.Sequential):
             layer, _, kind = name.partition(".")
             yield f"{renamed.get(layer, layer)}.{kind}", parameter
 
-    @property
-    def deviations(self) -> list[str]:
-        """Where the configuration differs from the paper's text."""
-        return [f"{name}: {mine} (paper: {theirs})" for name, (mine, theirs)
-                in self.config.differences(AlexNetConfig.paper()).items() if name not in ("num_classes", "image_size")]
 
-    @property
-    def recipe(self) -> Recipe:
-        """Section 5 for images of ImageNet's size; for small ones the same rule and momentum, random crops of a padded
-        image, and a schedule of steps, shorter than the paper's 90 epochs."""
-        if self.image_size >= 64:
-            return Recipe(epochs=90, lr=0.01, weight_decay=0.0005, schedule="plateau", crop=self.image_size, flip=True,
-                          color="source")
-        return Recipe(epochs=60, lr=0.01, weight_decay=0.0005, milestones=(40, 50, 56), pad=4, flip=True)
+def default_recipe(image_size: int) -> Recipe:
+    """Section 5 for images of ImageNet's size; for small ones the same rule and momentum, random crops of a padded
+    image, and a schedule of steps, shorter than the paper's 90 epochs."""
+    if image_size >= 64:
+        return Recipe(epochs=90, lr=0.01, weight_decay=0.0005, schedule="plateau", crop=image_size, flip=True,
+                      color="source")
+    return Recipe(epochs=60, lr=0.01, weight_decay=0.0005, milestones=(40, 50, 56), pad=4, flip=True)

@@ -9,24 +9,18 @@ Layer 1 pools before its ReLU, as in the files; the order of the two does not ch
 from .. import nn
 from ..init import constant, gaussian
 from ..kernels.window import Window
+from .network import Network
 from .recipe import Recipe
 
 
-class CifarNet(nn.Sequential):
-    """A named stack of layers with the decay of each and its recipe.
-
-        image_size     side of the square input
-        layer_decay    weight decay by layer name, `wc` in the files
-        deviations     where it differs from its source
-    """
-
-    deviations: tuple[str, ...] = ("images are shuffled anew each epoch (2012: once, when the batches were made)",)
+class CifarNet(Network):
+    """A named stack of layers with the decay of each (`wc` in the files) and its recipe."""
 
     def __init__(self, image_size: int, layer_decay: dict[str, float], recipe: Recipe, **layers: nn.Module) -> None:
-        super().__init__(**layers)
-        self.image_size, self.layer_decay, self.recipe = image_size, layer_decay, recipe
+        deviations = ["images are shuffled anew each epoch (2012: once, when the batches were made)"]
         if recipe.crop:
-            self.deviations += ("all five batches from the start (2012: the fifth joins after some 350 epochs)",)
+            deviations.append("all five batches from the start (2012: the fifth joins after some 350 epochs)")
+        super().__init__(image_size, recipe, layer_decay, deviations, **layers)
 
 
 def _conv(i: int, o: int, std: float) -> nn.Conv2d:
