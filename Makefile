@@ -9,8 +9,11 @@ RUN    := $(VENV)/bin/python
 unexport OPENBLAS_CORETYPE
 unexport OPENBLAS_L2_SIZE
 
+# Warnings are errors; ARGS are flags of the lessons, which are run while their pages are made.
+SPHINX  = MINITORCH_LESSON="--out $(CURDIR)/runs/lessons $(ARGS)" $(RUN) -m sphinx -W --keep-going -q -c docs/site
+
 .DEFAULT_GOAL := help
-.PHONY: help train test test-lessons lessons clean
+.PHONY: help train test test-lessons lessons docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,9 +30,13 @@ test: $(VENV)/installed-test  ## ruff and the tests
 test-lessons: $(VENV)/installed-test  ## run all lessons with --quick and compare what they print, three minutes
 	$(RUN) -m pytest -q -m lessons
 
-lessons: $(VENV)/installed-book  ## run the nine lessons and render them as a book, build/lessons/index.html (ARGS=--quick is shorter)
-	MINITORCH_LESSON="--out $(CURDIR)/runs/lessons $(ARGS)" $(RUN) -m sphinx -W -q -c lessons/book lessons build/lessons
+lessons: $(VENV)/installed-docs  ## run the nine lessons and render them as a book, build/lessons/index.html (ARGS=--quick is shorter)
+	$(SPHINX) -t lessons lessons build/lessons
 	@echo "open build/lessons/index.html"
+
+docs: $(VENV)/installed-docs  ## the whole site: guides, lessons and API reference, build/docs/index.html (ARGS=--quick is shorter)
+	$(SPHINX) . build/docs
+	@echo "open build/docs/index.html"
 
 clean:  ## remove the virtual environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
@@ -47,6 +54,6 @@ $(VENV)/installed-test: $(VENV)/installed pyproject.toml
 	$(RUN) -m pip install --quiet --editable '.[test]'
 	@touch $@
 
-$(VENV)/installed-book: $(VENV)/installed pyproject.toml
-	$(RUN) -m pip install --quiet --editable '.[book]'
+$(VENV)/installed-docs: $(VENV)/installed pyproject.toml
+	$(RUN) -m pip install --quiet --editable '.[docs]'
 	@touch $@

@@ -1,0 +1,159 @@
+"""The site: the guides, the nine lessons and the API reference; and the lessons alone, as a book.
+
+    make docs                       all of it, lessons in full: about ten minutes; build/docs/index.html
+    make docs ARGS=--quick          with the short form of the lessons: two to three minutes
+    make lessons                    the lessons alone, with the same settings (tag `lessons`); build/lessons/index.html
+
+jupytext reads each lesson script as a notebook, and myst-nb runs and renders it. The reference comes from the
+docstrings, which are plain text with formulas; `render_plain_text` at the end keeps those legible.
+"""
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import jupytext
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LESSONS = ROOT / "lessons"
+ABOUT = tomllib.loads((LESSONS / "lessons.toml").read_text(encoding="utf-8"))
+FRONT = """<!doctype html>
+<title>minitorch_alex</title>
+<meta http-equiv="refresh" content="0; url=docs/index.html">
+"""
+FLAGS = os.environ.get("MINITORCH_LESSON", "")  # of the lesson scripts; lessons/kit.py reads them
+
+lessons_alone = tags.has("lessons")  # noqa: F821  `tags` is put here by sphinx
+if lessons_alone:  # the source directory is lessons/
+    project = "AlexNet from scratch"
+    root_doc = "index"
+    include_patterns = ["index.md", "0*.py"]
+    lesson_prefix = ""
+else:  # the source directory is the whole repository
+    project = "minitorch_alex"
+    root_doc = "docs/index"
+    include_patterns = [
+        "docs/*.md", "docs/api/*.md", "lessons/index.md", "lessons/0*.py", "CONTRIBUTING.md", "CHANGELOG.md",
+        "data/README.md", "minitorch_alex/pretrained/README.md",
+    ]
+    lesson_prefix = "lessons/"
+author = "The minitorch_alex authors"
+copyright = "The minitorch_alex authors, MIT licence"  # the name that sphinx reads
+exclude_patterns = [".*", "build", "runs", "data/[!R]*", "tests", "**/__pycache__", "**/.ipynb_checkpoints"]
+
+extensions = [
+    "myst_nb",
+    "sphinx-mathjax-offline",  # formulas are drawn by a copy in the site: no network needed
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+]
+myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]
+myst_heading_anchors = 3
+nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_execution_mode = "force"
+nb_execution_timeout = -1
+nb_execution_raise_on_error = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True}
+autodoc_preserve_defaults = True
+add_module_names = False
+python_maximum_signature_line_length = 120
+smartquotes = False  # "..." and quotes are part of formulas and flags
+highlight_language = "none"  # of indented blocks: formulas and shell commands
+
+html_theme = "furo"
+html_title = project
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_show_sourcelink = False
+
+
+def duration(seconds: float) -> str:
+    """90 s and more in minutes."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+rows = ["| lesson | what you see | time | with `--quick` |", "|---|---|---|---|"]
+for name, about in ABOUT.items():
+    rows.append(f"| [{int(name[:2])}. {about['title']}]({name}.py) | {about['goal']} "
+                f"| {duration(about['full_seconds'])} | {duration(about['quick_seconds'])} |")
+myst_substitutions = {"lessons": "\n".join(rows)}
+
+
+def add_links(app, docname: str, content: list[str]) -> None:
+    """Put links to the notebook and to the exercises below the title of each lesson."""
+    name = docname.removeprefix(lesson_prefix)
+    if name not in ABOUT:
+        return
+    _, title, rest = content[0].split("\n", 2)
+    links = (f'# <a href="notebooks/{name}.ipynb" download>Notebook to download</a> (keep it in `lessons/`), or '
+             f"`python lessons/{name}.py`; then the exercises in `lessons/exercises/{name}.py`.")
+    content[0] = f"# %% [markdown]\n{title}\n#\n{links}\n{rest}"
+
+
+def link_to_sources(app, docname: str, content: list[str]) -> None:
+    """Make a link to a script, which has no page here, a download; of a link to a folder, keep the text."""
+    folder = (Path(app.srcdir) / docname).parent
+
+    def replacement(match: re.Match) -> str:
+        text, target = match.groups()
+        if (folder / target).is_dir():
+            return text
+        return f"{{download}}`{text.strip('`')} <{target}>`"
+
+    if not docname.startswith("lessons/"):
+        content[0] = re.sub(r"\[([^]]+)\]\((\.\./[^):]*(?:\.py|/|results))\)", replacement, content[0])
+
+
+def write_extras(app, error: Exception | None) -> None:
+    """Write each lesson as a notebook next to its page; send the site's top folder to its front page."""
+    if error is not None or app.builder.name != "html":
+        return
+    folder = Path(app.outdir) / lesson_prefix / "notebooks"
+    folder.mkdir(exist_ok=True)
+    for name in ABOUT:
+        jupytext.write(jupytext.read(LESSONS / f"{name}.py"), folder / f"{name}.ipynb")
+    if not lessons_alone:
+        (Path(app.outdir) / "index.html").write_text(FRONT, encoding="utf-8")
+
+
+def render_plain_text(app, kind: str, name: str, thing, options, lines: list[str]) -> None:
+    """Turn a docstring, which is plain text, into reStructuredText that shows the same.
+
+    A block that begins with a bullet is a list. Any other block with an indented line is a formula, a table or code:
+    it becomes a literal block. The rest are paragraphs, in which only `names in backticks` are mark-up.
+    """
+    plain = re.sub(r"\n(?=\w+ \([A-Z].* -> )", "\n\n", "\n".join(lines))  # a line of shapes is a paragraph
+    blocks = re.split(r"\n\s*\n", plain.strip("\n"))
+    text: list[str] = []
+    for block in blocks:
+        if re.match(r"[*-] ", block):
+            items = re.split(r"\n(?=[*-] )", block)
+            text += [line for item in items for line in ("* " + escape(item[2:])).split("\n")]
+        elif re.search(r"^\s+\S", block, re.M):
+            text += ["::", "", *("    " + line for line in block.split("\n"))]
+        else:
+            text += escape(block).split("\n")
+        text.append("")
+    lines[:] = text
+
+
+def escape(paragraph: str) -> str:
+    """The paragraph as reStructuredText: `name` as code, every other special character as itself."""
+    parts = re.split(r"`([^`\n]+)`", paragraph)
+    prose = [re.sub(r"([\\*|_`])", r"\\\1", part) for part in parts[::2]]
+    code = [f"\\ ``{part}``\\ " for part in parts[1::2]]
+    text = "".join(piece for pair in zip(prose, [*code, ""], strict=True) for piece in pair)
+    # a line that begins like a list, a field or a quotation is not one here
+    return re.sub(r"^(?=[-+:>.=(#]|\w{1,2}[.)]\s)", r"\\", text, flags=re.M)
+
+
+def setup(app) -> None:
+    app.connect("source-read", add_links)
+    app.connect("source-read", link_to_sources)
+    app.connect("build-finished", write_extras)
+    app.connect("autodoc-process-docstring", render_plain_text)
