@@ -2,7 +2,6 @@
 
 The page is made of the JSON files alone: a claim or a net without a record is listed as not run.
 """
-import argparse
 import json
 import os
 import textwrap
@@ -10,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from minitorch_alex import models, runs
+from minitorch_alex import models
 from minitorch_alex.ablate import ABLATIONS, table
-from minitorch_alex.checkpoint import write_atomic
-from minitorch_alex.errors import EXIT_CODES, DataError, run_cli
+from minitorch_alex.errors import DataError
+from minitorch_alex.files import write_atomic
 from minitorch_alex.models import AlexNet, AlexNetConfig
 from minitorch_alex.profile import ledger
+from minitorch_alex.training import cli, runs
 
 ROOT = Path(__file__).parent.parent
 Record = Mapping[str, Any]
@@ -229,9 +229,7 @@ def page(records: Mapping[str, Record], root: Path = ROOT) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", epilog=EXIT_CODES,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     description="Write docs/results.md from the records in results/.")
+    parser = cli.parser("benchmarks.claims", "Write docs/results.md from the records in results/.")
     parser.add_argument("--results", type=Path, default=ROOT / "results", metavar="DIR",
                         help="where the records are (default: results)")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", metavar="FILE",
@@ -243,4 +241,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

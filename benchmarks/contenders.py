@@ -143,7 +143,7 @@ def ceilings(job: dict) -> dict[str, Any]:
 
 def machine(job: dict) -> dict[str, Any]:
     """What all of it runs on."""
-    from minitorch_alex.runs import cpu_name
+    from minitorch_alex.training.runs import cpu_name
     found = {name: installed(name) for name in ("numpy", "torch", "dezero")}
     return {"cpu": cpu_name(), "cpus": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}",
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),

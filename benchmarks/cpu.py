@@ -4,7 +4,8 @@ import shlex
 import time
 from pathlib import Path
 
-from minitorch_alex.errors import EXIT_CODES, UsageError, run_cli
+from minitorch_alex.errors import UsageError
+from minitorch_alex.training import cli
 
 from . import harness, report
 from .workloads import ABOUT, CONTENDERS, IDEAS, WORKLOADS
@@ -158,9 +159,9 @@ def growth(record: harness.Record, plan: Plan) -> None:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cpu", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Speed and memory of minitorch_alex beside PyTorch's, on a CPU. Each sample is a process of its "
+    parser = cli.parser(
+        "benchmarks.cpu",
+        "Speed and memory of minitorch_alex beside PyTorch's, on a CPU. Each sample is a process of its "
                     "own;\ncontenders take turns. Progress goes to stderr, tables in Markdown to stdout, all numbers "
                     "to a JSON\nfile, in which sections and workloads that are not measured now stay as they were.",
         epilog="contenders:\n" + "\n".join(f"  {name:<15}{text}" for name, text in ABOUT.items()) + "\n\nworkloads:\n"
@@ -170,7 +171,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
                "  ceilings  matrix product, copy and sum: the fastest that this machine could be\n"
                "  overhead  a step through Tensors against the bare kernels\n"
                "  ideas     with one thing changed that makes ours fast\n"
-               "  growth    by batch size and by threads\n\n" + EXIT_CODES)
+               "  growth    by batch size and by threads\n\n" + cli.EXIT_CODES)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="NAME",
                         help="default: all")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME",
@@ -228,4 +229,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

@@ -4,7 +4,8 @@ import shlex
 import time
 from pathlib import Path
 
-from minitorch_alex.errors import EXIT_CODES, BackendError, UsageError, run_cli
+from minitorch_alex.errors import BackendError, UsageError
+from minitorch_alex.training import cli
 
 from . import gpu_report, harness
 from .workloads import GPU_ABOUT, GPU_WORKLOADS
@@ -133,9 +134,9 @@ def feed(plan: Plan) -> None:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Speed and memory of minitorch_alex beside PyTorch's, on a GPU. Each sample is a process of its "
+    parser = cli.parser(
+        "benchmarks.gpu",
+        "Speed and memory of minitorch_alex beside PyTorch's, on a GPU. Each sample is a process of its "
                     "own;\ncontenders take turns. Progress goes to stderr, tables in Markdown to stdout, all numbers "
                     "to a JSON\nfile, in which sections and workloads that are not measured now stay as they were.",
         epilog="contenders:\n" + "\n".join(f"  {name:<17}{text}" for name, text in GPU_ABOUT.items())
@@ -144,7 +145,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
                + "\n\nsections:\n  ceilings  matrix products and copies: the fastest that this GPU could be\n"
                "  speed     training in images a second, ratios within a round, memory\n"
                "  layers    forward and backward, layer by layer, between events\n"
-               "  feed      ours, with the batches brought from the host\n\n" + EXIT_CODES)
+               "  feed      ours, with the batches brought from the host\n\n" + cli.EXIT_CODES)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="NAME",
                         help="default: all")
     parser.add_argument("--workloads", nargs="+", choices=GPU_WORKLOADS, default=list(GPU_WORKLOADS), metavar="NAME",
@@ -229,4 +230,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

@@ -76,7 +76,7 @@ def feed(job: dict) -> dict[str, Any]:
     import numpy as np
 
     from minitorch_alex import data
-    from minitorch_alex.feed import feed as fed
+    from minitorch_alex.training.feed import feed as fed
     net, workload, batch, result = load(job), GPU_WORKLOADS[job["workload"]], job["batch"], {}
     net.feed(batch)
     net.mode(True)
@@ -108,15 +108,16 @@ def feed(job: dict) -> dict[str, Any]:
 def ceilings(job: dict) -> dict[str, Any]:
     """What the machine can do: float32 matrix products in 10^9 operations a second at each precision, copies in 10^9
     bytes a second; the best of several. And the work of each workload's step."""
-    from minitorch_alex import backend, device, selftest
-    from minitorch_alex.feed import upload_speed
+    from minitorch_alex import backend, selftest
+    from minitorch_alex.training import cli
+    from minitorch_alex.training.feed import upload_speed
 
     from .nets import OursOnGpu, step_flops
     result: dict[str, Any] = {}
     with metered(result):
         rates = {}
         for precision in job["precisions"]:
-            device.use({**device.DEFAULTS, "backend": OursOnGpu.backend, "precision": precision})
+            cli.use_device({**cli.DEVICE_DEFAULTS, "backend": OursOnGpu.backend, "precision": precision})
             rates[f"gemm_{precision}"] = round(selftest.product_speed(job["side"]) / 1e9, 1)
         rates["copy"] = round(selftest.copy_speed(job["megabytes"] << 20) / 1e9, 1)
         rates["upload"] = round(upload_speed(job["megabytes"] << 20) / 1e9, 1)
@@ -129,17 +130,18 @@ def ceilings(job: dict) -> dict[str, Any]:
 
 def machine(job: dict) -> dict[str, Any]:
     """What all of it runs on; {"missing": why} where ours cannot use a GPU. `torch` only where it can use it too."""
-    from minitorch_alex import backend, device, runs
+    from minitorch_alex import backend
     from minitorch_alex.errors import BackendError
+    from minitorch_alex.training import cli, runs
 
     from .nets import OursOnGpu
-    settings = {**device.DEFAULTS, "backend": OursOnGpu.backend}
+    settings = {**cli.DEVICE_DEFAULTS, "backend": OursOnGpu.backend}
     try:
-        device.use(settings)
+        cli.use_device(settings)
     except BackendError as error:
         return {"missing": str(error)}
     xp = backend.current().xp
-    found = {"gpu": device.describe(settings).partition(",")[0], "setting": device.describe(settings),
+    found = {"gpu": cli.describe_device(settings).partition(",")[0], "setting": cli.describe_device(settings),
              "memory_gb": round(xp.cuda.Device().mem_info[1] / 1e9), "cupy": xp.__version__, "cpu": runs.cpu_name(),
              "cpus": runs.os.cpu_count(), "python": platform.python_version(), "numpy": installed("numpy")}
     if installed("torch"):

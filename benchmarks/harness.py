@@ -207,7 +207,7 @@ class Record:
     anew. Written whole or not at all, after every change, so that a killed run loses nothing."""
 
     def __init__(self, path: Path | None, command: str, machine: dict[str, Any]) -> None:
-        from minitorch_alex.runs import provenance
+        from minitorch_alex.training.runs import provenance
         self.path = path
         self.content: dict[str, Any] = read(path, "--out") if path is not None and path.exists() else {}
         self.run = {key: value for key, value in provenance(0).items() if key in ("commit", "seed", "device", "date")}
@@ -220,5 +220,5 @@ class Record:
         stamp = {key: self.run[key] for key in ("commit", "date")} if isinstance(value, dict) else {}
         self.content.setdefault(section, {})[name] = value | stamp if stamp else value
         if self.path is not None:
-            from minitorch_alex.checkpoint import write_atomic
+            from minitorch_alex.files import write_atomic
             write_atomic(self.path, [(json.dumps(self.content, indent=1, allow_nan=False) + "\n").encode()])

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 import minitorch_alex.functional as F
-from minitorch_alex import backend, device, kernels, models, nn, optim, profile, streams
+from minitorch_alex import backend, kernels, models, nn, optim, profile, streams
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.functional.layout import to_nchw, to_nhwc
 from minitorch_alex.kernels import Window, cpu
 from minitorch_alex.models.alexnet import Scale
 from minitorch_alex.tensor import Tensor
+from minitorch_alex.training import cli
 
 from .workloads import GPU_WORKLOADS, RATES, WORKLOADS, Workload
 
@@ -119,8 +120,8 @@ class OursOnGpu(Ours):
     backend = "cupy"
 
     def __init__(self, workload: str, contender: str, precision: str) -> None:
-        self.settings = {**device.DEFAULTS, "backend": self.backend, "precision": precision}
-        device.use(self.settings)
+        self.settings = {**cli.DEVICE_DEFAULTS, "backend": self.backend, "precision": precision}
+        cli.use_device(self.settings)
         self.cuda = backend.current().xp.cuda
         super().__init__(workload, contender)
 
@@ -166,7 +167,7 @@ class OursOnGpu(Ours):
         return marks
 
     def setting(self) -> dict[str, Any]:
-        return {"device": device.describe(self.settings)}
+        return {"device": cli.describe_device(self.settings)}
 
 
 # the bare kernels

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from minitorch_alex.errors import EXIT_CODES, DataError, UsageError, run_cli
-from minitorch_alex.runs import cpu_name
+from minitorch_alex.errors import DataError, UsageError
+from minitorch_alex.training import cli
+from minitorch_alex.training.runs import cpu_name
 
 from . import harness
 
@@ -94,8 +95,7 @@ def table(content: dict[str, Any]) -> str:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog="python -m benchmarks.reader", description=__doc__.partition(": ")[2],
-                                epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = cli.parser("benchmarks.reader", (__doc__ or "").partition(": ")[2])
     p.add_argument("--source", type=Path, metavar="DIR", help="pictures to prepare and to read, as `prepare` takes "
                    "them (default: drawn ones)")
     p.add_argument("--images", type=int, default=4000, metavar="N", help="how many are drawn (default: 4000)")
@@ -161,4 +161,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from minitorch_alex.checkpoint import write_atomic
 from minitorch_alex.errors import UsageError
+from minitorch_alex.files import write_atomic
 
 from . import harness
 from .workloads import ABOUT, CONTENDERS

@@ -21,11 +21,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minitorch_alex as mt
-from minitorch_alex import backend, checkpoint, data, init, nn, optim, profile, schedule, streams
+from minitorch_alex import backend, data, init, nn, optim, profile, schedule, streams
 from minitorch_alex import functional as F
 from minitorch_alex.models.alexnet import AlexNet, AlexNetConfig
 from minitorch_alex.plots.style import FAINT, INK
 from minitorch_alex.plots.training import HELD_OUT, RUNS, TRAIN
+from minitorch_alex.training import checkpoint
 
 # %% [markdown]
 # ## 1. The loss, and where it starts
@@ -530,7 +531,7 @@ lesson.answer(f"with everything: {rows[0][1]:g}, the same bits. Without the velo
 # * `minitorch_alex/functional/loss.py`: `cross_entropy`, with softmax and logarithm fused
 # * `minitorch_alex/optim.py`: `SGD` with rule "2012" or "torch"; `minitorch_alex/schedule.py`: the schedules
 # * `minitorch_alex/init.py`: `gaussian`, `he`; `minitorch_alex/profile.py`: `signal_ratios`, `signal_verdict`
-# * `minitorch_alex/checkpoint.py`: `save`, `load`; `minitorch_alex/train.py`: the command that puts it together
+# * `minitorch_alex/training/checkpoint.py`: `save`, `load`; `minitorch_alex/train.py`: the command that uses all this
 
 # %%
 lesson.done()

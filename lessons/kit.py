@@ -32,9 +32,10 @@ if not IN_NOTEBOOK:
 import numpy as np  # noqa: E402
 
 import minitorch_alex as mt  # noqa: E402
-from minitorch_alex import data, device, kernels  # noqa: E402
-from minitorch_alex.errors import EXIT_CODES, DataError, UserError  # noqa: E402
+from minitorch_alex import data, kernels  # noqa: E402
+from minitorch_alex.errors import DataError, UserError  # noqa: E402
 from minitorch_alex.plots.style import STYLE  # noqa: E402
+from minitorch_alex.training import cli  # noqa: E402
 
 matplotlib.rcParams.update(STYLE)
 matplotlib.rcParams["axes.grid"] = False
@@ -61,10 +62,8 @@ class Lesson:
         self.data_name, self.data_dir, self.out = args.data, args.data_dir, Path(args.out) / name
         sys.excepthook = _one_line
         self.out.mkdir(parents=True, exist_ok=True)
-        device.use(vars(args))
+        cli.use_device(vars(args))
         kernels.keep_freed_memory()
-        if args.threads:
-            kernels.set_threads(args.threads)
         mt.manual_seed(self.seed)
         if not IN_NOTEBOOK:
             print(f"{self.title}\n{about.get('goal', '')}\n"
@@ -74,7 +73,7 @@ class Lesson:
     def _parse(self, about: dict[str, Any], mine: bool) -> argparse.Namespace:
         parser = argparse.ArgumentParser(
             prog=f"python lessons/{self.name}.py", description=f"{self.title}: {about.get('goal', '')}",
-            epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
+            epilog=cli.EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--quick", action="store_true", help="smaller sizes: under a minute on two cores")
         parser.add_argument("--ask", action="store_true", help="wait for your prediction before each result")
         parser.add_argument("--data", default="shapes", choices=("shapes", "cifar10"), metavar="NAME",
@@ -84,12 +83,13 @@ class Lesson:
         parser.add_argument("--out", default="runs/lessons", metavar="DIR",
                             help="where pictures and numbers go (default: runs/lessons)")
         parser.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or cupy")
-        parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
+        parser.add_argument("--threads", type=int, default=0, metavar="N",
+                            help="worker threads (default: the available CPUs)")
         if mine:
             parser.add_argument("--mine", nargs="?", const=str(HERE / "exercises"), metavar="DIR",
                                 help="train with your own exercises in place of the package's parts "
                                 "(default: lessons/exercises)")
-        parser.set_defaults(**{k: v for k, v in device.DEFAULTS.items() if k != "backend"})
+        parser.set_defaults(**{k: v for k, v in cli.DEVICE_DEFAULTS.items() if k not in ("backend", "threads")})
         return parser.parse_args(shlex.split(os.environ.get("MINITORCH_LESSON", "")) if IN_NOTEBOOK else None)
 
     def pick(self, quick: Any, full: Any) -> Any:

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import plots, runs
-from .checkpoint import write_atomic
-from .errors import EXIT_CODES, DivergedError, UsageError, UserError, run_cli
+from . import plots
+from .errors import DivergedError, UsageError, UserError
+from .files import write_atomic
+from .training import cli, runs
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     names = "\n".join(textwrap.fill(text, 100, initial_indent=f"  {name:<18}", subsequent_indent=" " * 20)
                       for name, text in [*((name, a.claim) for name, a in ABLATIONS.items()), (
                           "all", "all of these but stall, which needs a folder of photographs")])
-    parser = argparse.ArgumentParser(
-        prog="python -m minitorch_alex.ablate", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Rerun a claim. Flags of train may follow after --, say: -- --data-dir data --threads 2",
-        epilog=f"claims:\n{names}\n\n{EXIT_CODES}")
+    parser = cli.parser("minitorch_alex.ablate",
+                        "Rerun a claim. Flags of train may follow after --, say: -- --data-dir data --threads 2",
+                        epilog=f"claims:\n{names}\n\n{cli.EXIT_CODES}")
     parser.add_argument("name", metavar="NAME", help="which claim, see below")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each variant (default: 3)")
     parser.add_argument("--runs-dir", default="runs", metavar="DIR",
@@ -434,4 +434,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import backend, device, feed, kernels, plots, runs
+from . import backend, kernels, plots
 from . import functional as F
 from .autograd import no_grad
 from .data import Dataset, Transform
-from .errors import EXIT_CODES, DataError, DivergedError, UsageError, run_cli
+from .errors import DataError, DivergedError, UsageError
 from .nn import Module
 from .tensor import Tensor
+from .training import cli, feed, runs
 
 
 def probabilities(model: Module, images: Any) -> np.ndarray:
@@ -85,9 +86,7 @@ def by_class(probs: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> l
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m minitorch_alex.evaluate", description=__doc__.partition("\n\n")[2], epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser("minitorch_alex.evaluate", (__doc__ or "").partition("\n\n")[2])
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN",
                         help="a run directory (runs/NAME) or a checkpoint file in one; several are averaged too")
     parser.add_argument("--split", choices=("test", "val", "train"), default="test",
@@ -102,10 +101,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data-dir", metavar="DIR", help="where the data is (default: as in training)")
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="where the numbers and the picture go (default: the first run's directory)")
-    device.add_flags(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
+    cli.add_device_flags(parser)
     parser.add_argument("--previous", action="store_true", help="use the checkpoint before the last one")
-    return device.parse(parser, argv)
+    return parser.parse_args(argv)
 
 
 class Member:
@@ -143,16 +141,13 @@ def scores(probs: np.ndarray, labels: np.ndarray, seconds: float, views: str) ->
     return {"loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)}
 
 
-@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.batch_size < 1 or (args.limit is not None and args.limit < 1) or args.worst < 0:
         raise UsageError(f"--batch-size and --limit must be at least 1 and --worst 0 or more, got {args.batch_size}, "
                          f"{args.limit} and {args.worst}")
-    device.use(vars(args))
+    cli.use_device(vars(args))
     kernels.keep_freed_memory()
-    if args.threads:
-        kernels.set_threads(args.threads)
 
     kinds = ("single", "nine", "ten") if args.views == "all" else (args.views,)
     totals: dict[str, Any] = dict.fromkeys(kinds, 0)  # the members' probabilities, added up
@@ -202,11 +197,11 @@ def main(argv: list[str] | None = None) -> int:
     first.run.write_json(result, {
         **runs.provenance(first.config["seed"]), "model": first.config["model"], "split": args.split,
         "images": len(part), "views": found, **({"members": members} if len(members) > 1 else {}),
-        **device.record(vars(args)), "by_class": table,
+        **cli.device_record(vars(args)), "by_class": table,
         **({"confusion": matrix.tolist()} if len(part.classes) <= 100 else {})})  # a million numbers otherwise
     print(f"\n  {picture}\n  {result}")
     return 0
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

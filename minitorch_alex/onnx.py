@@ -6,7 +6,6 @@ connected layer is its taps and one Einsum. Dropout does nothing after training 
 factor of 1 - p.
 Operations: https://onnx.ai/onnx/operators, opset 17.
 """
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import backend, models, predict, profile
-from .checkpoint import write_atomic
-from .errors import EXIT_CODES, UsageError, run_cli
+from .errors import UsageError
+from .files import write_atomic
 from .kernels.window import Window, pair
 from .models.alexnet import Scale
 from .nn import (
@@ -32,6 +31,7 @@ from .nn import (
     Sequential,
     Tanh,
 )
+from .training import cli
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what every runtime of today reads
 
@@ -195,9 +195,7 @@ def _pads(win: Window, before: tuple[int, ...], after: tuple[int, ...]) -> list[
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m minitorch_alex.onnx", epilog=EXIT_CODES,
-                                     description="Write a network as an ONNX file.",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser("minitorch_alex.onnx", "Write a network as an ONNX file.")
     parser.add_argument("model", metavar="RUN_OR_MODEL", help=f"a run directory (runs/NAME), a checkpoint in one, or a "
                         f"model: {', '.join(models.MODELS)}")
     parser.add_argument("file", metavar="FILE.onnx")
@@ -224,4 +222,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

@@ -2,7 +2,6 @@
 
 The model is that of a run (--weights RUN), or the one that comes with the package: minitorch_alex/pretrained.
 """
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from . import data, device, kernels, models, plots, runs, weights
-from .errors import EXIT_CODES, DataError, DivergedError, UsageError, run_cli
+from . import data, models, plots
+from .errors import DataError, DivergedError, UsageError
 from .evaluate import probabilities
 from .nn import Module
+from .training import cli, runs, weights
 
 IMAGENET_MEAN = np.float32([123, 117, 104])  # R G B of 0..255, Caffe's mean pixel of ILSVRC-2012
 # what torchvision's own weights were trained on: (pixels / 255 - mean) / std (docs: torchvision.models.alexnet)
@@ -144,11 +144,8 @@ def as_text(probs: np.ndarray, classes: Sequence[str], top: int) -> str:
     return "\n".join(f"  {100 * probs[k]:6.2f} %  {classes[k]}" for k in np.argsort(-probs, kind="stable")[:top])
 
 
-@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m minitorch_alex.predict", epilog=EXIT_CODES,
-                                     description="What does a trained model see in these pictures?",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser("minitorch_alex.predict", "What does a trained model see in these pictures?")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures of any size and format")
     parser.add_argument("-w", "--weights", type=Path, metavar="RUN",
                         help="a run directory or a checkpoint in one; with --model a .safetensors or .pth file "
@@ -162,14 +159,11 @@ def main(argv: list[str] | None = None) -> int:
                              "slower and better (default: single)")
     parser.add_argument("--out", metavar="FILE", help="draw pictures and probabilities (png, svg or pdf)")
     parser.add_argument("--previous", action="store_true", help="use the run's checkpoint before the last one")
-    device.add_flags(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
-    args = device.parse(parser, argv)
+    cli.add_device_flags(parser)
+    args = parser.parse_args(argv)
     if args.top < 1:
         raise UsageError(f"--top must be at least 1, got {args.top}")
-    device.use(vars(args))
-    if args.threads is not None:
-        kernels.set_threads(args.threads)
+    cli.use_device(vars(args))
     predictor = choose(args.weights, args.model, args.previous, args.views)
     originals = [read_image(path) for path in args.images]
     classes = read_classes(args.classes, len(predictor.classes)) if args.classes else predictor.classes
@@ -185,4 +179,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

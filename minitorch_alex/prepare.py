@@ -25,11 +25,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from .checkpoint import write_atomic
 from .data import shards, sources
 from .data.shards import Moments, Settings, Shard
 from .data.sources import Listing
-from .errors import EXIT_CODES, DataError, DiskError, UsageError, UserError, run_cli
+from .errors import DataError, DiskError, UsageError, UserError
+from .files import write_atomic
+from .training import cli
 
 INDEX, PLAN = "index.json", f"{shards.PARTIAL}/plan.json"
 MINE = (INDEX, "mean.npy", "train-samples.npy", "val-samples.npy", "rejected.csv",
@@ -52,11 +53,9 @@ finished shards are kept, and the result is the same to the byte."""
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m minitorch_alex.prepare",
-        usage="%(prog)s SRC DST [flags]\n       %(prog)s --synthetic N DST [flags]",
-        formatter_class=argparse.RawDescriptionHelpFormatter, description=DESCRIPTION,
-        epilog=EXIT_CODES.replace("; a checkpoint was written first", "; finished shards are kept"))
+    p = cli.parser("minitorch_alex.prepare", DESCRIPTION,
+                   cli.EXIT_CODES.replace("; a checkpoint was written first", "; finished shards are kept"),
+                   usage="%(prog)s SRC DST [flags]\n       %(prog)s --synthetic N DST [flags]")
     p.add_argument("paths", nargs="+", type=Path, metavar="SRC DST", help="the folder with the data, and a new one")
     p.add_argument("--layout", choices=list(sources.LAYOUTS), help="what SRC is (default: recognised)")
     p.add_argument("--format", choices=shards.FORMATS, default="tar",
@@ -379,4 +378,4 @@ def duration(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

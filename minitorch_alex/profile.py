@@ -1,5 +1,4 @@
 """python -m minitorch_alex.profile MODEL: what a network costs, layer by layer: sizes, multiply-adds, memory, time."""
-import argparse
 import os
 import time
 from collections.abc import Iterator
@@ -9,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, device, kernels, models, plots, streams
+from . import backend, kernels, models, plots, streams
 from . import functional as F
 from .autograd import Function, no_grad
-from .errors import EXIT_CODES, UsageError, run_cli
+from .errors import UsageError
 from .nn import Conv2d, Linear, LocallyConnected2d, Module, Sequential
 from .tensor import Tensor
+from .training import cli
 
 
 def outputs(model: Sequential, x: Tensor) -> Iterator[tuple[str, Module, Tensor]]:
@@ -286,28 +286,22 @@ def signal_verdict(signals: list[Signal]) -> str | None:
     return None
 
 
-@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m minitorch_alex.profile", epilog=EXIT_CODES,
-                                     description="What a network costs for one image, layer by layer.",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser("minitorch_alex.profile", "What a network costs for one image, layer by layer.")
     parser.add_argument("model", metavar="MODEL", help=", ".join(models.MODELS))
     parser.add_argument("-b", "--batch-size", type=int, default=32, metavar="N",
                         help="images to time (default: 32; 0 measures no time)")
     parser.add_argument("--memory", type=float, default=3.0, metavar="GB",
                         help="largest batch that trains in this much memory (default: 3, the paper's GTX 580)")
-    device.add_flags(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
+    cli.add_device_flags(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--plot", metavar="FILE",
                         help="only draw the network, as in the paper's figure 2 (png, svg or pdf)")
-    args = device.parse(parser, argv)
+    args = parser.parse_args(argv)
     if args.batch_size < 0 or args.memory <= 0:
         raise UsageError(f"--batch-size must be 0 or more and --memory above 0, got {args.batch_size}, {args.memory}")
     kernels.keep_freed_memory()
-    device.use(vars(args))
-    if args.threads is not None:
-        kernels.set_threads(args.threads)
+    cli.use_device(vars(args))
     model = models.build(args.model, 10 if args.model in (*models.SMALL, "alexnet_cifar") else 1000)
     if args.plot:
         draw(model, args.plot, args.model)
@@ -322,4 +316,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

@@ -4,7 +4,6 @@ For a machine with a new GPU (--backend cupy), or any other. Every kernel is com
 gradient with finite differences, a small AlexNet must learn, the same seed must give the same bits, and the speed of
 training stands beside what the machine's products and copies reach.
 """
-import argparse
 import os
 import platform
 import time
@@ -13,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, backend, data, device, feed, kernels, models, profile, runs, streams
+from . import __version__, backend, data, kernels, models, profile, streams
 from . import functional as F
-from .errors import UsageError, run_cli
 from .gradcheck import gradcheck
 from .kernels import Window, cpu, half, naive
 from .tensor import Tensor
+from .training import cli, feed, runs
 
 Array = Any
 EXIT_CODES = """exit codes:
@@ -328,23 +327,16 @@ def machine(settings: dict[str, Any]) -> str:
     host = f"{runs.cpu_name()}, {os.cpu_count()} CPUs, {kernels.get_threads()} threads"
     text = (f"minitorch_alex {__version__}, Python {platform.python_version()}, numpy {np.__version__}, "
             f"{platform.system()}\n  {host}")
-    return text + (f"\n  {device.describe(settings)}" if device.describe(settings) else "")
+    return text + (f"\n  {cli.describe_device(settings)}" if cli.describe_device(settings) else "")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m minitorch_alex.selftest", epilog=EXIT_CODES,
-                                     description=(__doc__ or "").partition(": ")[2],
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    device.add_flags(parser)
+    parser = cli.parser("minitorch_alex.selftest", (__doc__ or "").partition(": ")[2], epilog=EXIT_CODES)
+    cli.add_device_flags(parser)
     parser.add_argument("--quick", action="store_true", help="fewer cases and smaller measurements")
-    parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
-    args = device.parse(parser, argv)
-    if args.threads is not None:
-        if args.threads < 1:
-            raise UsageError(f"--threads must be at least 1, got {args.threads}")
-        kernels.set_threads(args.threads)
+    args = parser.parse_args(argv)
     kernels.keep_freed_memory()
-    device.use(vars(args))
+    cli.use_device(vars(args))
     settings, failed = vars(args), []
     print(f"{args.backend} on\n  {machine(settings)}\n")
 
@@ -385,4 +377,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

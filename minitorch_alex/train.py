@@ -16,29 +16,31 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import __version__, backend, checkpoint, data, device, feed, kernels, models, plots, profile, runs, streams
+from . import __version__, backend, data, kernels, models, plots, profile, streams
 from . import functional as F
 from .check import mine
-from .errors import EXIT_CODES, DataError, DivergedError, RunError, UsageError, run_cli
+from .errors import DataError, DivergedError, RunError, UsageError
 from .evaluate import error_rates, predict
+from .files import write_atomic
 from .models import Recipe
 from .models.recipe import RECIPES, change_rates, named
 from .nn import Module
-from .runs import Run
 from .tensor import Tensor
+from .training import checkpoint, cli, feed, runs
+from .training.cli import clock
+from .training.runs import Run
 
 DEFAULTS = dict(model="alexnet_cifar", data="cifar10", data_dir="data", limit=0, val_split=0.1, recipe_name=None,
-                set=[], seed=0, name=None, runs_dir="runs", overwrite=False, resume=None, threads=0, workers=1,
-                print_freq=50, checkpoint_freq=500, dry_run=False, check_init=False, mine=None, **device.DEFAULTS)
+                set=[], seed=0, name=None, runs_dir="runs", overwrite=False, resume=None, workers=1,
+                print_freq=50, checkpoint_freq=500, dry_run=False, check_init=False, mine=None, **cli.DEVICE_DEFAULTS)
 CHANGEABLE = {"epochs", "mine", "threads", "workers", "data_dir", "print_freq", "checkpoint_freq", "memory_limit",
               "deterministic", "workspace"}  # when resuming
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m minitorch_alex.train", epilog=EXIT_CODES, argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Train a network from scratch. Defaults marked * belong to the model: see --dry-run.")
+    p = cli.parser("minitorch_alex.train",
+                   "Train a network from scratch. Defaults marked * belong to the model: see --dry-run.",
+                   argument_default=argparse.SUPPRESS)
 
     what = p.add_argument_group("what")
     what.add_argument("-a", "--arch", "--model", dest="model", metavar="NAME",
@@ -74,8 +76,8 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--overwrite", action="store_true", help="begin again where a run of that name exists")
     where.add_argument("--resume", nargs="?", const="", metavar="RUN",
                        help="go on with a run (a directory, or a checkpoint in one; default: the one of --name)")
-    device.add_flags(where)
-    where.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
+    for flag in cli.DEVICE_FLAGS:
+        flag.add_to(where, argparse.SUPPRESS)
     where.add_argument("-j", "--workers", type=int, metavar="N", help="threads that read and prepare batches "
                        "(default: 1)")
     where.add_argument("-p", "--print-freq", type=int, metavar="N", help="steps between log lines (default: 50)")
@@ -130,7 +132,7 @@ def derive(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any], M
         model.layer_decay = {}  # of every layer, then
     room = recipe.crop + max(8, recipe.crop // 7) if recipe.crop and not recipe.pad else model.image_size
     kept = ("model", "data", "data_dir", "recipe_name", "seed", "val_split", "limit", "workers", "print_freq",
-            "checkpoint_freq", "threads", *device.DEFAULTS)
+            "checkpoint_freq", *cli.DEVICE_DEFAULTS)
     return {**{k: getattr(args, k) for k in kept}, "data_size": room, "num_classes": num_classes,
             "model_fields": model_fields, "recipe": asdict(recipe), "layer_decay": model.layer_decay,
             "version": __version__}, model
@@ -150,7 +152,7 @@ def open_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
 
 def resumed(run: Run, args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
     """The configuration of a run that goes on. UsageError for a flag that would change it in the middle."""
-    config = {**device.DEFAULTS, **run.read_config()}
+    config = {**cli.DEVICE_DEFAULTS, **run.read_config()}
     only_new = ("set", "dry_run", "check_init", "overwrite")
     surplus = {k for k in given - CHANGEABLE - {"resume", "name", "runs_dir"} if k in only_new
                or getattr(args, k) != config.get(k, config["recipe"].get(k))}
@@ -167,7 +169,7 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
     train, steps = parts["train"], math.ceil(len(parts["train"]) / recipe.batch_size)
     count = sum(p.size for p in model.parameters())
     host = f"{runs.cpu_name()}, {backend.current().name} {np.__version__}, {kernels.get_threads()} threads"
-    print(f"device      {device.describe(config) or host}")
+    print(f"device      {cli.describe_device(config) or host}")
     print(f"model       {config['model']}, {count:,} parameters, input 3 x {model.image_size} x {model.image_size}")
     for deviation in model.deviations:
         print(f"            differs: {deviation}")
@@ -195,7 +197,6 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
     print(f"memory      about {profile.step_bytes(model, recipe.batch_size) / 1e6:,.0f} MB a step")
 
 
-@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
     flags = vars(parser().parse_args(argv))  # those that were given, and no others
     args, given = argparse.Namespace(**{**DEFAULTS, **flags}), set(flags)
@@ -204,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
     kernels.keep_freed_memory()
     run, resume_from = open_run(args)
     config = {} if resume_from is None else resumed(run, args, given)
-    device.use({**vars(args), **config})  # a run that goes on does so where it was
+    cli.use_device({**vars(args), **config})  # a run that goes on does so where it was
 
     if args.mine is not None:
         mine.use(args.mine or None)
@@ -259,7 +260,7 @@ def main(argv: list[str] | None = None) -> int:
         schedule.load_state_dict(meta["schedule"])
         run.truncate_log(step)
         if resume_from != run.checkpoint:  # the last one is damaged or unwanted: from here on this is the last one
-            checkpoint.write_atomic(run.checkpoint, [resume_from.read_bytes()])
+            write_atomic(run.checkpoint, [resume_from.read_bytes()])
         print(f"resuming    {resume_from} at epoch {epoch}, step {step:,}")
     config.setdefault("command", runs.provenance(config["seed"])["command"])
     run.write_json(run.config, config)
@@ -338,7 +339,7 @@ def main(argv: list[str] | None = None) -> int:
         check_finite(sums[0], "loss", step, model, x)
         row = {"kind": "epoch", "step": step, "epoch": epoch + 1, "train_loss": sums[0] / sums[2],
                "train_error": 100 * sums[1] / sums[2], "lr": recipe.lr * schedule.scale(),
-               "seconds": round(seconds, 1), **device.memory()}
+               "seconds": round(seconds, 1), **cli.device_memory()}
         if val is not None:
             row["val_loss"], row["val_error"], _ = error_rates(predict(model, val, still), val.labels)
         pace = (sums[2] - done) / working
@@ -361,7 +362,7 @@ def main(argv: list[str] | None = None) -> int:
     plots.curves(run.read_log(), run.curves, f"{config['model']} on {config['data']}")
     log = [row for row in run.read_log() if row["kind"] == "epoch"]
     run.write_json(run.result, {
-        **runs.provenance(config["seed"]), **device.record(config), "command": config["command"],
+        **runs.provenance(config["seed"]), **cli.device_record(config), "command": config["command"],
         "model": config["model"], "model_fields": config["model_fields"], "data": config["data"],
         "recipe": asdict(recipe), "val_split": config["val_split"],
         "train_images": len(train), "test_images": len(test), "seconds": round(seconds, 1),
@@ -396,12 +397,5 @@ def farewell(number: int, step: int, run: Run) -> int:
     return 128 + number
 
 
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
-
-
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

@@ -2,8 +2,9 @@
 from dataclasses import asdict
 
 import minitorch_alex as mt
-from minitorch_alex import checkpoint, data, models
-from minitorch_alex.runs import Run
+from minitorch_alex import data, models
+from minitorch_alex.training import checkpoint
+from minitorch_alex.training.runs import Run
 
 
 def make_run(directory, name="quick_26", dataset="shapes", seed=0, n_train=40, **fields):

@@ -14,8 +14,10 @@ from test_device import MISSING, machine
 
 from benchmarks import gpu, gpu_contenders, gpu_report, harness, nets
 from benchmarks.workloads import GPU_ABOUT, GPU_WORKLOADS
-from minitorch_alex import backend, device, streams
-from minitorch_alex.errors import UsageError, run_cli
+from minitorch_alex import backend, streams
+from minitorch_alex.errors import UsageError
+from minitorch_alex.training import cli
+from minitorch_alex.training.cli import run_cli
 
 needs_compiler = pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ to compile the kernels for the CPU")
 a_machine = machine  # the fixture of test_device
@@ -63,7 +65,7 @@ def ours_on_host(monkeypatch):
     monkeypatch.setattr(nets.OursOnGpu, "backend", "host cuda")
     monkeypatch.setattr(backend, "synchronize", Clock.wait)
     monkeypatch.setattr(backend, "memory", lambda: (5 * 10**6, 7 * 10**6))
-    monkeypatch.setattr(device, "describe", lambda settings=None: "Some GPU, 80 GB, cupy 14.2.0, fp32")
+    monkeypatch.setattr(cli, "describe_device", lambda settings=None: "Some GPU, 80 GB, cupy 14.2.0, fp32")
     with host_cuda.installed():
         yield
 
@@ -199,12 +201,12 @@ def test_all_multiply_at_the_precision_asked_for(precision, torch_on_host, monke
     backends = torch_on_host.torch.backends
     assert backends.cuda.matmul.allow_tf32 is backends.cudnn.allow_tf32 is (precision == "tf32")
     assert backends.cudnn.benchmark and net.scaler.is_enabled() is (precision == "fp16")
-    used, asked = device.use, []
+    used, asked = cli.use_device, []
 
     def use(settings):
         asked.append((settings["backend"], settings["precision"]))
         used(settings)
-    monkeypatch.setattr(device, "use", use)
+    monkeypatch.setattr(cli, "use_device", use)
     nets.OursOnGpu("net_18-b128", "ours", precision)
     assert asked == [("host cuda", precision)]
 

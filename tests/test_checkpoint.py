@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from minitorch_alex import checkpoint
 from minitorch_alex.errors import DiskError, RunError
+from minitorch_alex.training import checkpoint
 
 META = {"model": "tiny", "epoch": 3, "batch": 17, "seed": 2012, "schedule": {"last_epoch": 3, "best": None},
         "config": {"lr": 0.01, "name": "Krizhevsky's \"net\", \xe9 \\ " + "0" * 64}}
@@ -175,7 +175,7 @@ def test_a_folder_that_is_a_file_is_a_disk_error(file):
 SAVE_FOR_EVER = """
 import sys
 import numpy as np
-from minitorch_alex import checkpoint
+from minitorch_alex.training import checkpoint
 for epoch in range(1, 1_000_000):
     arrays = {"model.w": np.full(100_000, epoch, np.float32)}
     checkpoint.save(sys.argv[1], arrays, {"epoch": epoch}, rotate=True)

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 from prepared_set import smooth, write_prepared
 
-from minitorch_alex import backend, data, feed, prepare
+from minitorch_alex import backend, data, prepare
 from minitorch_alex.data import Loader, Transform, imagenet, load, load_imagenet
 from minitorch_alex.data.transforms import fit_pca
 from minitorch_alex.errors import DataError
+from minitorch_alex.training import feed
 
 KINDS = pytest.mark.parametrize("kind", ("tar", "npy"))
 

@@ -14,12 +14,14 @@ import host_cuda
 import numpy as np
 import pytest
 
-from minitorch_alex import backend, device, evaluate, predict, profile, selftest, train
-from minitorch_alex.errors import BackendError, UsageError, run_cli
+from minitorch_alex import backend, evaluate, predict, profile, selftest, train
+from minitorch_alex.errors import BackendError, UsageError
 from minitorch_alex.kernels import gpu, memory
 from minitorch_alex.kernels.cpu import winograd
 from minitorch_alex.kernels.window import Window
 from minitorch_alex.plots import __main__ as plots
+from minitorch_alex.training import cli
+from minitorch_alex.training.cli import run_cli
 
 
 class FakePool:
@@ -37,7 +39,7 @@ class FakePool:
 
 
 def fake_cupy(available=True, capability="90", broken=None):
-    """A module that looks like CuPy to backend.py and device.py."""
+    """A module that looks like CuPy to backend.py and training/cli.py."""
     def ones(shape, dtype):
         if broken:
             raise broken
@@ -166,8 +168,8 @@ def test_precision_is_cupys_switch(machine):
 def test_on_numpy_there_is_nothing_to_set_or_wait_for():
     backend.set_precision("fp32")
     backend.synchronize()
-    assert backend.memory() == (0, 0) and device.describe() == "" and device.memory() == {}
-    assert device.record(device.DEFAULTS) == {}
+    assert backend.memory() == (0, 0) and cli.describe_device() == "" and cli.device_memory() == {}
+    assert cli.device_record(cli.DEVICE_DEFAULTS) == {}
     for precision in ("tf32", "fp16"):
         with pytest.raises(BackendError, match=f"'{precision}' needs the cupy backend"):
             backend.set_precision(precision)
@@ -178,7 +180,7 @@ def test_on_numpy_there_is_nothing_to_set_or_wait_for():
 
 
 def settings(**changes):
-    return {**device.DEFAULTS, **changes}
+    return {**cli.DEVICE_DEFAULTS, **changes}
 
 
 def test_the_flags_reach_cupy_and_the_record(machine, monkeypatch):
@@ -186,31 +188,31 @@ def test_the_flags_reach_cupy_and_the_record(machine, monkeypatch):
     cupy = fake_cupy()
     asked = machine(cupy, "cupy-cuda13x")
     chosen = settings(backend="cupy", precision="tf32", memory_limit=1.5, deterministic=True)
-    device.use(chosen)
+    cli.use_device(chosen)
     assert backend.current().name == "cupy" and asked == [("float32", "tf32")]
     assert cupy.get_default_memory_pool().limit == 1_500_000_000
     text = "NVIDIA H200, 150 GB, driver for CUDA 13.0, CUDA 12.9, cupy 14.2.0, tf32, at most 1.5 GB, deterministic"
-    assert device.describe(chosen) == text
-    assert device.record(chosen) == {"device": text, "precision": "tf32", "memory_limit": 1.5, "deterministic": True,
-                                     "device_memory_gb": 0.03}
+    assert cli.describe_device(chosen) == text
+    assert cli.device_record(chosen) == {"device": text, "precision": "tf32", "memory_limit": 1.5,
+                                         "deterministic": True, "device_memory_gb": 0.03}
 
 
 def test_half_precision_is_a_flag_like_the_others(machine):
     machine(fake_cupy(), "cupy-cuda13x")
     chosen = settings(backend="cupy", precision="fp16")
-    device.use(chosen)
-    assert backend.precision() == "fp16" and ", fp16" in device.describe(chosen)
-    device.use(settings(backend="cupy"))
+    cli.use_device(chosen)
+    assert backend.precision() == "fp16" and ", fp16" in cli.describe_device(chosen)
+    cli.use_device(settings(backend="cupy"))
     assert backend.precision() == "fp32", "the next program of this process has its own"
-    device.use(chosen)
-    device.use(settings())
+    cli.use_device(chosen)
+    cli.use_device(settings())
     assert backend.precision() == "fp32"
 
 
 def test_without_flags_cupys_own_limit_stays_and_float32_is_full_whatever_the_environment_says(machine):
     cupy = fake_cupy()
     asked = machine(cupy, "cupy-cuda13x")
-    device.use(settings(backend="cupy"))
+    cli.use_device(settings(backend="cupy"))
     assert cupy.get_default_memory_pool().limit is None and asked == [("float32", "full")]
 
 
@@ -225,11 +227,11 @@ def test_deterministic_fixes_cublas_workspace_before_it_starts_or_refuses(machin
     else:
         monkeypatch.delitem(sys.modules, "cupy", raising=False)
     if fixed:
-        device._fix_workspace()
+        cli._fix_workspace()
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == (value or ":4096:8")
     else:
         with pytest.raises(UsageError, match="CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment"):
-            device._fix_workspace()
+            cli._fix_workspace()
 
 
 @pytest.mark.parametrize("changes, text", (
@@ -237,18 +239,18 @@ def test_deterministic_fixes_cublas_workspace_before_it_starts_or_refuses(machin
     ({"precision": "fp16"}, "fp16 needs --backend cupy: NumPy multiplies float32 in full"),
     ({"memory_limit": 4.0}, "--memory-limit needs --backend cupy"), ({"memory_limit": -1.0}, "above 0"),
     ({"workspace": -1.0}, "--workspace must be 0 or more"), ({"workspace": float("nan")}, "0 or more"),
-    ({"winograd": True, "backend": "cupy"}, "are of the CPU's kernels"),
+    ({"winograd": True, "backend": "cupy"}, "only work on the CPU"),
     ({"memory_limit": float("nan")}, "above 0"), ({"memory_limit": float("inf"), "backend": "cupy"}, "above 0")))
 def test_flags_that_make_no_sense_are_refused(changes, text):
     with pytest.raises(UsageError, match=text) as caught:
-        device.use(settings(**changes))
+        cli.use_device(settings(**changes))
     assert "\n" not in str(caught.value) and backend.current().name == "numpy"
 
 
 def test_winograd_and_the_workspace_reach_the_kernels():
     win = Window.of(3)
     for on, limit in ((True, 0.5), (False, None)):
-        device.use(settings(winograd=on, workspace=limit))
+        cli.use_device(settings(winograd=on, workspace=limit))
         assert winograd.suits(win, 1) is on
         assert memory._workspace == (None if limit is None else 500_000_000)
 
@@ -263,7 +265,7 @@ def test_profile_times_the_kernels_of_the_backend_it_is_given(capsys):
 
 def test_deterministic_makes_sense_on_numpy_and_sets_nothing(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    device.use(settings(deterministic=True))
+    cli.use_device(settings(deterministic=True))
     assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
 
 
@@ -285,7 +287,6 @@ class OutOfMemoryError(MemoryError):
     (MemoryError("Unable to allocate 7 GiB for an array"), "Unable to allocate 7 GiB for an array"),
 ))
 def test_out_of_memory_is_one_line_with_what_was_asked_the_limit_and_the_remedy(error, line, capsys):
-    @device.clear_memory_errors
     def main():
         raise error
     with pytest.raises(SystemExit) as stop:
@@ -297,9 +298,8 @@ def test_out_of_memory_is_one_line_with_what_was_asked_the_limit_and_the_remedy(
 def test_other_errors_pass_unchanged():
     error = KeyError("3 bytes and 4 bytes")
 
-    @device.clear_memory_errors
     def main():
         raise error
     with pytest.raises(KeyError) as caught:
-        main()
+        run_cli(main)
     assert caught.value is error

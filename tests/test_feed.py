@@ -8,7 +8,7 @@ from minitorch_alex import backend, models, streams
 from minitorch_alex.data import ColorPCA, Dataset, Loader, Transform
 from minitorch_alex.errors import DataError
 from minitorch_alex.evaluate import predict
-from minitorch_alex.feed import Feed, feed, views
+from minitorch_alex.training.feed import Feed, feed, views
 
 pytestmark = pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ to compile the kernels for the CPU")
 

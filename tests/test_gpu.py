@@ -2,6 +2,8 @@
 
 Skipped where CuPy finds no device. The bodies are those that test_cuda.py and test_feed.py run without one.
 """
+import re
+
 import checks
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ from test_cuda import OWN_CHECKS, training
 from test_feed import DATA, RECIPES, assert_same, batches
 from test_kernels import battery, conv_cases, norm_cases, pool_cases
 
-from minitorch_alex import backend, device, feed, selftest
+from minitorch_alex import backend, selftest
 from minitorch_alex.data import Dataset, Loader
 from minitorch_alex.kernels import Window, cpu, gpu
+from minitorch_alex.training import cli, feed
 
 pytestmark = [pytest.mark.gpu,
               pytest.mark.skipif(not backend.is_available("cupy"), reason="CuPy finds no GPU here")]
@@ -180,20 +183,18 @@ def test_slots_stay_whole_while_the_host_runs_far_ahead():
 
 
 def test_the_device_is_described():
-    text = device.describe({**device.DEFAULTS, "backend": "cupy"})
+    text = cli.describe_device({**cli.DEVICE_DEFAULTS, "backend": "cupy"})
     assert "GB" in text and "cupy" in text and "fp32" in text
 
 
 def test_a_memory_limit_stops_with_its_numbers():
     pool = backend.current().xp.get_default_memory_pool()
 
-    @device.clear_memory_errors
-    def main():
-        return len(backend.current().xp.empty(1 << 30, np.float32))
     try:
-        device.use({**device.DEFAULTS, "backend": "cupy", "memory_limit": 2.0})
-        with pytest.raises(MemoryError, match=r"asked for 4.29 GB, .* are in use, the limit is 2.00 GB"):
-            main()
+        cli.use_device({**cli.DEVICE_DEFAULTS, "backend": "cupy", "memory_limit": 2.0})
+        with pytest.raises(MemoryError) as caught:
+            backend.current().xp.empty(1 << 30, np.float32)
+        assert re.search("asked for 4.29 GB, .* are in use, the limit is 2.00 GB", cli.out_of_memory(caught.value))
     finally:
         pool.set_limit(size=0)
 

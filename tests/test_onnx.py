@@ -7,10 +7,11 @@ from small_run import make_run
 
 import minitorch_alex as mt
 import minitorch_alex.functional as F
-from minitorch_alex import models, nn, onnx, weights
+from minitorch_alex import models, nn, onnx
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.errors import DiskError, UsageError
 from minitorch_alex.models import AlexNet, AlexNetConfig
+from minitorch_alex.training import weights
 
 
 def loaded(path):

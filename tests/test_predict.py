@@ -9,11 +9,13 @@ from PIL import Image
 from small_run import make_run
 
 import minitorch_alex as mt
-from minitorch_alex import data, models, predict, runs, train, weights
-from minitorch_alex.errors import DataError, DivergedError, RunError, UsageError, run_cli
+from minitorch_alex import data, models, predict, train
+from minitorch_alex.errors import DataError, DivergedError, RunError, UsageError
 from minitorch_alex.evaluate import predict as evaluated
 from minitorch_alex.models import AlexNet, AlexNetConfig
-from minitorch_alex.runs import Run
+from minitorch_alex.training import runs, weights
+from minitorch_alex.training.cli import run_cli
+from minitorch_alex.training.runs import Run
 
 ROOT = Path(__file__).parent.parent
 

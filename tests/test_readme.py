@@ -11,7 +11,7 @@ from minitorch_alex import models
 from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.models.alexnet import PRESETS
 from minitorch_alex.plots.__main__ import PICTURES
-from minitorch_alex.train import clock
+from minitorch_alex.training.cli import clock
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

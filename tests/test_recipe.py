@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from prepared_set import write_prepared
 
-from minitorch_alex import checkpoint, models, train
+from minitorch_alex import models, train
 from minitorch_alex.data import Transform
 from minitorch_alex.errors import UsageError
 from minitorch_alex.models.recipe import RECIPES, Change, Recipe, change_rates, named
+from minitorch_alex.training import checkpoint
 
 
 def of(optimizer, parameter):

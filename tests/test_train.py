@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 from prepared_set import smooth, write_prepared
 
-from minitorch_alex import backend, checkpoint, device, evaluate, runs
-from minitorch_alex.errors import run_cli
+from minitorch_alex import backend, evaluate
 from minitorch_alex.kernels import gpu
 from minitorch_alex.train import main
+from minitorch_alex.training import checkpoint, cli, runs
+from minitorch_alex.training.cli import run_cli
 
 TINY = ["-a", "quick_26", "--data", "shapes", "--limit", "400", "-b", "50", "--print-freq", "2", "--threads", "1"]
 
@@ -474,18 +475,21 @@ def test_a_run_goes_on_where_it_was_with_the_settings_it_had(on_host, monkeypatc
     """Backend, precision, limit and determinism come from the run; limit and determinism may be changed, the others
     not. The memory that the device reports stands in log and result."""
     used = []
-    use = device.use
-    monkeypatch.setattr(device, "use", lambda settings: used.append(
-        tuple(settings[k] for k in device.DEFAULTS)) or use({**device.DEFAULTS, "backend": settings["backend"]}))
+    use = cli.use_device
+
+    def use_and_note(settings):
+        used.append(tuple(settings[k] for k in cli.DEVICE_DEFAULTS if k != "threads"))
+        use({**cli.DEVICE_DEFAULTS, "backend": settings["backend"]})
+    monkeypatch.setattr(cli, "use_device", use_and_note)
     monkeypatch.setattr(backend, "memory", lambda: (1, 2_345_000_000))
     assert main([str(a) for a in (*DEVICE, "--epochs", 1, "--backend", "host cuda", "--name", "one", "--precision",
                                   "tf32", "--memory-limit", 3, "--deterministic")]) == 0
     assert "2.3 GB" in capsys.readouterr().out
     backend.use("numpy")
     assert main(["--resume", "runs/one", "--epochs", "2"]) == 0
-    assert backend.current().kernels is gpu and used == [("host cuda", "tf32", 3.0, True, False, None)] * 2
+    assert backend.current().kernels is gpu and used == [("host cuda", False, None, "tf32", 3.0, True)] * 2
     assert main(["--resume", "runs/one", "--epochs", "3", "--memory-limit", "5"]) == 0
-    assert used[-1] == ("host cuda", "tf32", 5.0, True, False, None)
+    assert used[-1] == ("host cuda", False, None, "tf32", 5.0, True)
     result = json.loads((on_host / "runs" / "one" / "result.json").read_text())
     assert [row["device_memory_gb"] for row in result["curve"]] == [2.345] * 3
     capsys.readouterr()

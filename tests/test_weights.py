@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import minitorch_alex as mt
-from minitorch_alex import nn, weights
+from minitorch_alex import nn
 from minitorch_alex.errors import RunError
 from minitorch_alex.models import AlexNet, AlexNetConfig
+from minitorch_alex.training import weights
 
 
 def narrow():

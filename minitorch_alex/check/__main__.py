@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import EXIT_CODES, DataError, UsageError, run_cli
+from ..errors import DataError, UsageError
+from ..training import cli
 from . import (
     LESSONS,
     Exercise,
@@ -25,10 +26,10 @@ TIME_LIMIT = 120  # seconds an exercise may take
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m minitorch_alex.check", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Check your exercises. Without a lesson: all in order, up to the first that is not solved.",
-        epilog=EXIT_CODES.replace("\n  130", f"\n  {NOT_SOLVED}  an exercise is not solved yet\n  130"))
+    parser = cli.parser(
+        "minitorch_alex.check",
+        "Check your exercises. Without a lesson: all in order, up to the first that is not solved.",
+        cli.EXIT_CODES.replace("\n  130", f"\n  {NOT_SOLVED}  an exercise is not solved yet\n  130"))
     parser.add_argument("what", nargs="?", metavar="LESSON", help="a lesson (03) or one exercise (3.2)")
     parser.add_argument("--list", action="store_true", help="all exercises, without checking them")
     parser.add_argument("--hint", nargs="?", type=int, const=1, metavar="N",
@@ -152,4 +153,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

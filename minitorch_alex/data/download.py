@@ -4,15 +4,16 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import DataError, DiskError
+from ..errors import DataError
+from ..files import writing
 
+ADVICE = "free some room, or choose another folder with --data-dir"  # where the disk refuses
 ATTEMPTS = 5  # at one source, as long as each attempt gets further than the one before
 
 
@@ -36,7 +37,7 @@ def download(urls: Sequence[str], path: str | Path, md5: str, timeout: float = 3
     if path.is_file() and md5_of(path) == md5:
         return path
     part = path.with_name(path.name + ".part")
-    with _writing(part):
+    with writing(part, ADVICE):
         path.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
     failures = []
@@ -47,7 +48,7 @@ def download(urls: Sequence[str], path: str | Path, md5: str, timeout: float = 3
             if problem is None:
                 got = md5_of(part)
                 if got == md5:
-                    with _writing(part):
+                    with writing(part, ADVICE):
                         os.replace(part, path)
                     return path
                 problem = f"wrong file: md5 {got}, expected {md5}"
@@ -92,30 +93,16 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
             have = 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length and length.isdigit() else None
-        with _writing(part):
+        with writing(part, ADVICE):
             file = open(part, "ab" if have else "wb", buffering=0)
         # disable=None: no bar where the output is not a terminal.
         bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
         with file, bar:
             while chunk := response.read(1 << 18):
-                with _writing(part):
+                with writing(part, ADVICE):
                     if file.write(chunk) != len(chunk):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 have += len(chunk)
                 bar.update(len(chunk))
     if total is not None and have < total:  # read() ends quietly when the other side hangs up
         raise ConnectionError(f"connection closed after {have:,} of {total:,} bytes")
-
-
-@contextmanager
-def _writing(part: Path) -> Iterator[None]:
-    """Turn an OSError of the disk (never of the network) into DiskError, and leave nothing half-written."""
-    try:
-        yield
-    except OSError as error:
-        try:
-            part.unlink(missing_ok=True)
-        except OSError:
-            pass  # the folder itself refuses us: then there is no part file either
-        raise DiskError(f"cannot write {part}: {error.strerror or error}; free some room, or choose another "
-                        "folder with --data-dir") from error

@@ -8,7 +8,6 @@ Beside it `partial/SHARD.npz` keeps what the index will say of it: where each im
 the mean image and the colour covariance need, what was rejected. A shard with such a file is never made again. The sums
 are integers, so that they do not depend on the order in which shards are done.
 """
-import contextlib
 import hashlib
 import io
 import json
@@ -24,7 +23,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..errors import DiskError
+from ..files import disk_error, replacing
 from .sources import Split
 from .transforms import resize_short_side
 
@@ -173,7 +172,7 @@ def write_shard(shard: Shard, settings: Settings, tell: Callable[[], None] = lam
     write = _write_tar if settings.format == "tar" else _write_npy
     rejected: list[tuple[str, str]] = []
     try:
-        with _replacing(path, settings.folder / PARTIAL) as file:
+        with replacing(path, _scratch(settings, path)) as file:
             entries, moments = write(file, _squares(shard, settings.size, rejected, tell), settings.size,
                                      len(shard.images), shard.split == "train")
             file.flush()
@@ -181,13 +180,14 @@ def write_shard(shard: Shard, settings: Settings, tell: Callable[[], None] = lam
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         samples = np.array([(shard.number, *entry) for entry in entries], SAMPLE)
-        with _replacing(_notes(settings, shard), settings.folder / PARTIAL) as file:
+        notes = _notes(settings, shard)
+        with replacing(notes, _scratch(settings, notes)) as file:
             about = {"bytes": size, "sha256": sha256, "images": moments.images, "rejected": rejected}
             np.savez(file, about=json.dumps(about), samples=samples, total=moments.total.astype(np.uint32),
                      products=moments.products)
     except OSError as error:
-        raise DiskError(f"cannot write {path}: {error.strerror or error}; make room, and give the same command again: "
-                        "finished shards are kept") from None
+        advice = "make room, and give the same command again: finished shards are kept"
+        raise disk_error(path, error, advice) from None
 
 
 def is_finished(shard: Shard, settings: Settings) -> bool:
@@ -213,6 +213,11 @@ def _path(settings: Settings, shard: Shard) -> Path:
 
 def _notes(settings: Settings, shard: Shard) -> Path:
     return settings.folder / PARTIAL / f"{shard.name}.npz"
+
+
+def _scratch(settings: Settings, path: Path) -> Path:
+    """Where a file is written before it is whole: a name of this process alone, in the same file system."""
+    return settings.folder / PARTIAL / f"{path.name}.{os.getpid()}.part"
 
 
 def _squares(shard, size, rejected, tell) -> Iterator[tuple[int, int, Image.Image]]:
@@ -272,19 +277,3 @@ def _write_npy(file: IO[bytes], images: Images, size: int, count: int, sums: boo
     file.seek(0)
     header(len(entries))  # as long as the first one: NumPy leaves room for any number of rows
     return entries, moments
-
-
-@contextlib.contextmanager
-def _replacing(path: Path, scratch: Path) -> Iterator[IO[bytes]]:
-    """A new file that takes the name `path` in one step when the block ends well, and is removed when it does not."""
-    part = scratch / f"{path.name}.{os.getpid()}.part"
-    try:
-        with open(part, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise

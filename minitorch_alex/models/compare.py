@@ -1,9 +1,9 @@
 """python -m minitorch_alex.models.compare [A B ...]: where do the AlexNets of the world differ?"""
-import argparse
 from dataclasses import fields
 from typing import Any
 
-from ..errors import UsageError, run_cli
+from ..errors import UsageError
+from ..training import cli
 from .alexnet import PRESETS, AlexNet, AlexNetConfig
 
 
@@ -68,19 +68,19 @@ def as_markdown(rows: list[list[str]], short: bool = False) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m minitorch_alex.models.compare",
-                                     description="Print where presets of AlexNet differ, and who decided it.")
+    parser = cli.parser("minitorch_alex.models.compare", "Print where presets of AlexNet differ, and who decided it.",
+                        epilog="")
     parser.add_argument("presets", nargs="*", metavar="PRESET",
                         help=f"two or more of {', '.join(PRESETS)} (default: all)")
     parser.add_argument("--markdown", action="store_true", help="as a Markdown table, a column a preset")
     parser.add_argument("--short", action="store_true", help="with --markdown: without the places in paper and source")
     args = parser.parse_args(argv)
     if args.short and not args.markdown:
-        raise UsageError("--short is of the Markdown table: add --markdown")
+        raise UsageError("--short only applies to --markdown; add --markdown")
     rows = differing_rows(args.presets or list(PRESETS))
     print(as_markdown(rows, args.short) if args.markdown else as_text(rows))
     return 0
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

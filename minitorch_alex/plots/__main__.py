@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, device, kernels, plots, profile, runs
+from .. import backend, plots, profile
 from ..data import Dataset
-from ..errors import EXIT_CODES, DataError, RunError, UsageError, run_cli
+from ..errors import DataError, RunError, UsageError
 from ..evaluate import predict
 from ..nn import Conv2d, Linear, LocallyConnected2d, ReLU, Tanh
 from ..predict import read_image, square
 from ..tensor import Tensor
+from ..training import cli, runs
 
 
 class Subject:
@@ -155,11 +156,9 @@ def draw_curves(paths: list[Path], file: Path) -> None:
         plots.curves(logs[paths[0].name], file, f"{config['model']} on {config['data']}")
 
 
-@device.clear_memory_errors
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m minitorch_alex.plots", epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Draw what a run has learnt. Without a choice: everything that the run allows.")
+    parser = cli.parser("minitorch_alex.plots",
+                        "Draw what a run has learnt. Without a choice: everything that the run allows.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories (runs/NAME)")
     parser.add_argument("--curves", action="store_true", help="loss and error; of several runs in one picture")
     parser.add_argument("--kernels", action="store_true", help="the first layer's kernels (the paper's figure 3)")
@@ -176,17 +175,14 @@ def main(argv: list[str] | None = None) -> int:
                         help="use the first N training and the first N test images (default: 10000)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where pictures go (default: the run's directory)")
     parser.add_argument("--data-dir", metavar="DIR", help="where the data is (default: as in training)")
-    device.add_flags(parser)
-    parser.add_argument("--threads", type=int, metavar="N", help="worker threads (default: the CPUs at hand)")
-    args = device.parse(parser, argv)
+    cli.add_device_flags(parser)
+    args = parser.parse_args(argv)
     if args.limit < 1:
         raise UsageError(f"--limit must be at least 1, got {args.limit}")
     if len({path.resolve().name for path in args.runs}) < len(args.runs):
         raise UsageError("two of the runs have one name: give runs of different names")
     paths = [path.resolve() if path.name in ("", "..") else path for path in args.runs]
-    device.use(vars(args))
-    if args.threads is not None:
-        kernels.set_threads(args.threads)
+    cli.use_device(vars(args))
 
     wanted = [name for name in ("curves", *PICTURES) if getattr(args, name) not in (False, None)]
     everything = not wanted
@@ -215,4 +211,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    cli.run_cli(main)

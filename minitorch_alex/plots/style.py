@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import write_atomic
 from ..errors import UsageError
+from ..files import write_atomic
 
 INK, FAINT = "#2b3036", "#d5dae0"
 STYLE = {

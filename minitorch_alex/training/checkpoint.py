@@ -11,19 +11,18 @@ opens it.
 
 Format: u64 header length (little-endian) | JSON header | array bytes. https://github.com/huggingface/safetensors
 """
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
-from .errors import DiskError, RunError
+from ..errors import RunError
+from ..files import write_atomic
 
 NO_DIGEST = "0" * 64
 MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
@@ -35,7 +34,7 @@ def save(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: Mappin
 
     With `rotate`, the checkpoint that `path` held is kept as `previous(path)`. Once the first one has been
     written there is a complete checkpoint at every moment, under kill -9 and power cuts too.
-    DiskError: it could not be written; the files that were there are untouched.
+    Raises DiskError when it cannot be written; the files that were there are untouched.
     """
     metadata = {"minitorch_alex": json.dumps(meta), "sha256": NO_DIGEST}
     # safetensors 0.8.0 silently writes wrong bytes for an array that is not C-contiguous, hence order="C"
@@ -45,7 +44,8 @@ def save(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: Mappin
     digest = hashlib.sha256(blob).hexdigest()
     field = _digest_field(digest)
     start = blob.index(_digest_field(NO_DIGEST))
-    write_atomic(path, [blob[:start], field, memoryview(blob)[start + len(field) :]], rotate)
+    spare = previous(path) if rotate else None
+    write_atomic(path, [blob[:start], field, memoryview(blob)[start + len(field) :]], spare)
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -69,33 +69,6 @@ def previous(path: str | os.PathLike) -> Path:
     """Where `save(..., rotate=True)` keeps the one before: x.safetensors -> x.previous.safetensors."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
-
-
-def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview], rotate: bool = False) -> None:
-    """Replace `path` by a file of these bytes; at any moment a reader finds the old or the new one whole.
-
-    The bytes go to a temporary file in the same folder (made if need be), reach the disk (fsync), and take
-    the name in one step (os.replace). `rotate`: what stood at `path` is kept as `previous(path)`.
-    DiskError: the file cannot be written; says how much room it needs. The temporary file is removed.
-    """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as f:
-            f.writelines(chunks)
-            f.flush()
-            os.fsync(f.fileno())
-        if rotate and path.exists():
-            _keep(path, previous(path))
-        os.replace(part, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        room = _room(path, sum(map(len, chunks)))
-        raise DiskError(f"cannot write {path}: {error.strerror or error}; {room}. Nothing changed") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -136,32 +109,3 @@ def _metadata(path: Path, header: bytes) -> tuple[str, str]:
 def _digest_field(digest: str) -> bytes:
     """The digest as it stands in the header; nothing else there looks so: quotes in strings are escaped."""
     return f'"sha256":"{digest}"'.encode("ascii", "replace")
-
-
-def _keep(path: Path, spare: Path) -> None:
-    """Give the file at `path` the name `spare` as well, so that there is no moment without a checkpoint."""
-    link = spare.with_name(spare.name + ".part")
-    link.unlink(missing_ok=True)
-    try:
-        os.link(path, link)
-        os.replace(link, spare)
-    except OSError:  # no hard links (FAT, some network shares): for an instant there is `spare` alone
-        os.replace(path, spare)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the name to the disk too, where a folder can be opened and synchronised (not on Windows)."""
-    with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def _room(path: Path, n_bytes: int) -> str:
-    """How much room the file needs, and how much there is, where that can be asked."""
-    need = f"it needs {n_bytes / 1e6:.1f} MB"
-    with contextlib.suppress(OSError):
-        need += f" and {shutil.disk_usage(path.parent).free / 1e6:.1f} MB are free"
-    return need

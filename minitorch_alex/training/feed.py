@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from . import backend
-from .data import Dataset, Loader, Transform
-from .data.transforms import Draws
+from .. import backend
+from ..data import Dataset, Loader, Transform
+from ..data.transforms import Draws
 
 Array = Any  # a device array
 WORKERS = min(os.cpu_count() or 1, 8)  # threads that read images for evaluation: a device waits for nothing else

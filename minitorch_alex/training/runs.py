@@ -18,12 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, checkpoint, data, models, streams
-from .errors import DiskError, RunError
-from .kernels import get_threads
-from .nn import Module
+from .. import backend, data, models, streams
+from ..errors import RunError
+from ..files import disk_error, write_atomic
+from ..kernels import get_threads
+from ..nn import Module
+from . import checkpoint
 
-PRETRAINED = Path(__file__).parent / "pretrained"  # a run as `slim` leaves it
+PACKAGE = Path(__file__).parent.parent
+PRETRAINED = PACKAGE / "pretrained"  # a run as `slim` leaves it
 
 
 class Run:
@@ -61,11 +64,11 @@ class Run:
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:
-                raise DiskError(f"cannot remove {file}: {error.strerror or error}") from error
+                raise disk_error(file, error, action="remove") from error
 
     def write_json(self, path: Path, value: Any) -> None:
         """`value` as indented JSON, atomically."""
-        checkpoint.write_atomic(path, [(json.dumps(value, indent=1, allow_nan=False) + "\n").encode()])
+        write_atomic(path, [(json.dumps(value, indent=1, allow_nan=False) + "\n").encode()])
 
     def append_log(self, row: dict[str, Any]) -> None:
         """One more line of the log."""
@@ -73,7 +76,7 @@ class Run:
             with open(self.log, "a") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise DiskError(f"cannot write {self.log}: {error.strerror or error}") from error
+            raise disk_error(self.log, error) from error
 
     def read_log(self) -> list[dict[str, Any]]:
         """All lines of the log; one cut short by a kill is left out."""
@@ -88,7 +91,7 @@ class Run:
     def truncate_log(self, step: int) -> None:
         """Drop the lines after `step`, and the test: a resumed run writes them again. Atomic."""
         rows = [row for row in self.read_log() if row["step"] <= step and row["kind"] != "test"]
-        checkpoint.write_atomic(self.log, ["".join(json.dumps(row) + "\n" for row in rows).encode()])
+        write_atomic(self.log, ["".join(json.dumps(row) + "\n" for row in rows).encode()])
 
 
 def find(path: str | os.PathLike, use_previous: bool = False) -> tuple[Run, Path]:
@@ -154,14 +157,13 @@ def cpu_name() -> str:
 
 def provenance(seed: int) -> dict[str, Any]:
     """Where a number comes from: command, commit, seed, device, versions and date."""
-    package = Path(__file__).parent
     try:
-        commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=package, text=True,
+        commit = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=PACKAGE, text=True,
                                 capture_output=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = None
     program = Path(sys.argv[0])
-    name = ["python", "-m", f"{package.name}.{program.stem}"] if program.parent == package else [program.name]
+    name = ["python", "-m", f"{PACKAGE.name}.{program.stem}"] if program.parent == PACKAGE else [program.name]
     return {"command": shlex.join([*name, *sys.argv[1:]]), "commit": commit, "seed": seed,
             "backend": backend.current().name, "device": f"{cpu_name()}, {get_threads()} threads",
             "python": platform.python_version(),

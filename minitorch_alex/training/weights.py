@@ -17,9 +17,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from . import checkpoint
-from .errors import RunError
-from .nn import Module
+from ..errors import RunError
+from ..files import write_atomic
+from ..nn import Module
 
 STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "LongStorage": "<i8",
             "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "<i1", "ByteStorage": "<u1", "BoolStorage": "?"}
@@ -42,7 +42,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def write(model: Module, path: str | os.PathLike) -> None:
     """The model's parameters as a safetensors file, by name. DiskError when it cannot be written."""
     state = {name: np.asarray(array, order="C") for name, array in model.state_dict().items()}
-    checkpoint.write_atomic(path, [safetensors.numpy.save(state)])
+    write_atomic(path, [safetensors.numpy.save(state)])
 
 
 def load_into(model: Module, path: str | os.PathLike) -> None:
