@@ -148,7 +148,7 @@ def deviations(record: Record) -> str:
     """Where a training differs from its net's own recipe, in words."""
     net, parts = models.build(record["model"], 10), []
     for fields, usual, word in ((fields_of(record), getattr(net, "config", net), "usual"),
-                                (runs.tuples(record["recipe"]), net.recipe, "recipe")):
+                                (vars(models.Recipe.from_json(record["recipe"])), net.recipe, "recipe")):
         for key, value in fields.items():
             if value != (own := getattr(usual, key, value)):
                 parts.append(f"{key} {plain(value)} ({word}: {plain(own)})")

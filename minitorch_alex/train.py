@@ -9,7 +9,7 @@ import math
 import signal
 import sys
 import time
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def derive(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any], M
     kept = ("model", "data", "data_dir", "recipe_name", "seed", "val_split", "limit", "workers", "print_freq",
             "checkpoint_freq", *cli.DEVICE_DEFAULTS)
     return {**{k: getattr(args, k) for k in kept}, "data_size": room, "num_classes": num_classes,
-            "model_fields": model_fields, "recipe": asdict(recipe), "layer_decay": model.layer_decay,
+            "model_fields": model_fields, "recipe": recipe.to_json(), "layer_decay": model.layer_decay,
             "version": __version__}, model
 
 
@@ -188,7 +188,7 @@ def describe(config: dict[str, Any], model: Any, recipe: Recipe, parts: dict[str
         if recipe.crop or recipe.pad else []
     augment += ["flips"] * recipe.flip + [f"PCA colour ({recipe.color})"] * (recipe.color != "none")
     print(f"            images minus the mean image; {', '.join(augment) or 'no augmentation'}")
-    for change in recipe.dated:
+    for change in recipe.changes:
         name, value = f"{change.layer}{'.' * bool(change.layer)}{change.field}", change.value
         print(f"            from epoch {change.epoch + 1} on: {name} {value:g}{' (frozen)' * (value == 0)}"
               if change.layer else f"            from epoch {change.epoch + 1} on: {name} {value}")
@@ -223,7 +223,7 @@ def main(argv: list[str] | None = None) -> int:
         epoch, batch, step, seconds, sums = (meta[k] for k in ("epoch", "batch", "step", "seconds", "sums"))
     config["threads"] = config["threads"] or kernels.get_threads()  # sums over threads round differently: resume with
     kernels.set_threads(config["threads"])                          # as many, or the weights differ in the last bits
-    recipe = Recipe(**runs.tuples(config["recipe"]))
+    recipe = Recipe.from_json(config["recipe"])
     parts = runs.load_data({**config, "download": not (args.dry_run or args.check_init)})
     train, val, test = parts["train"], parts["val"], parts["test"]
     if len(train.classes) != config["num_classes"]:
@@ -364,7 +364,7 @@ def main(argv: list[str] | None = None) -> int:
     run.write_json(run.result, {
         **runs.provenance(config["seed"]), **cli.device_record(config), "command": config["command"],
         "model": config["model"], "model_fields": config["model_fields"], "data": config["data"],
-        "recipe": asdict(recipe), "val_split": config["val_split"],
+        "recipe": recipe.to_json(), "val_split": config["val_split"],
         "train_images": len(train), "test_images": len(test), "seconds": round(seconds, 1),
         "test": {"view": "single", "loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)},
         "curve": [{k: round(v, 4) for k, v in row.items() if k not in ("kind", "step")} for row in log]})

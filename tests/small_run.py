@@ -1,5 +1,4 @@
 """A run as training leaves it, made in an instant: initial weights, a mean image, a log."""
-from dataclasses import asdict
 
 import minitorch_alex as mt
 from minitorch_alex import data, models
@@ -13,7 +12,7 @@ def make_run(directory, name="quick_26", dataset="shapes", seed=0, n_train=40, *
     model = models.build(name, **fields)
     run = Run(directory)
     config = {"model": name, "data": dataset, "data_dir": "data", "seed": seed, "val_split": 0.0, "limit": n_train,
-              "data_size": 32, "num_classes": 10, "model_fields": fields, "recipe": asdict(model.recipe)}
+              "data_size": 32, "num_classes": 10, "model_fields": fields, "recipe": model.recipe.to_json()}
     mean = data.make_shapes(n_train, 32).mean_image()
     state = {f"model.{key}": array for key, array in model.state_dict().items()}
     checkpoint.save(run.checkpoint, {**state, "data.mean": mean}, {"model": name, "epoch": 1})

@@ -1,6 +1,5 @@
 """Recipes: the named ones against their sources, changes by date, and what training makes of them."""
 import json
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,7 +8,14 @@ from prepared_set import write_prepared
 from minitorch_alex import models, train
 from minitorch_alex.data import Transform
 from minitorch_alex.errors import UsageError
-from minitorch_alex.models.recipe import RECIPES, Change, Recipe, change_rates, named
+from minitorch_alex.models.recipe import (
+    RECIPES,
+    Change,
+    Recipe,
+    change_rates,
+    named,
+    parse_changes,
+)
 from minitorch_alex.training import checkpoint
 
 
@@ -71,26 +77,50 @@ def test_a_named_recipe_keeps_the_models_crops():
         named("vgg", own)
 
 
+def with_changes(text):
+    return Recipe(9, 0.1, changes=parse_changes(text))
+
+
 def test_changes_are_sorted_and_survive_json():
-    recipe = Recipe(9, 0.1, changes=" 7 conv1.lr=0, 3 color=source,5 flip=True, 7 features.0.lr=1e-3")
-    assert recipe.dated == [Change(3, "", "color", "source"), Change(5, "", "flip", True),
-                            Change(7, "conv1", "lr", 0.0), Change(7, "features.0", "lr", 0.001)]
+    recipe = with_changes(" 7 conv1.lr=0, 3 color=source,5 flip=True, 7 features.0.lr=1e-3")
+    assert recipe.changes == (Change(3, "", "color", "source"), Change(5, "", "flip", True),
+                              Change(7, "conv1", "lr", 0.0), Change(7, "features.0", "lr", 0.001))
     assert [(recipe.at(e).color, recipe.at(e).flip) for e in (2, 3, 5)] == [
         ("none", False), ("source", False), ("source", True)]
-    assert Recipe(**json.loads(json.dumps(asdict(recipe)))).dated == recipe.dated
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
-@pytest.mark.parametrize("text", ("67", "67 color", "67 colour=none", "x color=none", "-1 color=none", "3 conv1.lr=-1",
-                                  "3 conv1.lr=nan", "3 lr=0.1", "3 conv1.color=none", "3 flip=yes", "3 color=blue"))
-def test_a_change_that_is_none_is_refused(text):
-    with pytest.raises(UsageError):
-        Recipe(9, 0.1, changes=text)
+def test_a_config_holds_changes_as_the_text_that_it_always_held():
+    text = "67 color=none, 67 conv1.lr=1e-05, 72 conv1.lr=0"
+    assert RECIPES["source_2012"].to_json()["changes"] == text and Recipe(9, 0.1).to_json()["changes"] == ""
+    assert Recipe.from_json({"epochs": 9, "lr": 0.1, "milestones": [3, 5], "changes": text}) == Recipe(
+        9, 0.1, milestones=(3, 5), changes=RECIPES["source_2012"].changes)
+    assert models.changed(Recipe(9, 0.1), changes=text).changes == RECIPES["source_2012"].changes
+
+
+@pytest.mark.parametrize("rate", (0.0, 1e-05, 0.1 + 0.2, 1 / 3, 12345678.5))
+def test_the_text_of_a_change_keeps_every_digit(rate):
+    change = Change(4, "features.0", "lr", rate)
+    assert parse_changes(str(change)) == (change,)
+
+
+@pytest.mark.parametrize("text, problem", (
+    ("67", "no setting NAME=VALUE follows"), ("67 color", "no setting NAME=VALUE follows"),
+    ("67 colour=none", "the name is 'colour'"), ("x color=none", "the epoch is 'x'"),
+    ("-1 color=none", "the epoch is '-1'"), ("3 conv1.lr=-1", "the rate is '-1'"),
+    ("3 conv1.lr=nan", "the rate is 'nan'"), ("3 conv1.lr=fast", "the rate is 'fast'"),
+    ("3 lr=0.1", "expected LAYER.lr=RATE"), ("3 conv1.color=none", "a layer has no 'color'"),
+    ("3 flip=yes", "flip is 'yes', expected True or False"), ("3 color=blue", "color must be one of"),
+    (3, "got 3, expected a text")))
+def test_an_entry_that_is_not_a_change_is_refused_by_its_wrong_part(text, problem):
+    with pytest.raises(UsageError, match=problem):
+        with_changes(text)
 
 
 def test_a_layer_that_is_not_there_is_refused():
     model = models.build("quick_26")
     with pytest.raises(UsageError, match="no layer conv9; it has conv1, conv2, conv3, fc64, fc10"):
-        models.build_optimizer(model, Recipe(1, 0.1, changes="1 conv9.lr=0"))
+        models.build_optimizer(model, with_changes("1 conv9.lr=0"))
 
 
 def test_biases_decay_where_the_recipe_says_so():

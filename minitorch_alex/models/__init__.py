@@ -39,14 +39,24 @@ def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
 
 
 def changed(settings: Any, **changes: Any) -> Any:
-    """A dataclass with fields changed, each value checked against the kind of the old one. UsageError otherwise."""
-    known = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "num_classes"}
+    """A copy of a dataclass with some fields changed.
+
+    This is where values from the command line arrive: each is checked against the kind of the old one, or parsed where
+    the field says how in its metadata (Recipe.changes).
+    Raises UsageError for an unknown field or a value of the wrong kind.
+    """
+    known = {f.name: f for f in fields(settings) if f.name != "num_classes"}
+    values = {}
     for name, value in changes.items():
         if name not in known:
             raise UsageError(f"no field {name!r}; there are: {', '.join(known)}")
-        if not _alike(value, known[name]):
-            raise UsageError(f"{name} is {value!r}, expected {_kind(known[name])}")
-    return replace(settings, **changes)
+        old = getattr(settings, name)
+        if "parse" in known[name].metadata:
+            value = known[name].metadata["parse"](value)
+        elif not _alike(value, old):
+            raise UsageError(f"{name} is {value!r}, expected {_kind(old)}")
+        values[name] = value
+    return replace(settings, **values)
 
 
 def _alike(value: Any, old: Any) -> bool:

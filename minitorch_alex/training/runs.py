@@ -186,7 +186,7 @@ def build_transform(config: dict[str, Any], mean: np.ndarray, train: data.Datase
                     epoch: int = 0) -> data.Transform:
     """The transform of a run: the mean image, and in training what its recipe says of crops, flips and colour in that
     epoch."""
-    recipe = models.Recipe(**tuples(config["recipe"])).at(epoch)
+    recipe = models.Recipe.from_json(config["recipe"]).at(epoch)
     pca = train.color_pca() if recipe.color != "none" and train is not None else None
     return data.Transform(mean, crop=recipe.crop or None, pad=recipe.pad, flip=recipe.flip, pca=pca,
                           convention="source" if recipe.color == "none" else recipe.color)
