@@ -1,20 +1,31 @@
 """The engine: operations remember what they need, and `backward` walks from a loss back to the leaves.
 
 An operation instance is node and context in one. `forward` works on raw arrays and saves what its `backward` will
-ask for; the graph is nothing but these instances, each holding an edge to the instance that made each input.
+need; the graph consists of these instances alone, each holding an edge to the instance that made each input.
+
+    x ──> Mul ──> Add ──> loss          forward: every Function notes who made its inputs (its edges)
+    w ──────┘      │
+    b ─────────────┘                    backward: from Add along the edges to Mul, and on to the leaves x, w, b
 
 There is no double backward: gradients are raw arrays, not Tensors. That halves the engine (a convolution's gradient
-would need gradients of its own) and training never asks for it.
+would need a gradient of its own), and training never asks for it.
 """
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 from . import backend
 from .errors import UsageError
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)  # each thread has its own
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+Array = Any  # NumPy's or a device's
+Edge = tuple[Union["Function", "Tensor", None], tuple[int, ...]]  # who made an input, and the input's shape
+
+_recording: ContextVar[bool] = ContextVar("recording", default=True)  # one per thread
 
 
 @contextlib.contextmanager
@@ -36,65 +47,83 @@ class Function:
     """One operation. A subclass takes its settings in `__init__` and defines
 
         forward(self, *arrays) -> array           calls self.save(...) with what backward needs, and nothing more
-        backward(self, gy) -> array or tuple      one gradient an input; None where needs[i] is False, if it likes
+        backward(self, gy) -> array or tuple      one gradient per input; may be None where needs[i] is False
 
-    An instance is used once: `y = Relu()(x)`. Its attributes afterwards:
+    An instance is used once: `y = ReLU()(x)`. Its attributes afterwards:
 
         needs   for each input, whether anyone wants its gradient; conv1 need not compute the image's
-        saved   the arrays that forward saved, freed as the backward walk passes
+        saved   the arrays that forward saved, freed as the backward pass goes by
         edges   for each input (source, shape): source is the Function that made it, the leaf Tensor itself, or None
+                where no gradient is needed; None altogether once the graph has been freed
     """
 
     saved: tuple = ()
     needs: tuple[bool, ...] = ()
-    edges: tuple | None = ()
+    edges: tuple[Edge, ...] | None = ()
 
-    def __call__(self, *inputs: Any) -> Any:
-        from .tensor import Tensor  # here, because tensor.py needs this file
+    def __call__(self, *inputs: Any) -> "Tensor":
+        Tensor = _tensor_class()
         tensors = [t if t is None or isinstance(t, Tensor) else Tensor(t) for t in inputs]
         arrays = [None if t is None else t.data for t in tensors]
         recording = is_grad_enabled()
+        # Before forward runs: it may look at `needs` to save less.
         self.needs = tuple(recording and t is not None and t.requires_grad for t in tensors)
         result = Tensor(self.forward(*arrays), requires_grad=any(self.needs))
         if result.requires_grad:
-            self.edges = tuple((t.creator or t, t.shape) if need else (None, None)
-                               for t, need in zip(tensors, self.needs, strict=True))
+            self.edges = tuple(_edge(t, need) for t, need in zip(tensors, self.needs, strict=True))
             result.creator = self
         else:
-            self.saved = ()
+            self.saved = ()  # nobody will call backward
         return result
 
-    def save(self, *arrays: Any) -> None:
+    def save(self, *arrays: Array) -> None:
         """Keep these arrays for backward."""
         self.saved = arrays
 
-    def forward(self, *arrays: Any) -> Any:
+    def forward(self, *arrays: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    def backward(self, gy: Any) -> Any:
+    def backward(self, gy: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
 
     def free(self) -> None:
         """Drop saved arrays and edges, so that nothing behind this node is kept alive by it."""
-        self.saved, self.edges = (), None
+        self.saved = ()
+        self.edges = None
 
 
-def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """Sum a gradient back to the shape its input had before broadcasting: over the axes that broadcasting put in
-    front, and over those it stretched from 1."""
+@functools.cache
+def _tensor_class() -> type["Tensor"]:
+    """Tensor, imported when the first operation runs: tensor.py imports this file."""
+    from .tensor import Tensor
+    return Tensor
+
+
+def _edge(tensor: "Tensor | None", needed: bool) -> Edge:
+    if tensor is None or not needed:
+        return None, ()
+    return tensor.creator or tensor, tensor.shape
+
+
+def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a gradient back to the shape its input had before broadcasting.
+
+    Broadcasting copies, and the gradient of a value that was copied is the sum over its copies: over the axes that
+    broadcasting put in front, and over those it stretched from 1.
+    """
     if g.shape == shape:
         return g
     front = g.ndim - len(shape)
-    g = g.sum(axis=tuple(range(front))) if front > 0 else g
+    g = g.sum(axis=tuple(range(front))) if front > 0 else g  # (5, 2, 3) -> (2, 3) for an input (2, 3) or (1, 3)
     stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
-    g = g.sum(axis=stretched, keepdims=True) if stretched else g
+    g = g.sum(axis=stretched, keepdims=True) if stretched else g  # (2, 3) -> (1, 3) for an input (1, 3)
     if g.shape != shape:
         raise RuntimeError(f"a gradient of shape {g.shape} for an input of shape {shape}")
     return g
 
 
 def count_consumers(root: Function) -> dict[Function, int]:
-    """For each node behind `root`, how many edges lead to it: how many gradients it has to wait for."""
+    """For root and each node behind it, how many edges lead to it: how many gradients it has to wait for."""
     consumers: dict[Function, int] = {root: 0}
     todo = [root]
     while todo:
@@ -103,18 +132,35 @@ def count_consumers(root: Function) -> dict[Function, int]:
                 if source not in consumers:
                     consumers[source] = 0
                     todo.append(source)
-                consumers[source] += 1
+                consumers[source] += 1  # edges, not nodes: y + y has two edges to y's creator
     return consumers
 
 
-def backward(tensor: Any, gradient: Any = None, retain_graph: bool = False) -> None:
+def order(root: Function) -> Iterator[Function]:
+    """root and the nodes behind it, each once, and each after all nodes that used its result.
+
+    Only then is its gradient complete. Counting consumers gives this order without sorting and without recursion: a
+    chain of 1,000 operations would exceed Python's limit.
+    """
+    waiting = count_consumers(root)
+    ready = [root]
+    while ready:
+        node = ready.pop()
+        edges = node.edges or ()  # looked up now: whoever receives the node may free it
+        yield node
+        for source, _ in edges:
+            if isinstance(source, Function):
+                waiting[source] -= 1
+                if waiting[source] == 0:
+                    ready.append(source)
+
+
+def backward(tensor: "Tensor", gradient: Array | None = None, retain_graph: bool = False) -> None:
     """Add to every leaf behind `tensor` the gradient of (tensor * gradient).sum().
 
-    Order by counting consumers: a node speaks only when everyone who used its result has spoken, for only then is
-    its gradient complete. Each node runs once, without recursion and without sorting. Gradients in flight live in
-    the table below and are dropped as they are used; only leaves get `.grad`. The graph is freed on the way unless
-    retain_graph is True. Raises UsageError for a tensor without a graph, one whose graph has been freed, or a
-    non-scalar without `gradient`.
+    `gradient` has the tensor's shape and is 1 by default for a tensor of one element. The graph is freed on the way
+    unless retain_graph is True. Raises UsageError when the tensor has no graph, when its graph has been freed, or when
+    the gradient is missing or has another shape.
     """
     if not tensor.requires_grad:
         raise UsageError("backward() on a tensor that does not require a gradient; make its leaves with "
@@ -128,38 +174,42 @@ def backward(tensor: Any, gradient: Any = None, retain_graph: bool = False) -> N
     gradient = xp.asarray(gradient, dtype=tensor.dtype)
     if gradient.shape != tensor.shape:
         raise UsageError(f"backward() got a gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
-    if tensor.creator is None:
+    if tensor.creator is None:  # a leaf: there is nothing behind it
         accumulate(tensor, gradient)
-        return
+    else:
+        walk(tensor.creator, gradient, accumulate, retain_graph)
 
-    waiting = count_consumers(tensor.creator)
-    flight = {tensor.creator: gradient}
-    ready = [tensor.creator]
-    while ready:
-        node = ready.pop()
+
+def walk(root: Function, gradient: Array, add_to_leaf: Callable[["Tensor", Array], None],
+         retain_graph: bool = False) -> None:
+    """Send `gradient` back from root, each node once, and hand every leaf what reaches it: add_to_leaf(leaf, g).
+
+    Gradients in flight live in the table below and are dropped as they are used; only leaves keep theirs.
+    """
+    flight = {root: gradient}
+    for node in order(root):
         if node.edges is None:
             raise UsageError(f"backward() through {type(node).__name__} a second time: its graph was freed by the "
                              "first; use backward(retain_graph=True) there to keep it")
-        grads = node.backward(flight.pop(node))
-        grads = grads if isinstance(grads, tuple) else (grads,)
-        for (source, shape), g in zip(node.edges, grads, strict=True):
+        gradients = node.backward(flight.pop(node))
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        for (source, shape), g in zip(node.edges, gradients, strict=True):
             if source is None:
                 continue
             g = unbroadcast(g, shape)
-            if not isinstance(source, Function):
-                accumulate(source, g)
-                continue
-            flight[source] = flight[source] + g if source in flight else g  # never +=: g may be someone else's too
-            waiting[source] -= 1
-            if waiting[source] == 0:
-                ready.append(source)
+            if isinstance(source, Function):
+                # Never +=, for g may also be another input's: addition hands one array to both of its inputs.
+                flight[source] = flight[source] + g if source in flight else g
+            else:
+                add_to_leaf(source, g)
         if not retain_graph:
             node.free()
 
 
-def accumulate(leaf: Any, g: Any) -> None:
-    """Add g to leaf.grad. A parameter that lives in an optimiser's flat buffer has a place for its gradient there."""
+def accumulate(leaf: "Tensor", g: Array) -> None:
+    """Add g to leaf.grad. A parameter that lives in an optimizer's flat buffer has a place for its gradient there."""
     if leaf.grad_place is None:
+        # The first gradient is copied: the array may be another leaf's as well.
         leaf.grad = backend.xp_of(g).array(g) if leaf.grad is None else leaf.grad + g
     elif leaf.grad is None:
         leaf.grad_place[...] = g

@@ -1,4 +1,6 @@
 """Tensor: an array, its gradient, and the operation that made it."""
+import functools
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,14 +12,13 @@ from .errors import UsageError
 class Tensor:
     """An n-dimensional array that remembers where it came from.
 
-        data            the raw array, float32 or float64 (NumPy or device), never a Tensor
+        data            the raw array, float32 or float64, on the host or on a device
         grad            the accumulated gradient, a raw array of the same shape, on leaves only; None before backward
         requires_grad   whether backward should reach it
         creator         the Function that made it, None for a leaf
 
-    Anything `numpy.asarray` takes may be given as data; integers and Python floats become float32, an array of
-    float32 or float64 keeps its dtype. Names and meanings are PyTorch's. The operators (+ - * / ** @) and the methods
-    sum, mean, reshape, permute, transpose, exp, log are given to the class by functional/basic.py, which defines them.
+    `data` may be anything that `numpy.asarray` takes; integers and Python floats become float32, an array of float32
+    or float64 keeps its dtype. Names and meanings are PyTorch's.
     """
 
     __slots__ = ("__weakref__", "creator", "data", "grad", "grad_place", "requires_grad")
@@ -34,7 +35,7 @@ class Tensor:
             data = data.astype(np.float32)
         self.data = data
         self.grad: Any = None
-        self.grad_place: Any = None  # a view into an optimiser's flat gradient buffer, see optim.SGD
+        self.grad_place: Any = None  # a view into an optimizer's flat gradient buffer, see optim.SGD
         self.requires_grad = requires_grad
         self.creator: autograd.Function | None = None
 
@@ -58,9 +59,11 @@ class Tensor:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        how = f", from {type(self.creator).__name__}" if self.creator else ", leaf" if self.requires_grad else ""
+        origin = ", leaf" if self.requires_grad else ""
+        if self.creator:
+            origin = f", from {type(self.creator).__name__}"
         values = np.array2string(backend.to_numpy(self.data), precision=4, threshold=20, prefix="Tensor(")
-        return f"Tensor({values}, shape {self.shape}, {self.dtype}{how})"
+        return f"Tensor({values}, shape {self.shape}, {self.dtype}{origin})"
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
         """Add d(self * gradient).sum()/d(leaf) to the .grad of every leaf behind self. See autograd.backward."""
@@ -83,3 +86,81 @@ class Tensor:
     def zero_grad(self) -> None:
         """Forget the gradient."""
         self.grad = None
+
+    # The operators. Each calls the function of the same name in functional/, where the mathematics is.
+
+    def __add__(self, other: "Operand") -> "Tensor":
+        return _functional().add(self, other)
+
+    def __radd__(self, other: "Operand") -> "Tensor":
+        return _functional().add(self, other)
+
+    def __sub__(self, other: "Operand") -> "Tensor":
+        return _functional().sub(self, other)
+
+    def __rsub__(self, other: "Operand") -> "Tensor":
+        return _functional().add(other, -self)
+
+    def __mul__(self, other: "Operand") -> "Tensor":
+        return _functional().mul(self, other)
+
+    def __rmul__(self, other: "Operand") -> "Tensor":
+        return _functional().mul(self, other)
+
+    def __truediv__(self, other: "Operand") -> "Tensor":
+        return _functional().div(self, other)
+
+    def __rtruediv__(self, other: "Operand") -> "Tensor":
+        return _functional().div(other, self)
+
+    def __neg__(self) -> "Tensor":
+        return _functional().neg(self)
+
+    def __pow__(self, p: float) -> "Tensor":
+        return _functional().power(self, p)
+
+    def __matmul__(self, other: "Tensor") -> "Tensor":
+        return _functional().matmul(self, other)
+
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """The sum over `axis`, or over everything."""
+        return _functional().sum(self, axis, keepdims)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
+        """The mean over `axis`, or over everything."""
+        return _functional().mean(self, axis, keepdims)
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """The same elements in another shape, as reshape(2, 3) or reshape((2, 3)); one entry may be -1."""
+        return _functional().reshape(self, *shape)
+
+    def permute(self, *dims: Any) -> "Tensor":
+        """The axes in the order `dims`, as permute(1, 0) or permute((1, 0))."""
+        return _functional().permute(self, *dims)
+
+    def transpose(self, dim0: int = 0, dim1: int = 1) -> "Tensor":
+        """Two axes exchanged."""
+        return _functional().transpose(self, dim0, dim1)
+
+    @property
+    def T(self) -> "Tensor":
+        """The transpose of a matrix."""
+        return _functional().transpose(self)
+
+    def exp(self) -> "Tensor":
+        """e^x of each element."""
+        return _functional().exp(self)
+
+    def log(self) -> "Tensor":
+        """The natural logarithm of each element."""
+        return _functional().log(self)
+
+
+Operand = Tensor | float | np.ndarray  # what may stand on the other side of an operator
+
+
+@functools.cache
+def _functional() -> ModuleType:
+    """functional/, imported when an operator is first used: it is the floor above and imports this file."""
+    from . import functional
+    return functional

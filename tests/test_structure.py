@@ -1,5 +1,7 @@
 """How the package is built: imports run one way, one file knows CuPy, and the engine stays short enough to read."""
 import ast
+import io
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -24,9 +26,13 @@ LAYERS = (
     ("__main__", "train", "evaluate", "predict", "prepare", "check", "check.__main__", "ablate", "selftest", "onnx",
      "models.compare", "plots.__main__"),
 )
+# Tensor's operators stand in tensor.py, where everybody looks for them, and call functional/ when they are used.
+LATE = {("tensor", "functional")}
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-ENGINE = ("autograd", "tensor", "backend", "nn", "optim", "functional")
-ENGINE_LINES = 1750
+# What an evening's reader needs. Comments and docstrings help the reader, so they do not count.
+ENGINE = ("streams.py", "backend.py", "kernels/naive.py", "autograd.py", "tensor.py", "functional/*.py", "nn.py",
+          "optim.py")
+ENGINE_CODE_LINES = 1500
 
 
 def unit(file):
@@ -54,6 +60,8 @@ def allowed(importer, imported):
         return True
     if importer == "data":
         return imported in ("streams", "files", "errors")
+    if (importer, imported) in LATE:
+        return True
     if importer not in RANK:
         return False
     if imported == "data":
@@ -139,7 +147,30 @@ def test_nothing_in_the_package_imports_lessons_tests_or_benchmarks():
         assert name not in found, f"{name} is imported by {found[name]}"
 
 
+def code_lines(source):
+    """How many lines of a source hold code: neither blank nor comment nor docstring."""
+    docstrings = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            docstrings.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    blank = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in blank:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines - docstrings)
+
+
+def test_code_lines_are_counted_without_comments_and_docstrings():
+    module = '"""A module.\n\nMore."""\nx = [1,  # one\n     2]\n\n\n'
+    function = 'def f():\n    """Doc."""\n    # why\n    return """a\nb"""\n'
+    assert code_lines(module) == 2  # x
+    assert code_lines(function) == 3  # def, and a returned string over two lines
+    assert code_lines(module + function) == 5
+
+
 def test_the_engine_can_be_read_in_one_evening():
-    files = [file for file in FILES if unit(file) in ENGINE]
-    lines = {file.relative_to(PACKAGE).as_posix(): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
-    assert sum(lines.values()) <= ENGINE_LINES, lines
+    files = [file for pattern in ENGINE for file in PACKAGE.glob(pattern)]
+    lines = {file.relative_to(PACKAGE).as_posix(): code_lines(file.read_text(encoding="utf-8")) for file in files}
+    assert len(lines) > len(ENGINE)
+    assert sum(lines.values()) <= ENGINE_CODE_LINES, lines

@@ -334,24 +334,23 @@ def _conv2d_backward(yours: Functions) -> Callable[..., tuple]:
     return backward
 
 
-def _backward(yours: Functions) -> Callable[..., None]:
-    """autograd.backward: the walk is yours; what can be wrong with the call is said by the package, and it frees the
-    graph afterwards."""
-    walk, package = yours["backward_walk"], autograd.backward
-
-    def backward(tensor, gradient=None, retain_graph=False):
-        root = tensor.creator
-        if gradient is None and tensor.size == 1:
-            gradient = np.ones(tensor.shape, tensor.dtype)
-        nodes = [] if root is None else list(count_consumers(root))
-        if not nodes or np.shape(gradient) != tensor.shape or any(node.edges is None for node in nodes):
-            return package(tensor, gradient, retain_graph)
-        walk(root, np.asarray(gradient, tensor.dtype), autograd.accumulate)
-        for node in nodes if not retain_graph else ():
-            node.free()
-
+def _walk(yours: Functions) -> Callable[..., None]:
+    """autograd.walk: yours, and the graph is freed afterwards. A graph that was freed before is left to the package's
+    walk, which says so."""
+    your_walk = yours["backward_walk"]
+    package = autograd.walk
     count_consumers = autograd.count_consumers
-    return backward
+
+    def walk(root, gradient, add_to_leaf, retain_graph=False):
+        nodes = list(count_consumers(root))
+        if any(node.edges is None for node in nodes):
+            return package(root, gradient, add_to_leaf, retain_graph)
+        your_walk(root, gradient, add_to_leaf)
+        if not retain_graph:
+            for node in nodes:
+                node.free()
+
+    return walk
 
 
 class _Dropout(Function):
@@ -444,7 +443,7 @@ PLACES: dict[str, tuple[Any, str, Callable[[Functions], Callable[..., Any]]]] = 
     "conv2d_backward": (conv.Conv2d, "backward", _conv2d_backward),
     "count_consumers": (autograd, "count_consumers", lambda yours: yours["count_consumers"].function),
     "unbroadcast": (autograd, "unbroadcast", lambda yours: yours["unbroadcast"].function),
-    "backward_walk": (autograd, "backward", _backward),
+    "backward_walk": (autograd, "walk", _walk),
     "dropout": (functional, "dropout", _dropout),
     "dropout_backward": (Dropout, "backward", _dropout_backward),
     "softmax_cross_entropy": (functional, "cross_entropy", _cross_entropy),

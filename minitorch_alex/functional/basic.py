@@ -1,13 +1,11 @@
 """Arithmetic, reshaping, reduction. Broadcasting is NumPy's; autograd.unbroadcast undoes it, nobody here needs to."""
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError
-from ..tensor import Tensor
-
-Operand = Tensor | float
+from ..tensor import Operand, Tensor
 
 
 class Add(Function):
@@ -184,17 +182,20 @@ class Permute(Function):
         return gy.transpose(tuple(self.axes.index(i) for i in range(len(self.axes))))
 
 
-def _checked(name: str, a: Any, b: Any) -> None:
+def _check_broadcast(name: str, a: Tensor, b: Tensor) -> None:
+    """Raises ShapeError unless the shapes fit, compared from the last axis on: (4, 3) and (3,) do, (4, 3) and (4,)
+    do not."""
     for m, n in zip(reversed(a.shape), reversed(b.shape), strict=False):
         if m != n and m != 1 and n != 1:
-            raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast")
+            raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast: counted from the last axis, "
+                             f"{m} meets {n}, expected equal sizes or 1; reshape one of them")
 
 
 def _tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -204,8 +205,9 @@ def add(a: Operand, b: Operand) -> Tensor:
         return AddScalar(b)(a)
     if _is_number(a):
         return AddScalar(a)(b)
-    a, b = _tensor(a), _tensor(b)
-    _checked("add", a, b)
+    a = _tensor(a)
+    b = _tensor(b)
+    _check_broadcast("add", a, b)
     return Add()(a, b)
 
 
@@ -215,8 +217,9 @@ def mul(a: Operand, b: Operand) -> Tensor:
         return MulScalar(b)(a)
     if _is_number(a):
         return MulScalar(a)(b)
-    a, b = _tensor(a), _tensor(b)
-    _checked("mul", a, b)
+    a = _tensor(a)
+    b = _tensor(b)
+    _check_broadcast("mul", a, b)
     return Mul()(a, b)
 
 
@@ -226,8 +229,9 @@ def div(a: Operand, b: Operand) -> Tensor:
         return DivScalar(b)(a)
     if _is_number(a):
         return MulScalar(a)(Pow(-1)(b))
-    a, b = _tensor(a), _tensor(b)
-    _checked("div", a, b)
+    a = _tensor(a)
+    b = _tensor(b)
+    _check_broadcast("div", a, b)
     return Div()(a, b)
 
 
@@ -304,12 +308,3 @@ def transpose(x: Tensor, dim0: int = 0, dim1: int = 1) -> Tensor:
 def flatten(x: Tensor, start_dim: int = 1) -> Tensor:
     """x with all axes from start_dim on made into one: (N,C,H,W) becomes (N, C H W)."""
     return Reshape((*x.shape[:start_dim], math.prod(x.shape[start_dim:])))(x)
-
-
-for _name, _function in {
-    "__add__": add, "__radd__": add, "__mul__": mul, "__rmul__": mul, "__sub__": sub,
-    "__rsub__": lambda b, a: add(a, -b), "__truediv__": div, "__rtruediv__": lambda b, a: div(a, b),
-    "__neg__": neg, "__pow__": power, "__matmul__": matmul, "sum": sum, "mean": mean, "reshape": reshape,
-    "permute": permute, "transpose": transpose, "exp": exp, "log": log, "T": property(transpose),
-}.items():
-    setattr(Tensor, _name, _function)

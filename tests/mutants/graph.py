@@ -3,11 +3,11 @@ from . import Mutant
 
 MUTANTS = (
     Mutant("fan-out-overwritten", "of several gradients in flight to one node the last one wins",
-           "autograd:backward", "flight[source] + g if source in flight else g", "g", "check_fan_out"),
+           "autograd:walk", "flight[source] + g if source in flight else g", "g", "check_fan_out"),
     Mutant("leaf-overwritten", "a leaf keeps the last gradient that reaches it",
            "autograd:accumulate", "leaf.grad + g", "g", "check_fan_out"),
     Mutant("node-runs-early", "a node runs when its first consumer has spoken, and again for each other",
-           "autograd:backward", "if waiting[source] == 0:", "if True:", "check_fan_out"),
+           "autograd:order", "if waiting[source] == 0:", "if True:", "check_fan_out"),
     Mutant("leaves-share-a-gradient", "the first gradient of a leaf is kept without a copy",
            "autograd:accumulate", "backend.xp_of(g).array(g) if leaf.grad is None", "g if leaf.grad is None",
            "check_gradients_are_not_shared"),
@@ -17,7 +17,7 @@ MUTANTS = (
            "autograd:unbroadcast", "g.sum(axis=tuple(range(front))) if front > 0", "g[(0,) * front] if front > 0",
            "check_gradients_of_arithmetic"),
     Mutant("graph-kept", "the graph is freed when asked to be kept, and kept when not",
-           "autograd:backward", "if not retain_graph:", "if retain_graph:", "check_the_graph_is_freed"),
+           "autograd:walk", "if not retain_graph:", "if retain_graph:", "check_the_graph_is_freed"),
     Mutant("no-grad-ignored", "operations record inside no_grad()",
            "autograd:Function.__call__", "recording = is_grad_enabled()", "recording = True", "check_no_grad"),
     Mutant("transpose-not-inverted", "the gradient is permuted like the input and not back",
