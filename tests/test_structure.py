@@ -23,8 +23,8 @@ LAYERS = (
     ("models",),
     ("training",),
     ("plots", "profile"),
-    ("__main__", "train", "evaluate", "predict", "prepare", "check", "check.__main__", "ablate", "selftest", "onnx",
-     "models.compare", "plots.__main__"),
+    ("__main__", "train", "evaluate", "predict", "prepare", "check", "check.__main__", "selftest", "onnx",
+     "claims", "verdict", "ablate", "models.compare", "plots.__main__"),
 )
 # Tensor's operators stand in tensor.py, where everybody looks for them, and call functional/ when they are used.
 LATE = {("tensor", "functional")}

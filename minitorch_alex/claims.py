@@ -1,0 +1,195 @@
+"""The claims about AlexNet that `ablate` reruns, as data: the statement, and trainings to test it.
+
+The trainings of a claim differ in one thing. They are small, so that anybody can repeat them: all
+but those of `stall` take about a minute each on two cores.
+"""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Figure = Literal["loss", "fit", "dots", "race", "views"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim, and how it is tested.
+
+    statement  what is claimed, and where
+    published  the numbers that were published with it
+    base       flags of `train` for all variants; flags that the user adds follow them
+    variants   name -> further flags of `train`; the first variant is the baseline
+    figure     what illustrates the claim:
+               "dots"   the test error of each seed
+               "loss"   the training loss over the steps
+               "fit"    training and validation error over the epochs
+               "race"   the training error until it falls to verdict.LEVEL
+               "views"  the test error of the same networks by one view and by averages over
+                        several; such a claim has one variant
+    """
+
+    statement: str
+    published: str
+    base: str
+    variants: Mapping[str, str]
+    figure: Figure = "dots"
+
+
+# The directory of a training is named after a digest of its flags: whoever rewrites a flag, even
+# with the same meaning, has everything trained again.
+
+NO_LRN = "--set \"after=('relu pool','relu pool','relu','relu','relu pool')\""
+
+# A narrow AlexNet whose first layer has stride 2. 16 epochs on 10,000 images take about 50 seconds
+# on two idle cores.
+NET = (
+    "-a alexnet_cifar --data cifar10 --set kernels=(5,5,3,3,3) --set strides=(2,1,1,1,1) "
+    "--set paddings=(2,2,1,1,1) --set channels=(32,64,96,96,64) --set hidden=(512,512)"
+)
+CIFAR = NET + " -b 64 --limit 10000 --val-split 0.04 --epochs 16 --set milestones=(12,15)"
+
+# Figure 1 is without regularisation: no dropout, augmentation, weight decay or LRN here, and a
+# constant learning rate. With only 4,000 images, a short training can reach 25 % training error.
+RACE = (
+    f"{NET} {NO_LRN} -b 32 --limit 4000 --val-split 0.02 --epochs 24 --set milestones=() "
+    "--set dropout=0 --set pad=0 --set flip=False --wd 0 --print-freq 20"
+)
+RATES = (0.00125, 0.0025, 0.005, 0.01)
+
+PLAIN = "--set pad=0 --set flip=False"  # images as they are: neither shifted nor mirrored
+PAPER = "--set init=gaussian --set init_bias=(0,1,0,1,1,1,1,0)"
+
+# LRN compares alpha with the square of its inputs. This network's pixels are 1/64 of the paper's,
+# and 0.4096 = 64^2 * 0.0001: it is to them what 0.0001 is to pixels from 0 to 255.
+LRN = "--set lrn_alpha=0.4096"
+
+ONE_COLUMN = "--set groups=(1,1,1,1,1) --set lrn_groups=1"
+PHOTOS = (
+    "--data folder -b 32 --limit 4800 --val-split 0.04 --epochs 2 --set schedule=steps "
+    "--print-freq 10"
+)
+
+CLAIMS = {
+    "relu-vs-tanh": Claim(
+        statement="With ReLU, a network reaches 25 % training error several times faster than "
+                  "with tanh (section 3.1, Figure 1)",
+        published="six times faster on CIFAR-10, with four layers, a learning rate chosen for "
+                  "each, and no regularisation",
+        base=RACE,
+        variants={
+            **{f"relu, rate {lr}": f"--lr {lr}" for lr in RATES},
+            **{f"tanh, rate {lr}": f"--set activation=tanh --lr {lr}" for lr in RATES},
+        },
+        figure="race",
+    ),
+    "init": Claim(
+        statement="The paper's initial weights (0.01 in all layers, biases of 1) leave the loss "
+                  "at ln C if pixels are scaled to about 1",
+        published="not in the paper; see docs/stall.md",
+        base=CIFAR,
+        variants={
+            "He, biases 0": "",
+            "paper": PAPER,
+            "paper, pixels 0-255": f"{PAPER} --set input_scale=1.0",
+            "paper, weights of He": "--set init_bias=(0,1,0,1,1,1,1,0)",
+        },
+        figure="loss",
+    ),
+    "stall": Claim(
+        statement="With standardised inputs, the initial weights of 2012 leave the loss at ln C; "
+                  "with pixels from 0 to 255 it falls",
+        published="several reimplementations report a flat loss; Caffe's readme gives it as the "
+                  "reason for biases of 0.1",
+        base=PHOTOS,
+        variants={
+            "source, 0-255": "-a alexnet_source_2012",
+            "source, standardised": "-a alexnet_source_2012 --set input_scale=0.0172",
+            "paper, 0-255": "-a alexnet",
+            "paper, standardised": "-a alexnet --set input_scale=0.0172",
+        },
+        figure="loss",
+    ),
+    "lrn": Claim(
+        statement="Local response normalisation lowers the error (section 3.3)",
+        published="by 1.4 / 1.2 points on ImageNet; from 13 % to 11 % on CIFAR-10",
+        base=CIFAR,
+        variants={
+            "with": LRN,
+            "with, alpha 0.0001": "",
+            "without": NO_LRN,
+        },
+    ),
+    "lrn-convention": Claim(
+        statement="Does it matter whether LRN's alpha is used as printed, or divided by the "
+                  "window size as in the source and in Caffe?",
+        published="not compared in the paper",
+        base=CIFAR,
+        variants={
+            "alpha as printed": LRN,
+            "alpha / 5": f"{LRN} --set lrn_alpha_over_size=True",
+            "alpha / 5, k = 1": f"{LRN} --set lrn_alpha_over_size=True --set lrn_k=1.0",
+        },
+    ),
+    "overlapping-pool": Claim(
+        statement="Overlapping pooling, 3 x 3 at stride 2, is better than 2 x 2 (section 3.4)",
+        published="by 0.4 / 0.3 points on ImageNet",
+        base=CIFAR,
+        variants={
+            "3 at stride 2": "",
+            "2 at stride 2": "--set pool_size=2",
+        },
+    ),
+    "dropout": Claim(
+        statement="Without dropout the network overfits substantially (section 4.2)",
+        published="no number",
+        base=CIFAR,
+        variants={
+            "0.5": "",
+            "none": "--set dropout=0",
+            "0.5, images as they are": PLAIN,
+            "none, images as they are": f"{PLAIN} --set dropout=0",
+        },
+        figure="fit",
+    ),
+    "augmentation": Claim(
+        statement="Without crops and flips the network overfits substantially; PCA colour lowers "
+                  "the top-1 error by more than a point (section 4.1)",
+        published="more than 1 point for colour on ImageNet",
+        base=CIFAR,
+        variants={
+            "shifts and flips": "",
+            "and PCA colour": "--set color=source",
+            "none": PLAIN,
+        },
+        figure="fit",
+    ),
+    "groups": Claim(
+        statement="Two columns are better than a single column of half the width (section 3.2)",
+        published="by 1.7 / 1.2 points on ImageNet",
+        base=CIFAR,
+        variants={
+            "two columns": "",
+            "merged": ONE_COLUMN,
+            "one column, half": f"{ONE_COLUMN} --set channels=(16,32,48,48,64)",
+        },
+    ),
+    "update-rule": Claim(
+        statement="Does it matter whether the learning rate is inside the velocity (section 5), "
+                  "or outside as in PyTorch? (They differ when the rate drops.)",
+        published="not compared in the paper",
+        base=CIFAR,
+        variants={
+            "2012": "",
+            "torch": "--set rule=torch",
+        },
+    ),
+    "ten-view": Claim(
+        statement="Averaging over ten views is better than a single view (section 4.1)",
+        published="from 39.0 / 18.3 % to 37.5 / 17.0 % on ImageNet 2010",
+        base=CIFAR,
+        variants={"the net": ""},
+        figure="views",
+    ),
+}
+
+# What `ablate all` runs: stall needs a folder of photographs, all others CIFAR-10.
+ALL = [name for name in CLAIMS if name != "stall"]
