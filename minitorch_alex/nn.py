@@ -1,4 +1,5 @@
 """Layers: functions that own parameters. Names, arguments and state_dict keys are PyTorch's."""
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from .tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A leaf tensor that training changes. Set as an attribute of a Module, it is found by `parameters()`."""
+    """A leaf tensor that training changes. As an attribute of a Module it is found by `parameters()`."""
 
     __slots__ = ()
 
@@ -24,12 +25,13 @@ class Parameter(Tensor):
     @classmethod
     def drawn(cls, shape: tuple[int, ...], init: Init) -> "Parameter":
         """float32 values from `init`, drawn by the next generator that follows from streams.manual_seed."""
-        return cls(backend.asarray(np.ascontiguousarray(init(streams.next_weight_rng(), shape), np.float32)))
+        values = init(streams.next_weight_rng(), shape)
+        return cls(backend.asarray(np.ascontiguousarray(values, np.float32)))
 
 
 class Module:
-    """A layer or a whole network. Parameters and sub-modules set as attributes are found by themselves, in the order
-    of their definition; `forward` says what the module computes; calling the module calls it."""
+    """A layer or a whole network. Parameters and sub-modules are found among its attributes, in the order of their
+    definition; `forward` defines what the module computes, and calling the module calls it."""
 
     training = True
 
@@ -86,9 +88,11 @@ class Module:
             parameter.grad = None
 
     def astype(self, dtype: Any) -> "Module":
-        """Convert all parameters, in place, to float32 or float64 (before an optimiser takes them)."""
+        """Convert all parameters, in place, to float32 or float64 (before an optimizer takes them)."""
         for parameter in self.parameters():
-            parameter.data, parameter.grad, parameter.grad_place = parameter.data.astype(dtype), None, None
+            parameter.data = parameter.data.astype(dtype)
+            parameter.grad = None
+            parameter.grad_place = None  # a place in an optimizer's buffer would have the old dtype
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -96,15 +100,17 @@ class Module:
         return {name: np.array(backend.to_numpy(p.data)) for name, p in self.named_parameters()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Take parameters by name. RunError names every missing, surplus or misshapen entry, and changes nothing."""
+        """Take parameters by name. Raises RunError, which names every missing, surplus or misshapen entry, and then
+        changes nothing."""
         own = dict(self.named_parameters())
-        wrong = [f"missing {name}" for name in own if name not in state]
-        wrong += [f"surplus {name}" for name in state if name not in own]
-        wrong += [f"{name} is {tuple(state[name].shape)}, expected {p.shape}" for name, p in own.items()
-                  if name in state and tuple(state[name].shape) != p.shape]
-        if wrong:
-            raise RunError(f"the weights do not fit this {type(self).__name__}: {'; '.join(wrong)}")
+        faults = [f"missing {name}" for name in own if name not in state]
+        faults += [f"surplus {name}" for name in state if name not in own]
+        faults += [f"{name} is {tuple(state[name].shape)}, expected {p.shape}" for name, p in own.items()
+                   if name in state and tuple(state[name].shape) != p.shape]
+        if faults:
+            raise RunError(f"the weights do not fit this {type(self).__name__}: {'; '.join(faults)}")
         for name, parameter in own.items():
+            # into the same memory: an optimizer may hold it as a part of its flat buffer
             parameter.data[...] = backend.asarray(state[name], parameter.dtype)
 
     def __repr__(self) -> str:
@@ -114,15 +120,36 @@ class Module:
 
     def describe(self) -> str:
         """The settings shown between the parentheses of repr."""
-        return ", ".join(f"{k}={v}" for k, v in vars(self).items() if isinstance(v, int | float | str | tuple)
-                         and k != "training")
+        settings = {name: value for name, value in vars(self).items()
+                    if isinstance(value, int | float | str | tuple) and name != "training"}
+        return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+@contextlib.contextmanager
+def in_mode(model: Module, training: bool) -> Iterator[None]:
+    """Inside, the model and everything below behave as in training, or as in evaluation; afterwards each module has
+    the mode that it had before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+def evaluating(model: Module) -> contextlib.AbstractContextManager[None]:
+    """Inside, the model behaves as in evaluation: `with nn.evaluating(model): logits = model(x)`."""
+    return in_mode(model, training=False)
 
 
 class Sequential(Module):
     """Modules one after the other, numbered from 0, or named: Sequential(conv1=Conv2d(...), ...)."""
 
     def __init__(self, *modules: Module, **named: Module) -> None:
-        for name, module in [*((str(i), m) for i, m in enumerate(modules)), *named.items()]:
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
+        for name, module in named.items():
             setattr(self, name, module)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,7 +168,7 @@ class Sequential(Module):
 
 
 class _Weighted(Module):
-    """What layers with a weight and a bias share: their creation. Without initialisers they start as torch's do."""
+    """Layers with a weight and a bias share their creation. Without initialisers they start as torch's do."""
 
     weight: Parameter
     bias: Parameter | None
@@ -166,10 +193,16 @@ class Conv2d(_Weighted):
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ShapeError(f"Conv2d: {groups} groups do not divide {in_channels} input and {out_channels} output "
                              "channels")
-        self.in_channels, self.out_channels, self.kernel_size, self.stride = in_channels, out_channels, kernel, stride
-        self.padding, self.dilation, self.groups, self.ceil_mode = padding, dilation, groups, ceil_mode
-        self._create((out_channels, in_channels // groups, *kernel), (out_channels,) if bias else None,
-                     weight_init, bias_init)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.groups = groups
+        self.ceil_mode = ceil_mode
+        weight_shape = (out_channels, in_channels // groups, *kernel)
+        self._create(weight_shape, (out_channels,) if bias else None, weight_init, bias_init)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
@@ -183,11 +216,15 @@ class LocallyConnected2d(_Weighted):
                  stride: int | Pair = 1, padding: int | Pair = 0, bias: bool = True,
                  weight_init: Init | None = None, bias_init: Init | None = None) -> None:
         win = Window.of(kernel_size, stride, padding)
-        out = win.out(*pair(in_size, "in_size", 1))
-        self.in_channels, self.out_channels, self.in_size = in_channels, out_channels, in_size
-        self.kernel_size, self.stride, self.padding = win.kernel, stride, padding
-        self._create((*out, out_channels, in_channels, *win.kernel), (out_channels, *out) if bias else None,
-                     weight_init, bias_init)
+        OH, OW = win.out(*pair(in_size, "in_size", 1))
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.in_size = in_size
+        self.kernel_size = win.kernel
+        self.stride = stride
+        self.padding = padding
+        weight_shape = (OH, OW, out_channels, in_channels, *win.kernel)
+        self._create(weight_shape, (out_channels, OH, OW) if bias else None, weight_init, bias_init)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.locally_connected2d(x, self.weight, self.bias, self.stride, self.padding)
@@ -198,7 +235,8 @@ class Linear(_Weighted):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True,
                  weight_init: Init | None = None, bias_init: Init | None = None) -> None:
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features = in_features
+        self.out_features = out_features
         self._create((out_features, in_features), (out_features,) if bias else None, weight_init, bias_init)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -224,8 +262,11 @@ class MaxPool2d(Module):
 
     def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
                  dilation: int | Pair = 1, ceil_mode: bool = False) -> None:
-        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
-        self.dilation, self.ceil_mode = dilation, ceil_mode
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
@@ -236,8 +277,11 @@ class AvgPool2d(Module):
 
     def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
                  ceil_mode: bool = False, count_include_pad: bool = True) -> None:
-        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
-        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
@@ -248,8 +292,12 @@ class LocalResponseNorm(Module):
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, groups: int = 1,
                  within_map: bool = False) -> None:
-        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
-        self.groups, self.within_map = groups, within_map
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+        self.groups = groups
+        self.within_map = within_map
 
     def forward(self, x: Tensor) -> Tensor:
         return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.groups, self.within_map)
@@ -260,14 +308,15 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, rule: str = "inverted") -> None:
         check_dropout(p, rule)
-        self.p, self.rule = p, rule
+        self.p = p
+        self.rule = rule
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, self.training, self.rule)
 
 
 class Flatten(Module):
-    """(N,C,H,W) -> (N, C H W)."""
+    """(N,C,H,W) -> (N, C*H*W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.flatten(x)

@@ -12,7 +12,7 @@ from . import backend, kernels, models, plots, streams
 from . import functional as F
 from .autograd import Function, no_grad
 from .errors import UsageError
-from .nn import Conv2d, Linear, LocallyConnected2d, Module, Sequential
+from .nn import Conv2d, Linear, LocallyConnected2d, Module, Sequential, evaluating, in_mode
 from .tensor import Tensor
 from .training import cli
 
@@ -30,7 +30,9 @@ def blank(model: Sequential, images: int) -> Tensor:
     return Tensor(backend.asarray(np.zeros((images, 3, model.image_size, model.image_size), np.float32)))
 
 
-# the ledger
+# The ledger: what each layer costs.
+
+FLOAT_BYTES = 4  # float32
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,25 @@ class Entry:
 
 
 def ledger(model: Sequential) -> list[Entry]:
-    """An entry a layer. A convolution or a locally connected layer multiplies KH KW C/G numbers for each output, a
+    """One entry per layer. A convolution or a locally connected layer multiplies KH KW C/G numbers for each output, a
     linear layer its inputs; bias, ReLU, LRN and pools are not counted, as in the literature."""
-    entries, model = [], model.eval()
-    for name, layer, y in outputs(model, blank(model, 1)):
-        window = 0
-        if isinstance(layer, Conv2d | LocallyConnected2d):
-            window = prod(layer.kernel_size) * layer.in_channels // getattr(layer, "groups", 1)
-        columns = 4 * prod(layer.kernel_size) * layer.in_channels * prod(y.shape[2:]) if window else 0
-        if isinstance(layer, Linear):
-            window = layer.in_features
-        entries.append(Entry(name, type(layer).__name__, y.shape[1:], sum(p.size for p in layer.parameters()),
-                             window * prod(y.shape[1:]), 4 * prod(y.shape[1:]), columns))
-    return entries
+    with evaluating(model):
+        return [_entry(name, layer, y.shape[1:]) for name, layer, y in outputs(model, blank(model, 1))]
+
+
+def _entry(name: str, layer: Module, shape: tuple[int, ...]) -> Entry:
+    """The costs of one layer that gives an output of `shape`, without the batch, for one image."""
+    terms = 0  # of the sum that makes one output
+    column_bytes = 0
+    if isinstance(layer, Conv2d | LocallyConnected2d):
+        window = prod(layer.kernel_size) * layer.in_channels
+        groups = layer.groups if isinstance(layer, Conv2d) else 1
+        terms = window // groups
+        column_bytes = FLOAT_BYTES * window * prod(shape[1:])
+    elif isinstance(layer, Linear):
+        terms = layer.in_features
+    return Entry(name, type(layer).__name__, shape, parameters=sum(p.size for p in layer.parameters()),
+                 multiply_adds=terms * prod(shape), output_bytes=FLOAT_BYTES * prod(shape), column_bytes=column_bytes)
 
 
 def _rows(model: Sequential, times: dict[str, tuple[float, float]] | None) -> list[list[str]]:
@@ -143,11 +151,10 @@ def _flat(saved: Any) -> Iterator[Any]:
 def memory_needs(model: Sequential) -> tuple[int, int]:
     """(bytes whatever the batch, bytes for each image) of a training step: weights, gradients and velocities; and what
     forward keeps for backward, measured on two images. Blocks and passing gradients come on top (tens of MB)."""
-    mode, images = model.training, 2
-    model.train()
-    logits = model(blank(model, images))
+    images = 2
+    with in_mode(model, training=True):
+        logits = model(blank(model, images))
     kept = saved_bytes(F.cross_entropy(logits, backend.asarray(np.zeros(images, np.int64))))
-    model.train(mode)
     return 3 * sum(p.data.nbytes for p in model.parameters()), kept // images
 
 

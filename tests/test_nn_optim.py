@@ -82,6 +82,27 @@ def test_train_and_eval_reach_every_layer():
     assert (model.train()(x).data == 0).any()
 
 
+def test_a_mode_ends_with_its_block_and_leaves_every_module_as_it_was():
+    model = net()
+    model.relu.training = False  # one layer apart from the others
+    with nn.evaluating(model):
+        assert not any(m.training for m in model.modules())
+    with pytest.raises(KeyError), nn.in_mode(model, training=True):
+        assert model.relu.training
+        raise KeyError
+    assert [m.training for m in model.modules()] == [True, True, False, True, True]
+
+
+def test_the_loss_as_a_layer_is_the_loss_as_a_function():
+    logits = mt.Tensor(np.random.default_rng(0).standard_normal((4, 3)))
+    labels = np.array([0, 2, 1, 1])
+    assert nn.CrossEntropyLoss()(logits, labels).item() == F.cross_entropy(logits, labels).item()
+    assert nn.CrossEntropyLoss("sum")(logits, labels).item() == F.cross_entropy(logits, labels, "sum").item()
+    assert nn.CrossEntropyLoss("none")(logits, labels).shape == (4,)
+    with pytest.raises(UsageError, match="got reduction 'median', expected 'mean', 'sum' or 'none'"):
+        nn.CrossEntropyLoss("median")(logits, labels)
+
+
 def test_dropouts_two_rules_keep_their_means():
     x = mt.Tensor(np.ones((100, 1000)))
     mt.manual_seed(0)
