@@ -214,7 +214,7 @@ def main(argv: list[str] | None = None) -> int:
         predictor = predict.of_weights(args.weights, args.model)
         model, about = predictor.model, predictor.about
     else:
-        model = models.build(args.model, 10 if args.model in (*models.SMALL, "alexnet_cifar") else 1000)
+        model = models.build(args.model, models.default_classes(args.model))
         about = f"{args.model} with initial weights"
     export(model, args.file, args.softmax)
     print(f"{about}\n{args.file}  ({os.path.getsize(args.file) / 1e6:,.1f} MB, opset {OPSET})")

@@ -1,4 +1,5 @@
 """python -m minitorch_alex.profile MODEL: what a network costs, layer by layer: sizes, multiply-adds, memory, time."""
+import argparse
 import os
 import time
 from collections.abc import Iterator
@@ -12,27 +13,29 @@ from . import backend, kernels, models, plots, streams
 from . import functional as F
 from .autograd import Function, no_grad
 from .errors import UsageError
+from .models import Network
 from .nn import Conv2d, Linear, LocallyConnected2d, Module, Sequential, evaluating, in_mode
 from .tensor import Tensor
 from .training import cli
+
+FLOAT_BYTES = 4  # float32
+Times = dict[str, tuple[float, float]]  # layer -> (seconds forward, seconds backward)
 
 
 def outputs(model: Sequential, x: Tensor) -> Iterator[tuple[str, Module, Tensor]]:
     """(name, layer, its output) through the model, one layer after the other, without a graph."""
     for name, layer in model.named_children():
-        with no_grad():  # not around the yield: the caller's loop is none of our business
+        with no_grad():  # not around the yield: that would switch the caller's loop too
             x = layer(x)
         yield name, layer, x
 
 
-def blank(model: Sequential, images: int) -> Tensor:
-    """A batch of zeros of the size the model takes."""
+def blank(model: Network, images: int) -> Tensor:
+    """A batch of zeros of the size that the model takes: (images, 3, S, S)."""
     return Tensor(backend.asarray(np.zeros((images, 3, model.image_size, model.image_size), np.float32)))
 
 
 # The ledger: what each layer costs.
-
-FLOAT_BYTES = 4  # float32
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Entry:
     column_bytes: int = 0
 
 
-def ledger(model: Sequential) -> list[Entry]:
+def ledger(model: Network) -> list[Entry]:
     """One entry per layer. A convolution or a locally connected layer multiplies KH KW C/G numbers for each output, a
     linear layer its inputs; bias, ReLU, LRN and pools are not counted, as in the literature."""
     with evaluating(model):
@@ -57,7 +60,7 @@ def ledger(model: Sequential) -> list[Entry]:
 
 
 def _entry(name: str, layer: Module, shape: tuple[int, ...]) -> Entry:
-    """The costs of one layer that gives an output of `shape`, without the batch, for one image."""
+    """The costs of one layer, for one image; `shape` is that of its output without the batch."""
     terms = 0  # of the sum that makes one output
     column_bytes = 0
     if isinstance(layer, Conv2d | LocallyConnected2d):
@@ -71,26 +74,14 @@ def _entry(name: str, layer: Module, shape: tuple[int, ...]) -> Entry:
                  multiply_adds=terms * prod(shape), output_bytes=FLOAT_BYTES * prod(shape), column_bytes=column_bytes)
 
 
-def _rows(model: Sequential, times: dict[str, tuple[float, float]] | None) -> list[list[str]]:
-    """The ledger as cells: a heading, the input, an entry a layer, the sums; with `times` also milliseconds."""
-    heading = ["layer", "kind", "output", "parameters", "multiply-adds", "output", "im2col"]
-    rows = [[*heading, "forward", "backward"] if times else heading]
-    rows.append(["", "", f"3 x {model.image_size} x {model.image_size}"] + [""] * (len(rows[0]) - 3))
-    entries = ledger(model)
-    total = Entry("total", "", (), *(sum(getattr(e, f) for e in entries)
-                                     for f in ("parameters", "multiply_adds", "output_bytes", "column_bytes")))
-    for e in [*entries, total]:
-        row = [e.name, e.kind, " x ".join(map(str, e.shape)), f"{e.parameters:,}" if e.parameters else "",
-               f"{e.multiply_adds / 1e6:,.1f} M" if e.multiply_adds else "", f"{e.output_bytes / 1024:,.0f} KB",
-               f"{e.column_bytes / 1024:,.0f} KB" if e.column_bytes else ""]
-        if times:
-            spent = times[e.name] if e.name in times else tuple(map(sum, zip(*times.values(), strict=True)))
-            row += [f"{1e3 * seconds:,.2f} ms" for seconds in spent]
-        rows.append(row)
-    return rows
+def total(entries: list[Entry]) -> Entry:
+    """The sums over all layers."""
+    return Entry("total", "", (), parameters=sum(e.parameters for e in entries),
+                 multiply_adds=sum(e.multiply_adds for e in entries), output_bytes=sum(e.output_bytes for e in entries),
+                 column_bytes=sum(e.column_bytes for e in entries))
 
 
-def layer_table(model: Sequential, times: dict[str, tuple[float, float]] | None = None, markdown: bool = False) -> str:
+def layer_table(model: Network, times: Times | None = None, markdown: bool = False) -> str:
     """The ledger as text or as a Markdown table, with the sums below; with `times` also milliseconds forward and
     backward."""
     rows = _rows(model, times)
@@ -99,48 +90,85 @@ def layer_table(model: Sequential, times: dict[str, tuple[float, float]] | None 
         heading, *body = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([heading, rule, *body])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) if i < 3 else cell.rjust(w)
-                               for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows)
+    return "\n".join(_aligned(row, widths) for row in rows)
 
 
-def draw(model: Sequential, path: str | os.PathLike, title: str = "") -> None:
-    """The network as a picture in the manner of the paper's figure 2; see plots.network."""
+def _rows(model: Network, times: Times | None) -> list[list[str]]:
+    """The ledger as cells: a heading, the input, one row per layer, the sums; with `times` also milliseconds."""
+    heading = ["layer", "kind", "output", "parameters", "multiply-adds", "output", "im2col"]
+    if times:
+        heading += ["forward", "backward"]
+    image = ["", "", f"3 x {model.image_size} x {model.image_size}"]
+    rows = [heading, image + [""] * (len(heading) - len(image))]
     entries = ledger(model)
-    layers = [(e.name, layer, e.shape) for e, layer in zip(entries, model.children(), strict=True)]
-    note = (f"{sum(e.parameters for e in entries):,} parameters, "
-            f"{sum(e.multiply_adds for e in entries) / 1e6:,.1f} M multiply-adds for an image")
+    for entry in [*entries, total(entries)]:
+        row = _cells(entry)
+        if times:
+            row += [f"{1e3 * seconds:,.2f} ms" for seconds in times.get(entry.name, _total_times(times))]
+        rows.append(row)
+    return rows
+
+
+def _cells(entry: Entry) -> list[str]:
+    return [entry.name, entry.kind, " x ".join(map(str, entry.shape)),
+            f"{entry.parameters:,}" if entry.parameters else "",
+            f"{entry.multiply_adds / 1e6:,.1f} M" if entry.multiply_adds else "",
+            f"{entry.output_bytes / 1024:,.0f} KB",
+            f"{entry.column_bytes / 1024:,.0f} KB" if entry.column_bytes else ""]
+
+
+def _total_times(times: Times) -> tuple[float, float]:
+    return sum(forward for forward, _ in times.values()), sum(backward for _, backward in times.values())
+
+
+def _aligned(row: list[str], widths: list[int]) -> str:
+    """The cells of a row side by side: words to the left, numbers to the right."""
+    cells = [cell.ljust(width) if i < 3 else cell.rjust(width)
+             for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+    return "  ".join(cells).rstrip()
+
+
+def draw(model: Network, path: str | os.PathLike, title: str = "") -> None:
+    """The network as a figure in the manner of the paper's figure 2; see plots.network."""
+    entries = ledger(model)
+    layers = [(entry.name, layer, entry.shape) for entry, layer in zip(entries, model.children(), strict=True)]
+    sums = total(entries)
+    note = f"{sums.parameters:,} parameters, {sums.multiply_adds / 1e6:,.1f} M multiply-adds per image"
     plots.network(layers, (3, model.image_size, model.image_size), path, title, note)
 
 
-# memory
+# Memory.
 
 
 def saved_bytes(loss: Tensor) -> int:
     """How many bytes the graph behind `loss` keeps for backward, parameters aside."""
-    kept: dict[int, int] = {}
-    todo, visited = [loss.creator], set()
+    kept: dict[int, int] = {}  # id of an array -> its bytes: several layers may keep the same one
+    parameters: set[int] = set()
+    visited: set[Function] = set()
+    todo = [loss.creator] if loss.creator else []
     while todo:
         node = todo.pop()
         if node in visited:
             continue
         visited.add(node)
-        parameters = {id(_memory(source.data)) for source, _ in node.edges if source is not None
-                      and not isinstance(source, Function)}
-        for array in map(_memory, _flat(node.saved)):
-            if id(array) not in parameters:
-                kept[id(array)] = array.nbytes
-        todo += [source for source, _ in node.edges if isinstance(source, Function)]
-    return sum(kept.values())
+        kept |= {id(array): array.nbytes for array in map(_owner, _flat(node.saved))}
+        for source, _ in node.edges or ():
+            if isinstance(source, Function):
+                todo.append(source)
+            elif source is not None:
+                parameters.add(id(_owner(source.data)))
+    return sum(n_bytes for array, n_bytes in kept.items() if array not in parameters)
 
 
-def _memory(array: Any) -> Any:
-    """The array that owns the memory of a view: two layers may keep two views of one."""
+def _owner(array: Any) -> Any:
+    """The array that owns the memory of a view: two layers may keep two views of one array."""
     while getattr(array, "base", None) is not None:
         array = array.base
     return array
 
 
 def _flat(saved: Any) -> Iterator[Any]:
+    """The arrays among what a Function saved, which may hold tuples and None."""
     for item in saved:
         if isinstance(item, tuple):
             yield from _flat(item)
@@ -148,9 +176,10 @@ def _flat(saved: Any) -> Iterator[Any]:
             yield item
 
 
-def memory_needs(model: Sequential) -> tuple[int, int]:
-    """(bytes whatever the batch, bytes for each image) of a training step: weights, gradients and velocities; and what
-    forward keeps for backward, measured on two images. Blocks and passing gradients come on top (tens of MB)."""
+def memory_needs(model: Network) -> tuple[int, int]:
+    """(bytes for any batch, bytes per image) of a training step: weights, gradients and velocities; and what forward
+    keeps for backward, measured on two images. Work memory of the kernels and gradients in flight come on top (tens of
+    MB)."""
     images = 2
     with in_mode(model, training=True):
         logits = model(blank(model, images))
@@ -158,36 +187,43 @@ def memory_needs(model: Sequential) -> tuple[int, int]:
     return 3 * sum(p.data.nbytes for p in model.parameters()), kept // images
 
 
-def step_bytes(model: Sequential, batch_size: int) -> int:
+def step_bytes(model: Network, batch_size: int) -> int:
     """The memory of one training step on a batch."""
-    fixed, each = memory_needs(model)
-    return fixed + each * batch_size
+    fixed, per_image = memory_needs(model)
+    return fixed + per_image * batch_size
 
 
-# time, and what flows through
+# Time, and what flows through.
 
 
-def layer_times(model: Sequential, batch_size: int, repeats: int = 3) -> dict[str, tuple[float, float]]:
+def layer_times(model: Network, batch_size: int, repeats: int = 3) -> Times:
     """name -> (seconds forward, seconds backward) of each layer on a batch of noise in training mode, the fastest of
     `repeats`. The first layer with weights computes no gradient of the image, as in training."""
     rng = streams.rng(0, "profile")
-    x = rng.standard_normal((batch_size, model.image_size, model.image_size, 3)).astype(np.float32) * 60
-    x, model = Tensor(backend.asarray(x.transpose(0, 3, 1, 2))), model.train()
+    images = rng.standard_normal((batch_size, model.image_size, model.image_size, 3)).astype(np.float32) * 60
+    x = Tensor(backend.asarray(images.transpose(0, 3, 1, 2)))  # (N,H,W,3) -> (N,3,H,W)
     times = {}
-    for name, layer in model.named_children():
-        best = [float("inf")] * 2
-        for _ in range(repeats):
-            clock = [_now()]
-            y = layer(x)
-            clock.append(_now())
-            if y.creator is not None:
-                y.backward(y.data)
-                clock.append(_now())
-            spent = [after - before for before, after in zip(clock, clock[1:], strict=False)]
-            best = [min(pair) for pair in zip(best, [*spent, 0.0], strict=False)]  # no backward takes no time
-        times[name] = best[0], best[1]
-        x = Tensor(y.data, requires_grad=y.requires_grad)
+    with in_mode(model, training=True):
+        for name, layer in model.named_children():
+            fastest = float("inf"), float("inf")
+            for _ in range(repeats):
+                y, forward, backward = _time_layer(layer, x)
+                fastest = min(fastest[0], forward), min(fastest[1], backward)
+            times[name] = fastest
+            # The next layer starts a graph of its own, so that backward times one layer alone.
+            x = Tensor(y.data, requires_grad=y.requires_grad)
     return times
+
+
+def _time_layer(layer: Module, x: Tensor) -> tuple[Tensor, float, float]:
+    """(output, seconds forward, seconds backward) of one layer; without a graph backward takes no time."""
+    start = _now()
+    y = layer(x)
+    middle = _now()
+    if y.creator is None:
+        return y, middle - start, 0.0
+    y.backward(y.data)
+    return y, middle - start, _now() - middle
 
 
 def _now() -> float:
@@ -196,31 +232,37 @@ def _now() -> float:
 
 
 def statistics(model: Sequential, x: Tensor) -> str:
-    """One line a layer: mean, standard deviation and largest magnitude of its output and of its weight. For finding
-    the layer in which the numbers left the finite."""
+    """One line per layer: mean, standard deviation and largest magnitude of its output and of its weight. For finding
+    the layer in which the numbers stopped being finite."""
     lines = [f"{'layer':<10} {'output mean':>12} {'std':>10} {'max':>10}   {'weight std':>10} {'max':>10}"]
     with np.errstate(all="ignore"):
         for name, layer, y in outputs(model, x):
             a = backend.to_numpy(y.data)
             line = f"{name:<10} {a.mean():>12.3g} {a.std():>10.3g} {np.abs(a).max():>10.3g}"
-            if hasattr(layer, "weight"):
+            if isinstance(layer, Conv2d | LocallyConnected2d | Linear):
                 w = backend.to_numpy(layer.weight.data)
                 line += f"   {w.std():>10.3g} {np.abs(w).max():>10.3g}"
             lines.append(line)
     return "\n".join(lines)
 
 
-# does the signal reach the end?
+# Does the signal reach the end?
 
-STALLS, DOUBTFUL = 0.001, 0.005  # of Signal.ratio before the last layer, see signal_verdict
-VANISHED, EXPLODED = 1e-6, 100.0  # of Signal.spread after the last layer
+STALLS = 0.001    # Signal.ratio before the last layer below which a net is known not to learn, see signal_verdict
+DOUBTFUL = 0.005  # below this no net is known to learn
+VANISHED = 1e-6   # bounds of Signal.spread after the last layer
+EXPLODED = 100.0
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What a layer with weights does to a batch: the std of its input, the std of its output over it (gain), the
-    differences between images over what all images share in its input (ratio), and those differences in its output
-    (spread)."""
+    """What a layer with weights does to a batch.
+
+        input_std   standard deviation of its input
+        gain        standard deviation of its output over that of its input
+        ratio       differences between images over what all images share, in its input
+        spread      differences between images, in its output
+    """
 
     name: str
     input_std: float
@@ -229,77 +271,112 @@ class Signal:
     spread: float
 
 
+@dataclass(frozen=True)
+class _Activation:
+    """Measures of an activation a (N, ...), in float64.
+
+        spread   sqrt(mean over units of the variance over images): the differences between images
+        common   sqrt(mean over units of (mean over images)^2): what all images share
+        std      of all values
+    """
+
+    spread: float
+    common: float
+    std: float
+
+    @classmethod
+    def of(cls, x: Tensor) -> "_Activation":
+        a = backend.to_numpy(x.data).reshape(x.shape[0], -1).astype(np.float64)  # (N, ...) -> (N, units)
+        with np.errstate(all="ignore"):
+            return cls(float(np.sqrt(a.var(axis=0).mean())), float(np.sqrt((a.mean(axis=0) ** 2).mean())),
+                       float(a.std()))
+
+
 def signal_ratios(model: Sequential, x: Tensor) -> list[Signal]:
     """A Signal for each layer with weights, on a batch (N,3,H,W) of at least 2 images, in evaluation mode.
 
-    Of an activation a of N images: spread = sqrt(mean over units of var over images), and ratio = spread / sqrt(mean
-    over units of (mean over images)^2). A network can only learn from the spread. UsageError for a single image."""
+    A network can only learn from the differences between images (_Activation.spread).
+    Raises UsageError for a single image.
+    """
     if x.shape[0] < 2:
         raise UsageError(f"signal_ratios compares images: got {x.shape[0]}, expected at least 2")
-    mode, found = model.training, []
-    model.eval()
-    before = _spread(x)
-    for name, layer, y in outputs(model, x):
-        after = _spread(y)
-        if isinstance(layer, Conv2d | LocallyConnected2d | Linear):
-            spread, common, std = before
-            found.append(Signal(name, std, after[2] / std if std else 0.0, spread / common if common else float("inf"),
-                                after[0]))
-        before = after
-    model.train(mode)
-    return found
-
-
-def _spread(x: Tensor) -> tuple[float, float, float]:
-    """(differences between images, what they share, std of all) of an activation, in float64."""
-    a = backend.to_numpy(x.data).reshape(x.shape[0], -1).astype(np.float64)
-    with np.errstate(all="ignore"):
-        return float(np.sqrt(a.var(axis=0).mean())), float(np.sqrt((a.mean(axis=0) ** 2).mean())), float(a.std())
+    signals = []
+    before = _Activation.of(x)
+    with evaluating(model):
+        for name, layer, y in outputs(model, x):
+            after = _Activation.of(y)
+            if isinstance(layer, Conv2d | LocallyConnected2d | Linear):
+                gain = after.std / before.std if before.std else 0.0
+                ratio = before.spread / before.common if before.common else float("inf")
+                signals.append(Signal(name, before.std, gain, ratio, after.spread))
+            before = after
+    return signals
 
 
 def signal_table(signals: list[Signal]) -> str:
-    """One line a layer."""
+    """One line per layer."""
     width = max(len("layer"), *(len(s.name) for s in signals))
-    lines = [f"{'layer':<{width}}  {'std in':>9}  {'std out / in':>12}  {'images / common, in':>19}  "
-             f"{'images, out':>11}"]
-    return "\n".join(lines + [f"{s.name:<{width}}  {s.input_std:>9.3g}  {s.gain:>12.3g}  {s.ratio:>19.2g}  "
-                              f"{s.spread:>11.2g}" for s in signals])
+    heading = (f"{'layer':<{width}}  {'std in':>9}  {'std out / in':>12}  {'images / common, in':>19}  "
+               f"{'images, out':>11}")
+    lines = [f"{s.name:<{width}}  {s.input_std:>9.3g}  {s.gain:>12.3g}  {s.ratio:>19.2g}  {s.spread:>11.2g}"
+             for s in signals]
+    return "\n".join([heading, *lines])
 
 
 def signal_verdict(signals: list[Signal]) -> str | None:
-    """What is wrong with initial weights and inputs, and what helps; None where nothing is known against them.
+    """What is wrong with initial weights and inputs, and what helps; None where no problem is known.
 
     The measure is the ratio before the last layer. The paper's text (std 0.01 in each layer, biases 1) gives 0.008 with
     inputs 0..255 and learns, slowly at first; 0.00015 with inputs of std 1, and stalls: loss at ln K for epochs. What
     ran in 2012 (std 0.03 in conv3 to conv5) gives 0.09, Caffe's biases of 0.1 give 0.04; from 0.006 on every set-up is
     reported to train, between 0.001 and 0.005 no report is known."""
-    last, first = signals[-1], signals[0]
+    first = signals[0]
+    last = signals[-1]
     remedies = ["biases of 0.1 in place of 1", "larger weights (what ran in 2012 had std 0.03 in conv3 to conv5)"]
     if first.input_std < 10:
         remedies.insert(0, f"inputs of 0..255 minus the mean (their std is about 60, here it is {first.input_std:.2g})")
-    helps, arrives = "; what helps: " + "; ".join(remedies), f"what reaches {last.name} differs between images by "
+    advice = "; what helps: " + "; ".join(remedies)
+    share = f"the differences between images that reach {last.name} are {last.ratio:.2g} of what all images share"
     if not np.isfinite(last.spread) or last.spread > EXPLODED:
         return (f"explodes: the outputs of {last.name} differ by {last.spread:.2g} between images, and the first "
                 "losses will be as large; what helps: smaller weights or inputs")
     if last.ratio < STALLS:
-        return (f"known to stall: {arrives}{last.ratio:.2g} of what all have in common, so the biases dominate and the "
-                f"loss stays at that of a guess{helps}")
+        return f"known to stall: {share}, so the biases dominate and the loss stays at chance level{advice}"
     if last.ratio < DOUBTFUL:
-        return (f"doubtful: {arrives}{last.ratio:.2g} of what all have in common; set-ups that train have above "
-                f"{DOUBTFUL:g}{helps}")
+        return f"doubtful: {share}; set-ups that are known to train have more than {DOUBTFUL:g}{advice}"
     if last.spread < VANISHED:
-        return (f"vanishes: the outputs of {last.name} differ by {last.spread:.2g} between images, too little for "
-                f"gradients to count{helps}")
+        return (f"vanishes: the outputs of {last.name} differ by {last.spread:.2g} between images, which leaves "
+                f"gradients too small to learn from{advice}")
     return None
 
 
+# The command.
+
+
 def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    kernels.keep_freed_memory()
+    cli.use_device(vars(args))
+    model = models.build(args.model, models.default_classes(args.model))
+    if args.plot:
+        draw(model, args.plot, args.model)
+        print(args.plot)
+        return 0
+    times = layer_times(model, args.batch_size) if args.batch_size else None
+    print(layer_table(model, times, args.markdown))
+    print(f"\n{describe_memory(model, args.memory)}")
+    return 0
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line. Raises UsageError for a batch size or a memory that makes no sense."""
     parser = cli.parser("minitorch_alex.profile", "What a network costs for one image, layer by layer.")
     parser.add_argument("model", metavar="MODEL", help=", ".join(models.MODELS))
     parser.add_argument("-b", "--batch-size", type=int, default=32, metavar="N",
-                        help="images to time (default: 32; 0 measures no time)")
+                        help="number of images to time (default: 32; 0 skips the timing)")
     parser.add_argument("--memory", type=float, default=3.0, metavar="GB",
-                        help="largest batch that trains in this much memory (default: 3, the paper's GTX 580)")
+                        help="report the largest batch that trains in this much memory (default: 3, the paper's "
+                             "GTX 580)")
     cli.add_device_flags(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--plot", metavar="FILE",
@@ -307,19 +384,16 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.batch_size < 0 or args.memory <= 0:
         raise UsageError(f"--batch-size must be 0 or more and --memory above 0, got {args.batch_size}, {args.memory}")
-    kernels.keep_freed_memory()
-    cli.use_device(vars(args))
-    model = models.build(args.model, 10 if args.model in (*models.SMALL, "alexnet_cifar") else 1000)
-    if args.plot:
-        draw(model, args.plot, args.model)
-        print(args.plot)
-        return 0
-    print(layer_table(model, layer_times(model, args.batch_size) if args.batch_size else None, args.markdown))
-    fixed, each = memory_needs(model)
-    fits = int((args.memory * 1e9 - fixed) // each)
-    print(f"\ntraining takes {fixed / 1e6:,.0f} MB for weights, gradients and velocities and {each / 1e6:,.2f} MB an "
-          "image; " + (f"a batch of {fits:,} fits" if fits > 0 else "not one image fits") + f" into {args.memory:g} GB")
-    return 0
+    return args
+
+
+def describe_memory(model: Network, gigabytes: float) -> str:
+    """What a training step needs, and the largest batch that fits, in a sentence."""
+    fixed, per_image = memory_needs(model)
+    batch = int((gigabytes * 1e9 - fixed) // per_image)
+    verdict = f"a batch of {batch:,} fits" if batch > 0 else "not one image fits"
+    return (f"training takes {fixed / 1e6:,.0f} MB for weights, gradients and velocities and {per_image / 1e6:,.2f} MB "
+            f"per image; {verdict} into {gigabytes:g} GB")
 
 
 if __name__ == "__main__":

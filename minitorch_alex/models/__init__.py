@@ -10,7 +10,7 @@ from .network import Network
 from .recipe import Recipe, build_optimizer, build_schedule
 
 __all__ = ["ALEXNETS", "MODELS", "AlexNet", "AlexNetConfig", "Network", "Recipe", "build", "build_optimizer",
-           "build_schedule", "changed"]
+           "build_schedule", "changed", "default_classes"]
 
 ALEXNETS = {"alexnet_cifar": "cifar", "alexnet": "paper"}  # name of the model -> preset of AlexNetConfig
 ALEXNETS |= {preset if preset == "caffenet" else f"alexnet_{preset}": preset
@@ -36,6 +36,11 @@ def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
         wrong = ", ".join(changes) or f"image_size {size!r}"
         raise UsageError(f"{name} has no field {wrong}; it has: image_size, an integer")
     return SMALL[name](num_classes) if size is None else SMALL[name](num_classes, size)
+
+
+def default_classes(name: str) -> int:
+    """How many classes the data has for which the model was made: 10 in CIFAR-10, 1000 in ImageNet."""
+    return 10 if name in (*SMALL, "alexnet_cifar") else 1000
 
 
 def changed(settings: Any, **changes: Any) -> Any:
