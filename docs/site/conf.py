@@ -5,16 +5,21 @@
     make lessons                    the lessons alone, with the same settings (tag `lessons`); build/lessons/index.html
 
 jupytext reads each lesson script as a notebook, and myst-nb runs and renders it. The reference comes from the
-docstrings, which are plain text with formulas; `render_plain_text` at the end keeps those legible.
+docstrings, which are plain text with formulas; plain_text.py keeps those legible.
 """
 import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import jupytext
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+SITE = Path(__file__).resolve().parent
+sys.path.insert(0, str(SITE))
+import plain_text  # noqa: E402  a file of this folder
+
+ROOT = SITE.parent.parent
 LESSONS = ROOT / "lessons"
 ABOUT = tomllib.loads((LESSONS / "lessons.toml").read_text(encoding="utf-8"))
 FRONT = """<!doctype html>
@@ -121,39 +126,13 @@ def write_extras(app, error: Exception | None) -> None:
         (Path(app.outdir) / "index.html").write_text(FRONT, encoding="utf-8")
 
 
-def render_plain_text(app, kind: str, name: str, thing, options, lines: list[str]) -> None:
-    """Turn a docstring, which is plain text, into reStructuredText that shows the same.
-
-    A block that begins with a bullet is a list. Any other block with an indented line is a formula, a table or code:
-    it becomes a literal block. The rest are paragraphs, in which only `names in backticks` are mark-up.
-    """
-    plain = re.sub(r"\n(?=\w+ \([A-Z].* -> )", "\n\n", "\n".join(lines))  # a line of shapes is a paragraph
-    blocks = re.split(r"\n\s*\n", plain.strip("\n"))
-    text: list[str] = []
-    for block in blocks:
-        if re.match(r"[*-] ", block):
-            items = re.split(r"\n(?=[*-] )", block)
-            text += [line for item in items for line in ("* " + escape(item[2:])).split("\n")]
-        elif re.search(r"^\s+\S", block, re.M):
-            text += ["::", "", *("    " + line for line in block.split("\n"))]
-        else:
-            text += escape(block).split("\n")
-        text.append("")
-    lines[:] = text
-
-
-def escape(paragraph: str) -> str:
-    """The paragraph as reStructuredText: `name` as code, every other special character as itself."""
-    parts = re.split(r"`([^`\n]+)`", paragraph)
-    prose = [re.sub(r"([\\*|_`])", r"\\\1", part) for part in parts[::2]]
-    code = [f"\\ ``{part}``\\ " for part in parts[1::2]]
-    text = "".join(piece for pair in zip(prose, [*code, ""], strict=True) for piece in pair)
-    # a line that begins like a list, a field or a quotation is not one here
-    return re.sub(r"^(?=[-+:>.=(#]|\w{1,2}[.)]\s)", r"\\", text, flags=re.M)
+def render_docstring(app, kind: str, name: str, thing, options, lines: list[str]) -> None:
+    """Replace a docstring by reStructuredText that shows the same text."""
+    lines[:] = plain_text.render(lines)
 
 
 def setup(app) -> None:
     app.connect("source-read", add_links)
     app.connect("source-read", link_to_sources)
     app.connect("build-finished", write_extras)
-    app.connect("autodoc-process-docstring", render_plain_text)
+    app.connect("autodoc-process-docstring", render_docstring)
