@@ -92,7 +92,7 @@ def pretrained(views: str = "single") -> Predictor:
 def of_weights(path: Path, name: str, views: str = "single") -> Predictor:
     """The model called `name` with the weights of a file, and as many classes as they have. Without a run, the
     preprocessing follows from the model: torchvision's for its net, otherwise pixels minus ImageNet's mean colour."""
-    classes = 10 if name in (*models.SMALL, "alexnet_cifar") else 1000
+    classes = models.default_classes(name)
     model: Any = models.build(name, classes)
     state, last = weights.read(path), list(model.state_dict())[-1]
     found = state.get(last, state.get(f"model.{last}"))

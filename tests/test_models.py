@@ -192,3 +192,11 @@ def test_unknown_names_and_values_of_the_wrong_kind_are_refused():
         models.changed(models.build("quick_26").recipe, lr="high")
     with pytest.raises(UsageError, match="kernels has 2 entries"):
         AlexNetConfig.paper(kernels=(3, 3))
+
+
+def test_default_classes_are_those_of_the_data_that_a_net_was_made_for():
+    tens = {name for name in models.MODELS if models.default_classes(name) == 10}
+    assert tens == {"alexnet_cifar", "quick_26", "net_18", "conv_local_13", "conv_local_11"}
+    assert {models.default_classes(name) for name in set(models.MODELS) - tens} == {1000}
+    with pytest.raises(UsageError, match="unknown model 'vgg'"):
+        models.default_classes("vgg")

@@ -1,7 +1,7 @@
 """The networks, by name."""
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import UsageError
 from . import small
@@ -9,45 +9,70 @@ from .alexnet import PRESETS, AlexNet, AlexNetConfig
 from .network import Network
 from .recipe import Recipe, build_optimizer, build_schedule
 
-__all__ = ["ALEXNETS", "MODELS", "AlexNet", "AlexNetConfig", "Network", "Recipe", "build", "build_optimizer",
-           "build_schedule", "changed", "default_classes"]
+__all__ = ["ALEXNETS", "MODELS", "AlexNet", "AlexNetConfig", "Network", "Recipe", "build",
+           "build_optimizer", "build_schedule", "changed", "default_classes"]
 
-ALEXNETS = {"alexnet_cifar": "cifar", "alexnet": "paper"}  # name of the model -> preset of AlexNetConfig
+Settings = TypeVar("Settings", AlexNetConfig, Recipe)
+
+ALEXNETS = {"alexnet_cifar": "cifar", "alexnet": "paper"}  # name of the model: preset
 ALEXNETS |= {preset if preset == "caffenet" else f"alexnet_{preset}": preset
              for preset in PRESETS if preset not in ALEXNETS.values()}
 SMALL: dict[str, Callable[..., Network]] = {
-    "quick_26": small.quick_26, "net_18": small.net_18,
-    "conv_local_13": small.conv_local_13, "conv_local_11": small.conv_local_11,
+    "quick_26": small.quick_26,
+    "net_18": small.net_18,
+    "conv_local_13": small.conv_local_13,
+    "conv_local_11": small.conv_local_11,
 }
 MODELS = (*ALEXNETS, *SMALL)
 
 
 def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
-    """The model of that name, with fields of its configuration changed (of an AlexNet: those of AlexNetConfig; of the
-    small nets: image_size). Its weights follow streams.manual_seed. UsageError for an unknown name, an unknown field or
-    a value of the wrong kind."""
+    """The model of that name, with some fields of its configuration changed.
+
+    An AlexNet has the fields of AlexNetConfig, a small net only image_size. The weights follow
+    streams.manual_seed. Raises UsageError for an unknown name, an unknown field or a value of the
+    wrong kind.
+    """
     if name in ALEXNETS:
-        config = replace(getattr(AlexNetConfig, ALEXNETS[name])(), num_classes=num_classes)
+        config = replace(_config(name), num_classes=num_classes)
         return AlexNet(changed(config, **changes))
-    if name not in SMALL:
-        raise UsageError(f"unknown model {name!r}; there are: {', '.join(MODELS)}")
-    size = changes.pop("image_size", None)
-    if changes or not isinstance(size, int | None):
-        wrong = ", ".join(changes) or f"image_size {size!r}"
-        raise UsageError(f"{name} has no field {wrong}; it has: image_size, an integer")
-    return SMALL[name](num_classes) if size is None else SMALL[name](num_classes, size)
+    _check_name(name)
+    unknown = [field for field in changes if field != "image_size"]
+    if unknown:
+        raise UsageError(f"{name} has no field {', '.join(unknown)}; its only field is image_size")
+    if "image_size" not in changes:
+        return SMALL[name](num_classes)
+    size = changes["image_size"]
+    if not isinstance(size, int):
+        raise UsageError(f"image_size is {size!r}, expected an integer like 32")
+    return SMALL[name](num_classes, size)
 
 
 def default_classes(name: str) -> int:
-    """How many classes the data has for which the model was made: 10 in CIFAR-10, 1000 in ImageNet."""
-    return 10 if name in (*SMALL, "alexnet_cifar") else 1000
+    """How many classes a model has where no data set says so: 10 for CIFAR-10, 1000 for ImageNet.
+
+    Raises UsageError for an unknown name.
+    """
+    if name in ALEXNETS:
+        return _config(name).num_classes
+    _check_name(name)
+    return 10
 
 
-def changed(settings: Any, **changes: Any) -> Any:
-    """A copy of a dataclass with some fields changed.
+def _config(name: str) -> AlexNetConfig:
+    return getattr(AlexNetConfig, ALEXNETS[name])()
 
-    This is where values from the command line arrive: each is checked against the kind of the old one, or parsed where
-    the field says how in its metadata (Recipe.changes).
+
+def _check_name(name: str) -> None:
+    if name not in MODELS:
+        raise UsageError(f"unknown model {name!r}; there are: {', '.join(MODELS)}")
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """A copy of a configuration or recipe with some fields changed.
+
+    This is where values from the command line arrive: each is checked against the kind of the old
+    one, or parsed where the field says how in its metadata (Recipe.changes).
     Raises UsageError for an unknown field or a value of the wrong kind.
     """
     known = {f.name: f for f in fields(settings) if f.name != "num_classes"}
@@ -58,22 +83,28 @@ def changed(settings: Any, **changes: Any) -> Any:
         old = getattr(settings, name)
         if "parse" in known[name].metadata:
             value = known[name].metadata["parse"](value)
-        elif not _alike(value, old):
+        elif not _is_alike(value, old):
             raise UsageError(f"{name} is {value!r}, expected {_kind(old)}")
         values[name] = value
     return replace(settings, **values)
 
 
-def _alike(value: Any, old: Any) -> bool:
+def _is_alike(value: object, old: object) -> bool:
+    """Whether a value may replace an old one: the same type, or an integer for a number."""
     if isinstance(old, tuple):
-        return isinstance(value, tuple) and all(_alike(v, old[0] if old else 0) for v in value)
-    if isinstance(value, bool) or isinstance(old, bool):
+        entry = old[0] if old else 0  # an empty tuple is one of integers: Recipe.milestones
+        return isinstance(value, tuple) and all(_is_alike(v, entry) for v in value)
+    if isinstance(value, bool) or isinstance(old, bool):  # a bool counts as an int in Python
         return isinstance(value, bool) and isinstance(old, bool)
     return isinstance(value, type(old)) or (isinstance(old, float) and isinstance(value, int))
 
 
-def _kind(old: Any) -> str:
-    words = {bool: "True or False", int: "an integer", float: "a number", str: "a word"}
+def _kind(old: object) -> str:
+    """What is expected in place of an old value, in words."""
+    names: dict[type, str] = {bool: "True or False", int: "integer", float: "number", str: "word"}
     if isinstance(old, tuple):
-        return f"a tuple of {words[type(old[0] if old else 0)].split(' ', 1)[-1]}s like {old or (8,)}"
-    return f"{words[type(old)]} like {old!r}"
+        return f"a tuple of {names[type(old[0] if old else 0)]}s like {old or (8,)}"
+    name = names[type(old)]
+    if isinstance(old, bool):
+        return f"{name} like {old!r}"
+    return f"{'an' if name == 'integer' else 'a'} {name} like {old!r}"

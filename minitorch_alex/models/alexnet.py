@@ -1,5 +1,5 @@
-"""AlexNet: five convolutional and three fully connected layers, as a list of decisions and as a network."""
-from collections.abc import Iterator
+"""AlexNet: five convolutional and three fully connected layers, as decisions and as a network."""
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -14,10 +14,12 @@ from .recipe import Recipe
 Five = tuple[int, int, int, int, int]
 Eight = tuple[float, float, float, float, float, float, float, float]
 
-PRESETS = ("paper", "source_2012", "half_2012", "merged", "caffe", "caffenet", "torchvision", "cifar")
+PRESETS = ("paper", "source_2012", "half_2012", "merged", "caffe", "caffenet", "torchvision",
+           "cifar")
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+# The same layers in pytorch/vision, torchvision/models/alexnet.py.
 TORCHVISION = ("features.0", "features.3", "features.6", "features.8", "features.10",
-               "classifier.1", "classifier.4", "classifier.6")  # pytorch/vision, torchvision/models/alexnet.py
+               "classifier.1", "classifier.4", "classifier.6")
 
 
 def _from(place: str, default: Any) -> Any:
@@ -25,10 +27,20 @@ def _from(place: str, default: Any) -> Any:
     return field(default=default, metadata={"source": place})
 
 
+def _preset(make: "Callable[..., AlexNetConfig]", changes: dict[str, Any],
+            **settings: Any) -> "AlexNetConfig":
+    """A configuration with the settings of a preset, except where the caller changes them."""
+    return make(**{**settings, **changes})
+
+
 @dataclass(frozen=True)
 class AlexNetConfig:
-    """One field a decision. The defaults are the paper's text (Krizhevsky, Sutskever, Hinton, NIPS 2012); each preset
-    says in its docstring which file it follows. `python -m minitorch_alex.models.compare` prints the differences."""
+    """One field per decision.
+
+    The defaults are the paper's text (Krizhevsky, Sutskever, Hinton, NIPS 2012); the docstring of
+    each preset says which file it follows. `python -m minitorch_alex.models.compare` prints the
+    differences. Raises UsageError for a value that makes no network.
+    """
 
     num_classes: int = _from("section 3.5", 1000)
     image_size: int = _from("section 2 and figure 2", 224)
@@ -39,26 +51,34 @@ class AlexNetConfig:
     paddings: Five = _from("follows from the sizes in figure 2", (0, 2, 1, 1, 1))
     groups: Five = _from("section 3.2: conv2, 4, 5 see their own GPU's maps only", (1, 2, 1, 2, 2))
     ceil_mode: bool = _from("AlexNet-Source-Code layer.py:1004: 1 + ceil(213 / 4) = 55", True)
-    after: tuple[str, str, str, str, str] = _from(  # what follows each convolution; "rnorm" is the within-map norm
+    # What follows each convolution; "rnorm" is the normalisation within a map.
+    after: tuple[str, str, str, str, str] = _from(
         "section 3.5", ("relu lrn pool", "relu lrn pool", "relu", "relu", "relu pool"))
     activation: str = _from("section 3.1: relu; tanh is what it is compared with", "relu")
     pool_size: int = _from("section 3.4: overlapping, 3 > 2", 3)
     pool_stride: int = _from("section 3.4", 2)
     lrn_size: int = _from("section 3.3: n", 5)
     lrn_alpha: float = _from("section 3.3", 1e-4)
-    lrn_alpha_over_size: bool = _from("section 3.3 prints no division; the code divides (layer.py:1183)", False)
+    lrn_alpha_over_size: bool = _from(
+        "section 3.3 prints no division; the code divides (layer.py:1183)", False)
     lrn_beta: float = _from("section 3.3", 0.75)
     lrn_k: float = _from("section 3.3", 2.0)
-    lrn_groups: int = _from("section 3.2: each GPU normalises its own maps, no window crosses the seam", 2)
+    lrn_groups: int = _from(
+        "section 3.2: each GPU normalises its own maps, no window crosses the seam", 2)
     hidden: tuple[int, int] = _from("section 3.5: fc6, fc7", (4096, 4096))
     dropout: float = _from("section 4.2", 0.5)
-    dropout_rule: str = _from("section 4.2: outputs times 0.5 at test time; inverted: / 0.5 while training", "2012")
-    dropout_place: str = _from('section 4.2: on the "output" of fc6 and fc7; torchvision: on their "input"', "output")
-    init: str = _from("section 5; he: N(0, 2 / fan_in) but for fc8; torch: uniform, 1 / sqrt(fan_in)", "gaussian")
+    dropout_rule: str = _from(
+        "section 4.2: outputs times 0.5 at test time; inverted: / 0.5 while training", "2012")
+    dropout_place: str = _from(
+        'section 4.2: on the "output" of fc6 and fc7; torchvision: on their "input"', "output")
+    init: str = _from(
+        "section 5; he: N(0, 2 / fan_in) but for fc8; torch: uniform, 1 / sqrt(fan_in)",
+        "gaussian")
     init_std: Eight = _from("section 5: 0.01 in each layer", (0.01,) * 8)
     init_bias: Eight = _from("section 5: 1 in conv2, 4, 5 and the hidden fc layers",
                              (0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0))
-    names: str = _from("of parameters: paper (conv1 ... fc8) or torchvision (features.0 ...)", "paper")
+    names: str = _from(
+        "of parameters: paper (conv1 ... fc8) or torchvision (features.0 ...)", "paper")
 
     @classmethod
     def paper(cls, **changes: Any) -> "AlexNetConfig":
@@ -67,91 +87,107 @@ class AlexNetConfig:
 
     @classmethod
     def source_2012(cls, **changes: Any) -> "AlexNetConfig":
-        """What ran: layers/layers-145.cfg of computerhistory/AlexNet-Source-Code, whose log has the paper's 40.7 / 18.2
-        %. Layer 1 normalises before its ReLU, an unpublished within-map norm follows the second LRN, alpha is divided
-        by n, conv3 to conv5 start at std 0.03. 60,965,224 parameters."""
-        return cls(**{**dict(
-            after=("lrn pool relu", "relu lrn rnorm pool", "relu", "relu", "relu pool"), lrn_alpha_over_size=True,
-            init_std=(0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)), **changes})
+        """What ran: layers/layers-145.cfg of computerhistory/AlexNet-Source-Code, whose log has
+        the paper's 40.7 / 18.2 %. Layer 1 normalises before its ReLU, an unpublished within-map
+        norm follows the second LRN, alpha is divided by n, conv3 to conv5 start at std 0.03.
+        60,965,224 parameters."""
+        return _preset(
+            cls, changes,
+            after=("lrn pool relu", "relu lrn rnorm pool", "relu", "relu", "relu pool"),
+            lrn_alpha_over_size=True,
+            init_std=(0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01))
 
     @classmethod
     def half_2012(cls, **changes: Any) -> "AlexNetConfig":
-        """The paper's one-GPU comparison (section 3.2, footnote 2): layers/layers-145-half.cfg, half the kernels in
-        conv1 to conv4, one column. 59,798,312 parameters."""
-        return cls.source_2012(**{**dict(channels=(48, 128, 192, 192, 256), groups=(1, 1, 1, 1, 1), lrn_groups=1),
-                                  **changes})
+        """The paper's one-GPU comparison (section 3.2, footnote 2): layers/layers-145-half.cfg,
+        half the kernels in conv1 to conv4, one column. 59,798,312 parameters."""
+        return _preset(
+            cls.source_2012, changes,
+            channels=(48, 128, 192, 192, 256), groups=(1, 1, 1, 1, 1), lrn_groups=1)
 
     @classmethod
     def merged(cls, **changes: Any) -> "AlexNetConfig":
-        """The paper's widths on one device without groups, as many reimplementations have it. 62,378,344 parameters."""
-        return cls(**{**dict(groups=(1, 1, 1, 1, 1), lrn_groups=1), **changes})
+        """The paper's widths on one device without groups, as in many reimplementations.
+        62,378,344 parameters."""
+        return _preset(cls, changes, groups=(1, 1, 1, 1, 1), lrn_groups=1)
 
     @classmethod
     def caffe(cls, **changes: Any) -> "AlexNetConfig":
-        """BVLC/caffe models/bvlc_alexnet: 227 pixels, hidden biases 0.1, fc6 and fc7 at std 0.005, LRN across the seam
-        with alpha / n and k = 1, inverted dropout. 57.1 / 80.2 % top-1 / top-5 accuracy."""
-        return cls(**{**dict(
-            image_size=227, lrn_alpha_over_size=True, lrn_k=1.0, lrn_groups=1, dropout_rule="inverted",
+        """BVLC/caffe models/bvlc_alexnet: 227 pixels, hidden biases 0.1, fc6 and fc7 at std 0.005,
+        LRN across the seam with alpha / n and k = 1, inverted dropout. 57.1 / 80.2 % top-1 / top-5
+        accuracy."""
+        return _preset(
+            cls, changes,
+            image_size=227, lrn_alpha_over_size=True, lrn_k=1.0, lrn_groups=1,
+            dropout_rule="inverted",
             init_std=(0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01),
-            init_bias=(0.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.0)), **changes})
+            init_bias=(0.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.0))
 
     @classmethod
     def caffenet(cls, **changes: Any) -> "AlexNetConfig":
-        """BVLC/caffe models/bvlc_reference_caffenet: as caffe with the pool before the normalisation and biases of 1.
-        57.4 / 80.4 %."""
-        return cls.caffe(**{**dict(
+        """BVLC/caffe models/bvlc_reference_caffenet: caffe with the pool before the normalisation
+        and biases of 1. 57.4 / 80.4 % top-1 / top-5 accuracy."""
+        return _preset(
+            cls.caffe, changes,
             after=("relu pool lrn", "relu pool lrn", "relu", "relu", "relu pool"),
-            init_bias=(0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)), **changes})
+            init_bias=(0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0))
 
     @classmethod
     def torchvision(cls, **changes: Any) -> "AlexNetConfig":
-        """pytorch/vision torchvision/models/alexnet.py: the single tower of arXiv:1404.5997, no normalisation, no
-        groups, dropout before fc6 and fc7. 61,100,840 parameters; 56.5 / 79.1 %."""
-        return cls(**{**dict(
-            channels=(64, 192, 384, 256, 256), groups=(1, 1, 1, 1, 1), paddings=(2, 2, 1, 1, 1), ceil_mode=False,
-            after=("relu pool", "relu pool", "relu", "relu", "relu pool"), dropout_rule="inverted",
-            dropout_place="input", init="torch", names="torchvision"), **changes})
+        """pytorch/vision torchvision/models/alexnet.py: the single tower of arXiv:1404.5997, no
+        normalisation, no groups, dropout before fc6 and fc7. 61,100,840 parameters; 56.5 / 79.1 %
+        top-1 / top-5 accuracy."""
+        return _preset(
+            cls, changes,
+            channels=(64, 192, 384, 256, 256), groups=(1, 1, 1, 1, 1), paddings=(2, 2, 1, 1, 1),
+            ceil_mode=False, after=("relu pool", "relu pool", "relu", "relu", "relu pool"),
+            dropout_rule="inverted", dropout_place="input", init="torch", names="torchvision")
 
     @classmethod
     def cifar(cls, **changes: Any) -> "AlexNetConfig":
-        """The paper's net for 32 x 32: all widths halved (fc: 1024), a 3 x 3 stem at stride 1, He initialisation of
-        pixels scaled to about unit variance, biases 0. An 11 x 11 stem at stride 4 would leave 6 x 6 of 32 x 32."""
-        return cls(**{**dict(
+        """The paper's net for 32 x 32: half of the channels (fc: 1024), a 3 x 3 stem at stride 1,
+        He initialisation for pixels scaled to about unit variance, biases 0. An 11 x 11 stem at
+        stride 4 would leave 6 x 6 of 32 x 32."""
+        return _preset(
+            cls, changes,
             num_classes=10, image_size=32, input_scale=1 / 64, channels=(48, 128, 192, 192, 128),
-            kernels=(3, 5, 3, 3, 3), strides=(1, 1, 1, 1, 1), paddings=(1, 2, 1, 1, 1), hidden=(1024, 1024),
-            dropout_rule="inverted", init="he", init_bias=(0.0,) * 8), **changes})
+            kernels=(3, 5, 3, 3, 3), strides=(1, 1, 1, 1, 1), paddings=(1, 2, 1, 1, 1),
+            hidden=(1024, 1024), dropout_rule="inverted", init="he", init_bias=(0.0,) * 8)
 
     def __post_init__(self) -> None:
-        """UsageError for a value that makes no network."""
-        lengths = {"channels": 5, "kernels": 5, "strides": 5, "paddings": 5, "groups": 5, "after": 5, "hidden": 2,
-                   "init_std": 8, "init_bias": 8}
+        lengths = {"channels": 5, "kernels": 5, "strides": 5, "paddings": 5, "groups": 5,
+                   "after": 5, "hidden": 2, "init_std": 8, "init_bias": 8}
         for name, length in lengths.items():
-            if len(getattr(self, name)) != length:
-                raise UsageError(f"AlexNetConfig: {name} has {len(getattr(self, name))} entries, expected {length}")
-        for name, kinds in (("init", ("gaussian", "he", "torch")), ("dropout_place", ("output", "input")),
-                            ("names", ("paper", "torchvision")), ("activation", ("relu", "tanh"))):
-            if getattr(self, name) not in kinds:
-                raise UsageError(f"AlexNetConfig: {name} is {getattr(self, name)!r}, expected {' or '.join(kinds)}")
+            entries = len(getattr(self, name))
+            if entries != length:
+                raise UsageError(f"AlexNetConfig: {name} has {entries} entries, expected {length}")
+        kinds = {"init": ("gaussian", "he", "torch"), "dropout_place": ("output", "input"),
+                 "names": ("paper", "torchvision"), "activation": ("relu", "tanh")}
+        for name, expected in kinds.items():
+            value = getattr(self, name)
+            if value not in expected:
+                raise UsageError(f"AlexNetConfig: {name} is {value!r}, "
+                                 f"expected {' or '.join(expected)}")
         known = {"relu", "lrn", "rnorm", "pool"}
         unknown = set(" ".join(self.after).split()) - known
         if unknown:
-            raise UsageError(f"AlexNetConfig: after has {', '.join(sorted(unknown))}, expected words of "
-                             f"{', '.join(sorted(known))}")
+            raise UsageError(f"AlexNetConfig: after has {', '.join(sorted(unknown))}, expected "
+                             f"words of {', '.join(sorted(known))}")
 
     def blank(self) -> "AlexNetConfig":
-        """The same with weights of 0: for the sizes of a net, without waiting for its random numbers."""
+        """The same with weights of 0: for the sizes of a net, without drawing random numbers."""
         return replace(self, init="gaussian", init_std=(0.0,) * 8)
 
     def differences(self, other: "AlexNetConfig") -> dict[str, tuple[Any, Any]]:
-        """field -> (mine, the other's) for each field in which they differ."""
-        return {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
-                if getattr(self, f.name) != getattr(other, f.name)}
+        """field -> (own value, the other's value) for each field in which the two differ."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return {name: (own, others) for name, (own, others) in pairs.items() if own != others}
 
     def deviations(self) -> list[str]:
-        """Where the configuration differs from the paper's text, one field each; the sizes of the images and of the
-        set of classes follow from the data and do not count."""
+        """Where the configuration differs from the paper's text, one field each. Image size and
+        number of classes follow from the data and do not count."""
         differences = self.differences(AlexNetConfig.paper())
-        return [f"{name}: {mine} (paper: {theirs})" for name, (mine, theirs) in differences.items()
+        return [f"{name}: {own} (paper: {papers})" for name, (own, papers) in differences.items()
                 if name not in ("num_classes", "image_size")]
 
 
@@ -166,76 +202,107 @@ class Scale(nn.Module):
 
 
 class AlexNet(Network):
-    """Deviations from the paper: none with AlexNetConfig.paper(); otherwise `deviations` lists them, one a field.
+    """Deviations from the paper: none with AlexNetConfig.paper(), else `deviations` lists them.
 
         conv1 ReLU LRN pool | conv2 ReLU LRN pool | conv3 ReLU | conv4 ReLU | conv5 ReLU pool
         fc6 ReLU dropout | fc7 ReLU dropout | fc8                      (sections 3.5 and 4.2)
 
-    Input: pixels 0..255 minus the training set's mean image, (N, 3, image_size, image_size). Output: (N, num_classes)
-    logits. At 224: 55, 27, 13, 13, 13, 6. With `activation` tanh it stands in each ReLU's place, and the layers keep
-    their names relu1 ... relu7. UsageError and ShapeError for a configuration that makes no network.
+    Input: pixels 0..255 minus the training set's mean image, (N, 3, image_size, image_size).
+    Output: logits (N, num_classes). At 224 the maps are 55, 27, 13, 13, 13 and 6 wide. With
+    `activation` tanh, Tanh replaces ReLU, and the layers keep their names relu1 ... relu7.
+    Raises UsageError and ShapeError for a configuration that makes no network.
     """
 
     def __init__(self, config: AlexNetConfig, num_classes: int | None = None) -> None:
-        config = config if num_classes is None else replace(config, num_classes=num_classes)
+        if num_classes is not None:
+            config = replace(config, num_classes=num_classes)
         self.config = config
-        layers: dict[str, nn.Module] = {"scale": Scale(config.input_scale)} if config.input_scale != 1 else {}
-        channels, size = 3, config.image_size
+        layers: dict[str, nn.Module] = {}
+        if config.input_scale != 1:
+            layers["scale"] = Scale(config.input_scale)
+        channels = 3
+        size = config.image_size
         for i in range(5):
-            kernel, stride, padding = config.kernels[i], config.strides[i], config.paddings[i]
-            layers[f"conv{i + 1}"] = nn.Conv2d(channels, config.channels[i], kernel, stride, padding,
-                                               groups=config.groups[i], ceil_mode=config.ceil_mode, **self._init(i))
+            size = self._add_convolution(layers, i, channels, size)
             channels = config.channels[i]
-            size = Window.of(kernel, stride, padding, 1, config.ceil_mode).out(size, size)[0]
-            for kind in config.after[i].split():
-                layers[f"{kind}{i + 1}"] = self._following(kind)
-            if "pool" in config.after[i].split():
-                size = Window.of(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode).out(size, size)[0]
         layers["flatten"] = nn.Flatten()
         features = channels * size * size
         for i, width in zip((6, 7), config.hidden, strict=True):
-            drop = {f"drop{i}": nn.Dropout(config.dropout, config.dropout_rule)}
-            layers |= drop if config.dropout_place == "input" else {}
-            layers[f"fc{i}"] = nn.Linear(features, width, **self._init(i - 1))
-            layers[f"relu{i}"] = self._following("relu")
-            layers |= drop if config.dropout_place == "output" else {}
+            self._add_hidden(layers, i, features, width)
             features = width
         layers["fc8"] = nn.Linear(features, config.num_classes, **self._init(7))
-        super().__init__(config.image_size, default_recipe(config.image_size), {}, config.deviations(), **layers)
+        super().__init__(config.image_size, default_recipe(config.image_size), {},
+                         config.deviations(), **layers)
 
-    def _init(self, i: int) -> dict[str, Init | None]:
-        """The initialisers of the i-th layer with weights."""
+    def _add_convolution(self, layers: dict[str, nn.Module], i: int, channels: int,
+                         size: int) -> int:
+        """Add the i-th convolution, from 0, on `channels` maps of size x size, and what follows
+        it. Returns the size of the maps after that."""
+        config = self.config
+        kernel = config.kernels[i]
+        stride = config.strides[i]
+        padding = config.paddings[i]
+        layers[f"conv{i + 1}"] = nn.Conv2d(
+            channels, config.channels[i], kernel, stride, padding, groups=config.groups[i],
+            ceil_mode=config.ceil_mode, **self._init(i))
+        size, _ = Window.of(kernel, stride, padding, 1, config.ceil_mode).out(size, size)
+        for kind in config.after[i].split():
+            layers[f"{kind}{i + 1}"] = self._layer(kind)
+        if "pool" in config.after[i].split():
+            pool = Window.of(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode)
+            size, _ = pool.out(size, size)
+        return size
+
+    def _add_hidden(self, layers: dict[str, nn.Module], i: int, features: int, width: int) -> None:
+        """Add fc6 or fc7 (i = 6 or 7), its activation and its dropout."""
+        config = self.config
+        dropout = nn.Dropout(config.dropout, config.dropout_rule)
+        if config.dropout_place == "input":
+            layers[f"drop{i}"] = dropout
+        layers[f"fc{i}"] = nn.Linear(features, width, **self._init(i - 1))
+        layers[f"relu{i}"] = self._layer("relu")
+        if config.dropout_place == "output":
+            layers[f"drop{i}"] = dropout
+
+    def _init(self, i: int) -> dict[str, Any]:
+        """The initialisers of the i-th layer with weights, from 0, as arguments of that layer."""
         config = self.config
         if config.init == "torch":
-            return {"weight_init": None, "bias_init": None}
-        small_last = config.init == "he" and i == 7  # so that the loss starts near ln C
-        weight = he() if config.init == "he" and not small_last else gaussian(config.init_std[i])
+            return {}  # what layers do without initialisers
+        weight: Init = gaussian(config.init_std[i])
+        if config.init == "he" and i < 7:  # fc8 stays small, so that the loss starts near ln C
+            weight = he()
         return {"weight_init": weight, "bias_init": constant(config.init_bias[i])}
 
-    def _following(self, kind: str) -> nn.Module:
-        """A layer of the kind that `after` names."""
+    def _layer(self, kind: str) -> nn.Module:
+        """A new layer of a kind that `after` names."""
         config = self.config
         if kind == "relu":
             return nn.ReLU() if config.activation == "relu" else nn.Tanh()
         if kind == "pool":
             return nn.MaxPool2d(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode)
-        if kind == "rnorm":  # layers-145: scale 0.001 / 25, pow 0.75, minDiv 1, in no text of the paper
+        if kind == "rnorm":  # layers-145: scale 0.001 / 25, pow 0.75, minDiv 1, not in the paper
             return nn.LocalResponseNorm(5, alpha=0.001, beta=0.75, k=1.0, within_map=True)
+        # The layer divides alpha by its size; the paper's formula does not.
         alpha = config.lrn_alpha * (1 if config.lrn_alpha_over_size else config.lrn_size)
-        return nn.LocalResponseNorm(config.lrn_size, alpha, config.lrn_beta, config.lrn_k, config.lrn_groups)
+        return nn.LocalResponseNorm(config.lrn_size, alpha, config.lrn_beta, config.lrn_k,
+                                    config.lrn_groups)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """(name, parameter), by the paper's names of layers or by torchvision's."""
-        renamed = dict(zip(LAYERS, TORCHVISION, strict=True)) if self.config.names == "torchvision" else {}
+        names: dict[str, str] = {}
+        if self.config.names == "torchvision":
+            names = dict(zip(LAYERS, TORCHVISION, strict=True))
         for name, parameter in super().named_parameters():
             layer, _, kind = name.partition(".")
-            yield f"{renamed.get(layer, layer)}.{kind}", parameter
+            yield f"{names.get(layer, layer)}.{kind}", parameter
 
 
 def default_recipe(image_size: int) -> Recipe:
-    """Section 5 for images of ImageNet's size; for small ones the same rule and momentum, random crops of a padded
-    image, and a schedule of steps, shorter than the paper's 90 epochs."""
+    """Section 5 for images of ImageNet's size. For small ones the same rule and momentum, random
+    crops of a padded image, and a schedule of steps, shorter than the paper's 90 epochs."""
     if image_size >= 64:
-        return Recipe(epochs=90, lr=0.01, weight_decay=0.0005, schedule="plateau", crop=image_size, flip=True,
-                      color="source")
-    return Recipe(epochs=60, lr=0.01, weight_decay=0.0005, milestones=(40, 50, 56), pad=4, flip=True)
+        return Recipe(epochs=90, lr=0.01, weight_decay=0.0005, schedule="plateau", crop=image_size,
+                      flip=True, color="source")
+    return Recipe(epochs=60, lr=0.01, weight_decay=0.0005, milestones=(40, 50, 56), pad=4,
+                  flip=True)

@@ -14,8 +14,9 @@ class Network(Sequential):
         deviations     where it differs from its source, one sentence each
     """
 
-    def __init__(self, image_size: int, recipe: Recipe, layer_decay: Mapping[str, float], deviations: Sequence[str],
-                 /, **layers: Module) -> None:  # positional: the names of layers stay free
+    # Positional arguments, so that layers may have any name.
+    def __init__(self, image_size: int, recipe: Recipe, layer_decay: Mapping[str, float],
+                 deviations: Sequence[str], /, **layers: Module) -> None:
         super().__init__(**layers)
         self.image_size = image_size
         self.recipe = recipe

@@ -1,10 +1,15 @@
 """The four CIFAR-10 nets that came with cuda-convnet, the code from which AlexNet grew.
 
-Sources: computerhistory/AlexNet-Source-Code, example-layers/layers-{80sec,18pct,conv-local-13pct,conv-local-11pct}.cfg
-and the layer-params files beside them; the same files are in akrizhevsky/cuda-convnet2. Common to all: raw pixels
-0..255 minus the mean image, batches of 128, momentum 0.9, rate 0.001 for weights and 0.002 for biases, biases start
-at 0 and have no decay, windows rounded up (32 -> 16 -> 8 -> 4), average pools divided by the cells inside the map.
-Layer 1 pools before its ReLU, as in the files; the order of the two does not change what they compute.
+Sources: computerhistory/AlexNet-Source-Code, example-layers/layers-{80sec,18pct,conv-local-13pct,
+conv-local-11pct}.cfg and the layer-params files next to them; akrizhevsky/cuda-convnet2 has the
+same files. Common to all:
+
+    input      raw pixels 0..255 minus the mean image, batches of 128
+    rates      0.001 for weights and 0.002 for biases, momentum 0.9
+    biases     start at 0 and do not decay
+    pools      windows are rounded up (32 -> 16 -> 8 -> 4); averages are over the cells in the map
+
+Layer 1 pools before its ReLU, as in the files; the order does not change what the two compute.
 """
 from .. import nn
 from ..init import constant, gaussian
@@ -16,23 +21,28 @@ from .recipe import Recipe
 class CifarNet(Network):
     """A named stack of layers with the decay of each (`wc` in the files) and its recipe."""
 
-    def __init__(self, image_size: int, layer_decay: dict[str, float], recipe: Recipe, **layers: nn.Module) -> None:
-        deviations = ["images are shuffled anew each epoch (2012: once, when the batches were made)"]
+    def __init__(self, image_size: int, layer_decay: dict[str, float], recipe: Recipe,
+                 **layers: nn.Module) -> None:
+        deviations = ["images are shuffled anew in each epoch "
+                      "(2012: once, when the batches were made)"]
         if recipe.crop:
-            deviations.append("all five batches from the start (2012: the fifth joins after some 350 epochs)")
+            deviations.append("all five batches are used from the start "
+                              "(2012: the fifth joins after some 350 epochs)")
         super().__init__(image_size, recipe, layer_decay, deviations, **layers)
 
 
-def _conv(i: int, o: int, std: float) -> nn.Conv2d:
-    return nn.Conv2d(i, o, 5, padding=2, weight_init=gaussian(std), bias_init=constant(0))
+def _conv(inputs: int, outputs: int, std: float) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 5, padding=2, weight_init=gaussian(std),
+                     bias_init=constant(0))
 
 
-def _local(i: int, o: int, size: int) -> nn.LocallyConnected2d:
-    return nn.LocallyConnected2d(i, o, size, 3, padding=1, weight_init=gaussian(0.04), bias_init=constant(0))
+def _local(inputs: int, outputs: int, size: int) -> nn.LocallyConnected2d:
+    return nn.LocallyConnected2d(inputs, outputs, size, 3, padding=1, weight_init=gaussian(0.04),
+                                 bias_init=constant(0))
 
 
-def _fc(i: int, o: int, std: float) -> nn.Linear:
-    return nn.Linear(i, o, weight_init=gaussian(std), bias_init=constant(0))
+def _fc(inputs: int, outputs: int, std: float) -> nn.Linear:
+    return nn.Linear(inputs, outputs, weight_init=gaussian(std), bias_init=constant(0))
 
 
 def _max() -> nn.MaxPool2d:
@@ -44,17 +54,19 @@ def _avg() -> nn.AvgPool2d:
 
 
 def _pooled(size: int, times: int) -> int:
+    """The side of a map after so many pools."""
     for _ in range(times):
-        size = Window.of(3, 2, ceil_mode=True).out(size, size)[0]
+        size, _ = Window.of(3, 2, ceil_mode=True).out(size, size)
     return size
 
 
 def quick_26(num_classes: int = 10, image_size: int = 32) -> CifarNet:
-    """layers-80sec.cfg: "26% error on CIFAR-10 in 80 seconds" on a GPU of 2011; the rate falls to a tenth after 8
-    epochs. 145,578 parameters."""
+    """layers-80sec.cfg: "26% error on CIFAR-10 in 80 seconds" on a GPU of 2011. The rate falls to
+    a tenth after 8 epochs. 145,578 parameters."""
     end = _pooled(image_size, 3)
     return CifarNet(
-        image_size, {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc64": 0.03, "fc10": 0.03},
+        image_size,
+        {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc64": 0.03, "fc10": 0.03},
         Recipe(epochs=10, lr=0.001, milestones=(8,)),
         conv1=_conv(3, 32, 0.0001), pool1=_max(), relu1=nn.ReLU(),
         conv2=_conv(32, 32, 0.01), relu2=nn.ReLU(), pool2=_avg(),
@@ -63,15 +75,17 @@ def quick_26(num_classes: int = 10, image_size: int = 32) -> CifarNet:
 
 
 def net_18(num_classes: int = 10, image_size: int = 32) -> CifarNet:
-    """layers-18pct.cfg: 18 % in 20 minutes; within-map normalisation after the first two pools, no hidden fully
-    connected layer. The rate falls to a tenth after 120 epochs and again after 10 more. 89,578 parameters."""
+    """layers-18pct.cfg: 18 % error in 20 minutes. Within-map normalisation after the first two
+    pools, no hidden fully connected layer. The rate falls to a tenth after 120 epochs and again
+    after 10 more. 89,578 parameters."""
     end = _pooled(image_size, 3)
 
     def rnorm() -> nn.LocalResponseNorm:
         return nn.LocalResponseNorm(3, alpha=5e-5, beta=0.75, k=1, within_map=True)
 
     return CifarNet(
-        image_size, {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc10": 1.0},
+        image_size,
+        {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc10": 1.0},
         Recipe(epochs=140, lr=0.001, milestones=(120, 130)),
         conv1=_conv(3, 32, 0.0001), pool1=_max(), relu1=nn.ReLU(), rnorm1=rnorm(),
         conv2=_conv(32, 32, 0.01), relu2=nn.ReLU(), pool2=_avg(), rnorm2=rnorm(),
@@ -83,11 +97,14 @@ _LOCAL_RECIPE = Recipe(epochs=520, lr=0.001, milestones=(500, 510), crop=24, fli
 
 
 def conv_local_13(num_classes: int = 10, image_size: int = 24) -> CifarNet:
-    """layers-conv-local-13pct.cfg: random 24 x 24 crops and flips, two locally connected layers. 13 % with several
-    views after some 500 epochs, then 10 at a tenth of the rate and 10 at a hundredth. 1,116,490 parameters."""
+    """layers-conv-local-13pct.cfg: random 24 x 24 crops and flips, two locally connected layers.
+    13 % error with several views after some 500 epochs, then 10 at a tenth of the rate and 10 at a
+    hundredth. 1,116,490 parameters."""
     end = _pooled(image_size, 2)
     return CifarNet(
-        image_size, {"conv1": 0.0, "conv2": 0.0, "local3": 0.004, "local4": 0.004, "fc10": 0.004}, _LOCAL_RECIPE,
+        image_size,
+        {"conv1": 0.0, "conv2": 0.0, "local3": 0.004, "local4": 0.004, "fc10": 0.004},
+        _LOCAL_RECIPE,
         conv1=_conv(3, 64, 0.0001), relu1=nn.ReLU(), pool1=_max(),
         conv2=_conv(64, 64, 0.01), relu2=nn.ReLU(), pool2=_max(),
         local3=_local(64, 32, end), relu3=nn.ReLU(), local4=_local(32, 32, end), relu4=nn.ReLU(),
@@ -95,16 +112,18 @@ def conv_local_13(num_classes: int = 10, image_size: int = 24) -> CifarNet:
 
 
 def conv_local_11(num_classes: int = 10, image_size: int = 24) -> CifarNet:
-    """layers-conv-local-11pct.cfg: as conv_local_13 with normalisation across 9 maps (before the second pool, after
-    the first) and twice the filters in local3. 11 % with several views, the "four-layer CNN" of the paper's section
-    3.3, footnote 3. 2,112,970 parameters."""
+    """layers-conv-local-11pct.cfg: conv_local_13 with normalisation across 9 maps (after the first
+    pool, before the second) and twice the filters in local3. 11 % error with several views: the
+    "four-layer CNN" of the paper's section 3.3, footnote 3. 2,112,970 parameters."""
     end = _pooled(image_size, 2)
 
     def cmrnorm() -> nn.LocalResponseNorm:
         return nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1)
 
     return CifarNet(
-        image_size, {"conv1": 0.0, "conv2": 0.0, "local3": 0.004, "local4": 0.004, "fc10": 0.01}, _LOCAL_RECIPE,
+        image_size,
+        {"conv1": 0.0, "conv2": 0.0, "local3": 0.004, "local4": 0.004, "fc10": 0.01},
+        _LOCAL_RECIPE,
         conv1=_conv(3, 64, 0.0001), relu1=nn.ReLU(), pool1=_max(), rnorm1=cmrnorm(),
         conv2=_conv(64, 64, 0.01), relu2=nn.ReLU(), rnorm2=cmrnorm(), pool2=_max(),
         local3=_local(64, 64, end), relu3=nn.ReLU(), local4=_local(64, 32, end), relu4=nn.ReLU(),
