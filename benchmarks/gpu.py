@@ -221,12 +221,7 @@ def main(argv: list[str] | None = None) -> int:
             end = "the budget is spent; the same command with --resume takes the rest,"
         harness.say(f"{end} in {(time.monotonic() - start) / 60:.1f} min{f': {record.path}' if record.path else ''}")
         content = record.content
-    if args.summary and "speed" not in content:
-        raise UsageError("--summary is of the section speed, which was not measured")
-    print(gpu_report.summary(content) if args.summary else gpu_report.tables(content))
-    if args.plot:
-        gpu_report.plot(content, args.plot)
-    return 0
+    return harness.finish(content, args, gpu_report)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,20 @@
-"""What every speed comparison here needs: fresh child processes in turn, ratios within a round, one JSON of it all.
+"""What every speed comparison needs: fresh child processes in turn, ratios within a round, a JSON.
 
-A sample is one child process: memory peaks are its own, and no framework warms up for another. Contenders take turns
-(A B C A B C ...), so that a slow minute of the machine hits all of them, and what is compared is the ratio of two
-samples of one round. A child reports how much of the machine other programs used meanwhile; a sample that was
+A sample is one child process: its memory peak is its own, and no framework warms up for another.
+Contenders take turns, so that a slow minute of the machine affects all of them, and what is
+compared is the ratio of two samples of the same round:
+
+    round 0   A  B  C        ours / theirs, from one round each;
+    round 1   A  B  C        the median over the rounds is reported,
+    round 2   A  B  C        with the least and the largest
+
+A child reports how much of the machine other programs used in the meantime. A sample that was
 disturbed is taken again.
 
-Only the standard library is imported at the top: the children of other frameworks import this file, and not ours.
+Only the standard library is imported at the top: the children of other frameworks import this
+file, and must not load ours.
 """
+import argparse
 import contextlib
 import importlib.metadata
 import json
@@ -17,22 +25,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).parent.parent
-FOREIGN_LIMIT = 0.12  # of the machine's CPU time: above, a sample counts as disturbed
+FOREIGN_LIMIT = 0.12  # of the machine's CPU time: if others use more, a sample counts as disturbed
 TIMEOUT = 1800        # seconds for one child
 Sample = dict[str, Any]
 
 
-# in the child
+# In the child
 
 
 def _busy_seconds() -> float | None:
-    """CPU seconds that all programs on the machine, and its host's other guests, have used; None where the system
-    does not tell. /proc/stat: user nice system idle iowait irq softirq steal."""
+    """CPU seconds used so far by all programs on the machine and by other guests of its host.
+
+    None where the system has no /proc/stat. Its fields: user nice system idle iowait irq softirq
+    steal; all but idle and iowait are use.
+    """
     try:
-        fields = [int(f) for f in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        line = Path("/proc/stat").read_text().split("\n", 1)[0]
+        fields = [int(f) for f in line.split()[1:9]]
     except (OSError, ValueError):
         return None
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
@@ -40,18 +52,24 @@ def _busy_seconds() -> float | None:
 
 @contextlib.contextmanager
 def metered(result: Sample) -> Iterator[None]:
-    """Adds to `result` the wall and own CPU seconds of the block, and `foreign`: the share of the machine's CPU time
-    that others used."""
-    wall, own, busy = time.perf_counter(), time.process_time(), _busy_seconds()
+    """Add to `result` the wall and CPU seconds of the block, and `foreign`: the share of the
+    machine's CPU time that other programs used."""
+    busy = _busy_seconds()
+    own_start = time.process_time()
+    start = time.perf_counter()
     yield
-    wall, own = time.perf_counter() - wall, time.process_time() - own
+    wall = time.perf_counter() - start
+    own = time.process_time() - own_start
     result |= {"wall_seconds": round(wall, 3), "cpu_seconds": round(own, 3)}
-    if busy is not None:
-        result["foreign"] = round(max(0.0, _busy_seconds() - busy - own) / (wall * os.cpu_count()), 3)
+    busy_end = _busy_seconds()
+    if busy is not None and busy_end is not None:
+        foreign = max(0.0, busy_end - busy - own)
+        result["foreign"] = round(foreign / (wall * (os.cpu_count() or 1)), 3)
 
 
 def time_steps(step: Callable[[], Any], warm_up: int, least: int, seconds: float) -> list[float]:
-    """Seconds of each step after `warm_up` of them: at least `least` steps, and until `seconds` have passed."""
+    """Seconds of each step after `warm_up` steps: at least `least` of them, and until they add up
+    to `seconds`."""
     for _ in range(warm_up):
         step()
     times: list[float] = []
@@ -63,7 +81,8 @@ def time_steps(step: Callable[[], Any], warm_up: int, least: int, seconds: float
 
 
 def peak_mb() -> float | None:
-    """The largest resident memory of this process so far, in MB of 10^6 bytes; None where the system does not tell."""
+    """The largest resident memory of this process so far, in MB of 10^6 bytes; None where the
+    system has no /proc."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -72,13 +91,13 @@ def peak_mb() -> float | None:
 
 
 def answer(tasks: dict[str, Callable[[dict], dict]]) -> None:
-    """The main of a child: does the job in its argument, a JSON object with the name of a task, and prints the result
-    as JSON."""
+    """The main of a child: do the job in its argument, a JSON object that names a task, and print
+    the result as JSON."""
     job = json.loads(sys.argv[1])
     print(json.dumps(tasks[job["task"]](job)))
 
 
-# in the parent
+# In the parent
 
 
 def installed(package: str) -> str | None:
@@ -90,78 +109,96 @@ def installed(package: str) -> str | None:
 
 
 def say(text: str) -> None:
-    """A line of progress."""
+    """Print a line of progress to stderr."""
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
-def run_child(module: str, job: dict, environment: dict[str, str], limit: float = TIMEOUT) -> Sample:
-    """What `python -m module JOB` answers; {"error": its last words} when it fails or takes more than `limit` seconds.
-    The child sees this process' environment without what slows NumPy's OpenBLAS or tunes malloc, and with
-    `environment`."""
+def run_child(module: str, job: dict, environment: dict[str, str],
+              limit: float = TIMEOUT) -> Sample:
+    """The answer of `python -m module JOB`; {"error": text} if it fails or takes over `limit` s.
+
+    The child has this process's environment, without variables that slow down NumPy's OpenBLAS or
+    tune malloc, and with `environment`.
+    """
     clean = {name: value for name, value in os.environ.items()
-             if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") and not name.startswith("MALLOC_")}
+             if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+             and not name.startswith("MALLOC_")}
+    command = [sys.executable, "-m", module, json.dumps(job)]
     try:
-        done = subprocess.run([sys.executable, "-m", module, json.dumps(job)], cwd=ROOT, env=clean | environment,
-                              capture_output=True, text=True, timeout=limit)
+        child = subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True,
+                               text=True, timeout=limit)
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {limit:.0f} seconds"}
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or [""]
-        return {"error": words[-1][:200] if done.returncode > 0 else f"killed by signal {-done.returncode}"}
-    return json.loads(done.stdout.splitlines()[-1])
+    if child.returncode < 0:
+        return {"error": f"killed by signal {-child.returncode}"}
+    if child.returncode:
+        lines = child.stderr.strip().splitlines() or [""]
+        return {"error": lines[-1][:200]}
+    return json.loads(child.stdout.splitlines()[-1])
 
 
-def sample(module: str, job: dict, environment: dict[str, str], retries: int, limit: float = TIMEOUT) -> Sample:
-    """run_child, again up to `retries` times while others use more than FOREIGN_LIMIT of the machine; the least
-    disturbed answer, marked `noisy` if it was disturbed too."""
+def sample(module: str, job: dict, environment: dict[str, str], retries: int,
+           limit: float = TIMEOUT) -> Sample:
+    """The answer of run_child, taken again up to `retries` times while it is disturbed.
+
+    Of several disturbed answers the least disturbed one, marked `noisy`.
+    """
     best: Sample = {}
     for _ in range(1 + retries):
-        got = run_child(module, job, environment, limit)
-        if "error" in got and best:
+        attempt = run_child(module, job, environment, limit)
+        if "error" in attempt and best:
             break
-        if "error" in got or got.get("foreign", 0) <= FOREIGN_LIMIT:
-            return got
-        best = min(best or got, got, key=lambda one: one["foreign"])
+        if "error" in attempt or attempt.get("foreign", 0) <= FOREIGN_LIMIT:
+            return attempt
+        best = min(best or attempt, attempt, key=lambda one: one["foreign"])
     return best | {"noisy": True}
 
 
 def take(module: str, job: dict, what: str, environment: dict[str, str], retries: int,
          limit: float = TIMEOUT) -> Sample:
-    """A sample, told on stderr."""
+    """A sample, with a line about it on stderr."""
     start = time.perf_counter()
-    got = sample(module, job, environment, retries, limit)
+    result = sample(module, job, environment, retries, limit)
     words = [f"{what}: {job['contender']}"]
-    if "error" in got:
-        words.append(f"failed: {got['error']}")
+    if "error" in result:
+        words.append(f"failed: {result['error']}")
     else:
-        words += [f"{key} {got[key]:,.1f} img/s" for key in ("train", "inference") if key in got]
-        words += [f"{got['peak_mb']:,.0f} MB"] if got.get("peak_mb") else []
-        words.append(f"{got['cpu_seconds'] / max(got['wall_seconds'], 1e-9):.2f} CPUs")
-        words.append(f"others {100 * got.get('foreign', 0):.0f} %{' (noisy)' * got.get('noisy', False)}")
+        speeds = [key for key in ("train", "inference") if key in result]
+        words += [f"{key} {result[key]:,.1f} img/s" for key in speeds]
+        words += [f"{result['peak_mb']:,.0f} MB"] if result.get("peak_mb") else []
+        words.append(f"{result['cpu_seconds'] / max(result['wall_seconds'], 1e-9):.2f} CPUs")
+        noisy = " (noisy)" if result.get("noisy") else ""
+        words.append(f"others {100 * result.get('foreign', 0):.0f} %{noisy}")
     say(", ".join([*words, f"{time.perf_counter() - start:.0f} s"]))
-    return got
+    return result
 
 
 def whole_rounds(taken: dict[str, list[Sample]]) -> int:
-    """How many rounds all contenders have done that did not fail."""
-    return min((len(samples) for samples in taken.values() if not samples or "error" not in samples[-1]), default=0)
+    """How many rounds were completed by all contenders, leaving out those that failed."""
+    counts = [len(samples) for samples in taken.values()
+              if not samples or "error" not in samples[-1]]
+    return min(counts, default=0)
 
 
 def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Sample | None],
               before: dict[str, list[Sample]] | None = None) -> Iterator[dict[str, list[Sample]]]:
-    """Samples by contender, each with its `round`, as they stand after each round. `take` gives the sample of a name
-    in a round, None to sit it out; a contender whose sample failed sits out the rest. `before`: the samples of an
-    earlier run; rounds that are whole there are not taken again."""
-    taken: dict[str, list[Sample]] = {name: list((before or {}).get(name, [])) for name in names}
+    """All samples so far by contender, after each round; each sample has its number as `round`.
+
+    `take` gives the sample of a contender in a round, or None to sit this round out. A contender
+    whose sample failed sits out the rest. `before` are the samples of an earlier run: rounds that
+    are complete there are not repeated.
+    """
+    earlier = before or {}
+    taken: dict[str, list[Sample]] = {name: list(earlier.get(name, [])) for name in names}
     start = whole_rounds(taken)
     for samples in taken.values():
         samples[:] = [s for s in samples if s["round"] < start or "error" in s]
     for i in range(start, rounds):
         for name, samples in taken.items():
             failed = samples and "error" in samples[-1]
-            got = None if failed else take(name, i)
-            if got is not None:
-                samples.append({"round": i} | got)
+            result = None if failed else take(name, i)
+            if result is not None:
+                samples.append({"round": i} | result)
         yield taken
 
 
@@ -172,26 +209,36 @@ def good(samples: list[Sample], key: str) -> dict[int, float]:
     return {s["round"]: s[key] for s in quiet or known}
 
 
-def summarise(taken: dict[str, list[Sample]], keys: Iterable[str], ours: str = "ours") -> dict[str, dict]:
-    """contender -> {key: median over rounds, key_ratio: [median, least, largest] of ours / contender within a round,
-    peak_mb: median, noisy: how many samples were}."""
+def summarise(taken: dict[str, list[Sample]], keys: Iterable[str],
+              ours: str = "ours") -> dict[str, dict]:
+    """contender -> its summary over the rounds.
+
+    key        median, for each of `keys`
+    key_ratio  [median, least, largest] of ours / contender within a round
+    peak_mb    median
+    noisy      how many samples were disturbed
+    """
     result: dict[str, dict] = {}
     for name, samples in taken.items():
         row: dict[str, Any] = {"noisy": sum(bool(s.get("noisy")) for s in samples)}
         for key in keys:
-            values, reference = good(samples, key), good(taken.get(ours, []), key)
+            values = good(samples, key)
+            reference = good(taken.get(ours, []), key)
             row[key] = round(median(values.values()), 1) if values else None
-            found = [reference[i] / values[i] for i in values if i in reference]
-            if found and name != ours:
-                row[f"{key}_ratio"] = [round(f(found), 3) for f in (median, min, max)]
+            ratios = [reference[i] / values[i] for i in values if i in reference]
+            if ratios and name != ours:
+                row[f"{key}_ratio"] = [round(f(ratios), 3) for f in (median, min, max)]
         peaks = [s["peak_mb"] for s in samples if s.get("peak_mb")]
         row["peak_mb"] = round(median(peaks), 1) if peaks else None
         result[name] = row
     return result
 
 
+# The JSON, and how a benchmark ends
+
+
 def read(path: Path, flag: str) -> dict[str, Any]:
-    """The JSON of a benchmark that a flag names; UsageError when it is none."""
+    """The JSON of a benchmark that a flag names. Raises UsageError when it is something else."""
     from minitorch_alex.errors import UsageError
     try:
         content = json.loads(path.read_text())
@@ -203,22 +250,55 @@ def read(path: Path, flag: str) -> dict[str, Any]:
 
 
 class Record:
-    """One JSON file with a part for each section of a benchmark; what another run measured stays until it is measured
-    anew. Written whole or not at all, after every change, so that a killed run loses nothing."""
+    """One JSON file with a part for each section of a benchmark.
+
+    Measurements of an earlier run stay until they are repeated. The file is written after every
+    change, whole or not at all, so that a killed run loses nothing.
+    """
 
     def __init__(self, path: Path | None, command: str, machine: dict[str, Any]) -> None:
         from minitorch_alex.training.runs import provenance
+        source = provenance(0)
         self.path = path
-        self.content: dict[str, Any] = read(path, "--out") if path is not None and path.exists() else {}
-        self.run = {key: value for key, value in provenance(0).items() if key in ("commit", "seed", "device", "date")}
-        self.run |= {"command": command, "device": machine.get("gpu", self.run["device"])}
+        self.content: dict[str, Any] = {}
+        if path is not None and path.exists():
+            self.content = read(path, "--out")
+        self.run = {key: source[key] for key in ("commit", "seed", "date")}
+        self.run |= {"command": command, "device": machine.get("gpu", source["device"])}
         self.content |= self.run | {"machine": machine}
 
     def put(self, section: str, name: str, value: Any) -> None:
-        """Set one entry of a section and write the file (where there is one)."""
-        self.content.setdefault("runs", {})[section] = {key: self.run[key] for key in ("command", "commit", "date")}
-        stamp = {key: self.run[key] for key in ("commit", "date")} if isinstance(value, dict) else {}
-        self.content.setdefault(section, {})[name] = value | stamp if stamp else value
+        """Set one entry of a section, with commit and date, and write the file (if any)."""
+        stamp = {key: self.run[key] for key in ("commit", "date")}
+        runs = self.content.setdefault("runs", {})
+        runs[section] = {"command": self.run["command"], **stamp}
+        entries = self.content.setdefault(section, {})
+        entries[name] = value | stamp if isinstance(value, dict) else value
         if self.path is not None:
             from minitorch_alex.files import write_atomic
-            write_atomic(self.path, [(json.dumps(self.content, indent=1, allow_nan=False) + "\n").encode()])
+            text = json.dumps(self.content, indent=1, allow_nan=False) + "\n"
+            write_atomic(self.path, [text.encode()])
+
+
+class Report(Protocol):
+    """The module that writes a benchmark's tables: `report`, `gpu_report`."""
+
+    def tables(self, content: dict) -> str: ...
+
+    def summary(self, content: dict) -> str: ...
+
+    def plot(self, content: dict, path: Path) -> None: ...
+
+
+def finish(content: dict, args: argparse.Namespace, report: Report) -> int:
+    """The end of a benchmark's main: print the tables, with --summary the short one; draw --plot.
+
+    Raises UsageError when --summary has nothing to summarise.
+    """
+    if args.summary and "speed" not in content:
+        from minitorch_alex.errors import UsageError
+        raise UsageError("--summary needs the section speed, which was not measured")
+    print(report.summary(content) if args.summary else report.tables(content))
+    if args.plot:
+        report.plot(content, args.plot)
+    return 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import harness
 
-BATCH, CROP = 128, 224
+BATCH = 128
 
 
 def cpu_seconds() -> float:

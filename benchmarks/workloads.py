@@ -1,4 +1,7 @@
-"""What is measured: nets, batches, contenders. Only the standard library is imported: every child reads this file."""
+"""What is measured: networks, batches, contenders.
+
+Only the standard library is imported: every child reads this file.
+"""
 import os
 from dataclasses import dataclass
 
@@ -7,22 +10,30 @@ RATES = {"lr": 0.001, "momentum": 0.9, "weight_decay": 5e-4}
 
 @dataclass(frozen=True)
 class Workload:
-    """A net and a batch of images of side `size`. `edge`: how many rows and columns of zeros torch's image has more,
-    at the right and the bottom; our conv1 reads them past the edge (ceil_mode), torch's has no such mode."""
+    """A network and a batch of images.
+
+    size      side of an image, pixels
+    edge      rows and columns of zeros that PyTorch's image has in addition, at the bottom and at
+              the right: our conv1 reads them past the edge (ceil_mode), a mode PyTorch lacks
+    dezero    whether it is small enough for DeZero
+    winograd  whether it has enough channels for --winograd
+    """
 
     net: str
     batch: int
     size: int
     classes: int
     edge: int = 0
-    dezero: bool = False    # small enough for it
-    winograd: bool = False  # channels enough for it
+    dezero: bool = False
+    winograd: bool = False
 
     @property
     def note(self) -> str:
-        """What differs in form, though not in arithmetic."""
+        """What differs between the contenders in form, though not in arithmetic."""
+        if not self.edge:
+            return ""
         side = self.size + self.edge
-        return f"torch is given 3 x {side} x {side}: the zeros that our conv1 reads past the edge" if self.edge else ""
+        return f"torch is given 3 x {side} x {side}: the zeros that our conv1 reads past the edge"
 
 
 WORKLOADS = {
@@ -34,18 +45,33 @@ WORKLOADS = {
     "alexnet_cifar-b128": Workload("alexnet_cifar", 128, 32, 10),
 }
 
+GPU_BATCHES = (128, 256, 512)
 GPU_WORKLOADS = {
-    **{f"{net}-b{batch}": Workload(net, batch, 224, 1000, edge) for net, edge in (
-        ("alexnet", 3), ("alexnet_torchvision", 0)) for batch in (128, 256, 512)},
-    "alexnet_cifar-b128": Workload("alexnet_cifar", 128, 32, 10), "net_18-b128": Workload("net_18", 128, 32, 10),
+    **{f"alexnet-b{n}": Workload("alexnet", n, 224, 1000, edge=3) for n in GPU_BATCHES},
+    **{f"alexnet_torchvision-b{n}": Workload("alexnet_torchvision", n, 224, 1000)
+       for n in GPU_BATCHES},
+    "alexnet_cifar-b128": Workload("alexnet_cifar", 128, 32, 10),
+    "net_18-b128": Workload("net_18", 128, 32, 10),
 }
 
-# glibc gives freed blocks above a threshold back to the system, which hands them out again page by page and zeroed
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "20000000000",
-               "MALLOC_TOP_PAD_": "268435456"}
-CONTENDERS: dict[str, dict[str, str]] = {  # name -> its environment
-    "ours": {}, "ours-winograd": {}, "torch": {}, "torch-malloc": KEEP_MEMORY, "torch-nhwc": KEEP_MEMORY,
-    "torch-lrn": KEEP_MEMORY, "torch-best": KEEP_MEMORY, "dezero": KEEP_MEMORY,
+# By default glibc returns freed blocks above a threshold to the system, which hands them out again
+# page by page and zeroed. With these settings it keeps them.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "20000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+
+# contender -> the environment of its process
+CONTENDERS: dict[str, dict[str, str]] = {
+    "ours": {},
+    "ours-winograd": {},
+    "torch": {},
+    "torch-malloc": KEEP_MEMORY,
+    "torch-nhwc": KEEP_MEMORY,
+    "torch-lrn": KEEP_MEMORY,
+    "torch-best": KEEP_MEMORY,
+    "dezero": KEEP_MEMORY,
 }
 ABOUT = {
     "ours": "minitorch_alex as `train` runs it",
@@ -66,13 +92,20 @@ GPU_ABOUT = {
     "torch-fast-nhwc": "the same in channels_last",
 }
 
-IDEAS = {  # what makes ours fast, each taken away or added by itself -> the environment of the child
-    "all": {}, "with Winograd": {}, "one thread": {}, "threads of BLAS, not ours": {}, "no blocks in im2col": {},
-    "no tiles": {}, "freed memory given back": {}, "BLAS without AVX-512": {"OPENBLAS_CORETYPE": "Haswell"},
+# The ideas that make ours fast, each removed or added on its own -> the environment of the child.
+IDEAS = {
+    "all": {},
+    "with Winograd": {},
+    "one thread": {},
+    "threads of BLAS, not ours": {},
+    "no blocks in im2col": {},
+    "no tiles": {},
+    "freed memory given back": {},
+    "BLAS without AVX-512": {"OPENBLAS_CORETYPE": "Haswell"},
 }
 
 
 def malloc_setting() -> str:
-    """What this process' environment tells malloc, in words."""
+    """What the environment of this process tells malloc, in words."""
     kept = all(os.environ.get(name) == value for name, value in KEEP_MEMORY.items())
     return "keeps freed memory" if kept else "as installed"
