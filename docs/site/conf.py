@@ -131,8 +131,14 @@ def render_docstring(app, kind: str, name: str, thing, options, lines: list[str]
     lines[:] = plain_text.render(lines)
 
 
+def skip_fields(app, kind: str, name: str, thing, skip: bool, options) -> bool | None:
+    """Leave out the fields of named tuples: "Alias for field number 0" tells nobody anything."""
+    return True if str(getattr(thing, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app) -> None:
     app.connect("source-read", add_links)
     app.connect("source-read", link_to_sources)
     app.connect("build-finished", write_extras)
+    app.connect("autodoc-skip-member", skip_fields)
     app.connect("autodoc-process-docstring", render_docstring)
