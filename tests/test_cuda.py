@@ -42,7 +42,7 @@ def on_host():
     if host_cuda.COMPILER is None:
         pytest.skip("no g++ to compile the kernels for the CPU")
     with pytest.MonkeyPatch.context() as monkeypatch, host_cuda.installed():
-        monkeypatch.setattr(checks, "cpu", host_cuda.OnDevice())
+        monkeypatch.setattr(checks.kernels, "cpu", host_cuda.OnDevice())
         yield
 
 
@@ -50,7 +50,7 @@ def on_device(test):
     """`on_host` for a test with drawn arguments, around each example."""
     def run(*args, **kwargs):
         with pytest.MonkeyPatch.context() as monkeypatch, host_cuda.installed():
-            monkeypatch.setattr(checks, "cpu", host_cuda.OnDevice())
+            monkeypatch.setattr(checks.kernels, "cpu", host_cuda.OnDevice())
             test(*args, **kwargs)
     run.__name__, run.__doc__, run.__signature__ = test.__name__, test.__doc__, inspect.signature(test)
     return needs_compiler(run)
@@ -68,8 +68,8 @@ def forget():
 def check_nan_passes():
     x = normal(1, 4, 4, 1)
     x[0, 1, 1, 0] = np.nan
-    assert np.isnan(checks.cpu.relu(x)[0, 1, 1, 0])
-    y, _ = checks.cpu.max_pool2d(x, Window.of(3, 1))
+    assert np.isnan(checks.kernels.cpu.relu(x)[0, 1, 1, 0])
+    y, _ = checks.kernels.cpu.max_pool2d(x, Window.of(3, 1))
     assert np.isnan(y).all()
 
 
@@ -77,8 +77,9 @@ def check_many_rows():
     """More rows than one thread sums, and more than two rounds of threads do."""
     for rows in (127, 128, 129, 20_000):
         g = normal(rows, 3)
-        assert_close(checks.cpu.sum_rows(g), g.sum(axis=0), 1e-12, f"sum of {rows} rows")
-        assert_close(checks.cpu.sum_rows(g.astype(np.float32)), g.sum(axis=0), 1e-5, f"sum of {rows} rows in float32")
+        assert_close(checks.kernels.cpu.sum_rows(g), g.sum(axis=0), 1e-12, f"sum of {rows} rows")
+        assert_close(checks.kernels.cpu.sum_rows(g.astype(np.float32)), g.sum(axis=0), 1e-5,
+                     f"sum of {rows} rows in float32")
 
 
 def check_many_classes():
@@ -126,7 +127,7 @@ def check_augment():
             strength = np.sqrt(pca.eigenvalues) if source else pca.eigenvalues / 255
             shift = ((0.1 * draws.standard_normal((N, 3)) * strength) @ pca.eigenvectors.T).astype(np.float32)
             divisor = 1.1 if source else 1.0
-        got = checks.cpu.augment(images, (size, size), rows.astype(np.int32), cols.astype(np.int32), flips,
+        got = checks.kernels.cpu.augment(images, (size, size), rows.astype(np.int32), cols.astype(np.int32), flips,
                                  transform.mean, shift, divisor, transform.pad)
         assert got.dtype == np.float32 and np.array_equal(got, want), transform
 
@@ -168,7 +169,7 @@ def half_errors(draw):
             before, gpu.WORKSPACE = gpu.WORKSPACE, workspace
             try:
                 with host_cuda.multiplying("fp16"):
-                    given = products(checks.cpu, draw, case)
+                    given = products(checks.kernels.cpu, draw, case)
             finally:
                 gpu.WORKSPACE = before
             for name, want in wanted.items():
@@ -221,10 +222,10 @@ def check_half_rounds_factors_and_nothing_else():
                                  ("linear_backward_weight", gy, x, rounded(gy).T @ rounded(x))):
             args = (a, b, None) if name == "linear" else (a, b)
             with host_cuda.multiplying("fp16"):
-                got, again = (getattr(checks.cpu, name)(*args) for _ in range(2))
+                got, again = (getattr(checks.kernels.cpu, name)(*args) for _ in range(2))
             assert np.array_equal(got, again)
             assert_close(got, want, 5e-5, name)
-            assert_close(getattr(checks.cpu, name)(*args), getattr(cpu, name)(*args), 1e-4, f"{name} in full")
+            assert_close(getattr(checks.kernels.cpu, name)(*args), getattr(cpu, name)(*args), 1e-4, f"{name} in full")
 
 
 def check_half_is_exact_for_small_integers():
@@ -240,14 +241,14 @@ def check_half_has_any_range():
     compiles with -ftz=true, so that numbers below 2^-126 count as 0."""
     x, w = single(6, 40), single(5, 40, seed=1)
     with host_cuda.multiplying("fp16"):
-        want = checks.cpu.linear(x, w, None)
+        want = checks.kernels.cpu.linear(x, w, None)
         for a, b in ((-100, 0), (0, -100), (100, 0), (100, -100), (-60, -50), (60, 60), (110, 10)):
-            got = checks.cpu.linear(np.ldexp(x, a), np.ldexp(w, b), None)
+            got = checks.kernels.cpu.linear(np.ldexp(x, a), np.ldexp(w, b), None)
             assert np.array_equal(got, np.ldexp(want, a + b)), (a, b)
-        assert not checks.cpu.linear(np.ldexp(x, -100), np.ldexp(w, -100), None).any()
+        assert not checks.kernels.cpu.linear(np.ldexp(x, -100), np.ldexp(w, -100), None).any()
         wide = x.copy()
         wide[0] *= 2.0**-20  # a row of small numbers beside large ones keeps its bits
-        row, right = checks.cpu.linear(wide, w, None)[0], wide[0].astype(float) @ w.T.astype(float)
+        row, right = checks.kernels.cpu.linear(wide, w, None)[0], wide[0].astype(float) @ w.T.astype(float)
         assert np.abs(row - right).max() < 2e-3 * np.abs(right).max()
 
 
@@ -255,15 +256,15 @@ def check_half_of_nothing():
     """Zeros give zeros, and an empty batch an empty result, or zeros."""
     with host_cuda.multiplying("fp16"):
         for x, w in ((np.zeros((3, 9)), single(4, 9)), (single(3, 9), np.zeros((4, 9))), (np.zeros((3, 9)),) * 2):
-            y = checks.cpu.linear(x.astype(np.float32), w.astype(np.float32), None)
+            y = checks.kernels.cpu.linear(x.astype(np.float32), w.astype(np.float32), None)
             assert y.shape == (3, len(w)) and not y.any()
-        assert checks.cpu.linear(single(0, 9), single(4, 9), None).shape == (0, 4)
-        assert not checks.cpu.linear_backward_weight(single(0, 4), single(0, 9)).any()
+        assert checks.kernels.cpu.linear(single(0, 9), single(4, 9), None).shape == (0, 4)
+        assert not checks.kernels.cpu.linear_backward_weight(single(0, 4), single(0, 9)).any()
         win, w = Window.of(3), single(6, 2, 3, 3)
-        y = checks.cpu.conv2d(single(0, 5, 5, 4), w, None, win, 2)
+        y = checks.kernels.cpu.conv2d(single(0, 5, 5, 4), w, None, win, 2)
         assert y.shape == (0, 3, 3, 6) and y.dtype == np.float32
-        assert not checks.cpu.conv2d_backward_weight(single(0, 5, 5, 4), y, win, 2).any()
-        assert checks.cpu.conv2d_backward_input(y, w, (0, 5, 5, 4), win, 2).shape == (0, 5, 5, 4)
+        assert not checks.kernels.cpu.conv2d_backward_weight(single(0, 5, 5, 4), y, win, 2).any()
+        assert checks.kernels.cpu.conv2d_backward_input(y, w, (0, 5, 5, 4), win, 2).shape == (0, 5, 5, 4)
 
 
 def check_half_passes_nan():
@@ -273,7 +274,7 @@ def check_half_passes_nan():
             x, w = single(2, size), single(3, size, seed=1)
             x[1, size // 2] = bad
             with host_cuda.multiplying("fp16"):
-                y = checks.cpu.linear(x, w, None)
+                y = checks.kernels.cpu.linear(x, w, None)
             assert not np.isfinite(y[1]).any() and np.isfinite(y[0]).all()
 
 
@@ -281,9 +282,9 @@ def check_half_leaves_the_rest():
     """float64, and what is no product of two dimensions, are as in full precision, to the bit."""
     x, w = normal(3, 7), normal(4, 7)
     places = single(2, 5, 5, 2), single(3, 3, 4, 2, 3, 3), None, Window.of(3)
-    want = checks.cpu.linear(x, w, None), checks.cpu.locally_connected2d(*places)
+    want = checks.kernels.cpu.linear(x, w, None), checks.kernels.cpu.locally_connected2d(*places)
     with host_cuda.multiplying("fp16"):
-        got = checks.cpu.linear(x, w, None), checks.cpu.locally_connected2d(*places)
+        got = checks.kernels.cpu.linear(x, w, None), checks.kernels.cpu.locally_connected2d(*places)
     assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
 
 
@@ -432,12 +433,12 @@ def test_elements(n, p, key, launch):
     with launching(*launch):
         x, g = normal(n) + 3.0, normal(n, seed=1)
         kept = checks.agree("dropout", x, p, 1.5, key) != 0
-        assert np.array_equal(checks.cpu.dropout(x, p, 1.5, key) != 0, kept)
+        assert np.array_equal(checks.kernels.cpu.dropout(x, p, 1.5, key) != 0, kept)
         checks.agree("relu_backward", g, checks.agree("relu", x - 3.0))
         checks.agree("tanh_backward", g, checks.agree("tanh", x - 3.0))
         for rule in ("2012", "torch"):
             got, want = [normal(n, seed=2), g, normal(n, seed=3)], [normal(n, seed=2), g, normal(n, seed=3)]
-            checks.cpu.sgd(*got, 0.1, 0.9, 0.01, rule)
+            checks.kernels.cpu.sgd(*got, 0.1, 0.9, 0.01, rule)
             naive.sgd(*want, 0.1, 0.9, 0.01, rule)
             assert_close(got, want, 1e-12, rule)
 
@@ -450,7 +451,7 @@ def oracle():
 @pytest.mark.parametrize("workspace", (1, 100_000, 1 << 30))
 def test_the_battery_in_chunks_of_any_size(workspace, on_host, oracle, monkeypatch):
     monkeypatch.setattr(gpu, "WORKSPACE", workspace)
-    test_kernels.assert_same(battery(checks.cpu), oracle)
+    test_kernels.assert_same(battery(checks.kernels.cpu), oracle)
 
 
 def test_a_workspace_is_kept_to(on_host, monkeypatch):
@@ -472,7 +473,7 @@ def test_the_order_of_the_threads_does_not_matter(on_host):
     runs = []
     for grid, backwards in ((None, False), (None, True), ((3, 2, 32), False)):
         with launching(grid, backwards):
-            runs.append(battery(checks.cpu, np.float32))
+            runs.append(battery(checks.kernels.cpu, np.float32))
     for name, arrays in runs[0].items():
         for other in runs[1:]:
             assert all(np.array_equal(a, b) for a, b in zip(arrays, other[name], strict=True)), name
@@ -495,13 +496,13 @@ def test_what_the_kernels_cannot_take_is_refused(on_host):
     with pytest.raises(ShapeError, match="use a smaller batch"):
         launch.launch("relu", StrictArray(np.zeros(3)), 1, 1, StrictArray(np.broadcast_to(0.0, (2**16, 2**15))))
     with pytest.raises(ShapeError, match="larger than the mean"):
-        checks.cpu.augment(np.zeros((1, 8, 8, 3), np.uint8), (6, 6), np.zeros(1, np.int32), np.zeros(1, np.int32),
-                           np.zeros(1, bool), np.zeros((5, 5, 3), np.float32))
+        checks.kernels.cpu.augment(np.zeros((1, 8, 8, 3), np.uint8), (6, 6), np.zeros(1, np.int32),
+                                   np.zeros(1, np.int32), np.zeros(1, bool), np.zeros((5, 5, 3), np.float32))
 
 
 def test_a_wrong_label_makes_its_own_loss_nan(on_host):
     """Nothing outside of the array is read, and the other rows are right."""
-    loss, probs = checks.cpu.softmax_cross_entropy(normal(4, 3), np.array([0, 3, -1, 2]))
+    loss, probs = checks.kernels.cpu.softmax_cross_entropy(normal(4, 3), np.array([0, 3, -1, 2]))
     assert np.isnan(loss).tolist() == [False, True, True, False] and np.isfinite(probs).all()
 
 
@@ -514,12 +515,12 @@ def test_bias_and_relu_in_one_pass(on_host):
 
 def test_an_empty_batch(on_host):
     x, w, win = np.zeros((0, 5, 5, 4)), normal(6, 2, 3, 3), Window.of(3)
-    y = checks.cpu.conv2d(x, w, normal(6), win, 2)
+    y = checks.kernels.cpu.conv2d(x, w, normal(6), win, 2)
     assert y.shape == (0, 3, 3, 6)
-    assert not checks.cpu.conv2d_backward_weight(x, y, win, 2).any()
-    assert checks.cpu.conv2d_backward_input(y, w, x.shape, win, 2).shape == x.shape
-    assert checks.cpu.sum_rows(y).tolist() == [0] * 6
-    assert checks.cpu.max_pool2d(x, win)[0].shape == (0, 3, 3, 4)
+    assert not checks.kernels.cpu.conv2d_backward_weight(x, y, win, 2).any()
+    assert checks.kernels.cpu.conv2d_backward_input(y, w, x.shape, win, 2).shape == x.shape
+    assert checks.kernels.cpu.sum_rows(y).tolist() == [0] * 6
+    assert checks.kernels.cpu.max_pool2d(x, win)[0].shape == (0, 3, 3, 4)
 
 
 def training(steps=3):
@@ -590,7 +591,7 @@ def test_there_are_enough_bugs_and_each_is_a_different_one():
 
 
 def check_named(name):
-    return globals().get(name) or getattr(checks, name)
+    return globals().get(name) or checks.BY_NAME[name]
 
 
 @pytest.mark.parametrize("check", sorted({m.check for m in MUTANTS}))

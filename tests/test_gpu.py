@@ -32,7 +32,7 @@ def on_device():
     with pytest.MonkeyPatch.context() as monkeypatch:
         backend.use("cupy")
         backend.set_precision("fp32")
-        monkeypatch.setattr(checks, "cpu", OnDevice())
+        monkeypatch.setattr(checks.kernels, "cpu", OnDevice())
         yield
         backend.use("numpy")
 

@@ -10,7 +10,9 @@ from checks import NormCase, WindowCase, assert_close, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minitorch_alex.kernels import Window, cpu, naive, set_winograd, workers
+from minitorch_alex.errors import UsageError
+from minitorch_alex.kernels import Window, cpu, im2col, naive, set_winograd, workers
+from minitorch_alex.kernels.window import ceil_div, group_slices
 
 drawn = settings(deadline=None, derandomize=True, max_examples=40, database=None)
 pairs = {name: st.tuples(st.integers(low, high), st.integers(low, high))
@@ -59,6 +61,15 @@ def test_naive_and_cpu_have_the_same_kernels_with_the_same_arguments():
     helpers = {"cells", "group_channels", "average_divisor", "window_around", "channel_window", "dropout_hash"}
     explained = {name for name, f in vars(naive).items() if inspect.isfunction(f)} - helpers
     assert arguments(cpu, cpu.__all__) == arguments(naive, explained)
+    convolutions = {"conv2d", "conv2d_backward_weight", "conv2d_backward_input"}
+    assert arguments(im2col, convolutions) == arguments(naive, convolutions)
+
+
+@pytest.mark.parametrize("module", (checks.kernels, checks.engine), ids=lambda module: module.__name__)
+def test_no_check_is_forgotten(module):
+    """Each function check_... of the file is in its CHECKS, once."""
+    names = [name for name, value in vars(module).items() if name.startswith("check_") and callable(value)]
+    assert sorted(names) == sorted(check.__name__ for check in module.CHECKS)
 
 
 # drawn shapes
@@ -70,6 +81,12 @@ def test_conv2d(case):
     checks.conv2d_forward(case)
     checks.conv2d_weight_gradient(case)
     checks.conv2d_input_gradient(case)
+
+
+@drawn
+@given(conv_cases())
+def test_the_two_oracles_of_the_convolution_agree(case):
+    checks.oracles_agree(case)
 
 
 @drawn
@@ -177,6 +194,14 @@ def test_the_taps_of_a_window_are_its_cells(case):
 # windows by hand
 
 
+def test_divisions_round_up():
+    assert [ceil_div(a, 4) for a in (-5, -4, 0, 1, 4, 5)] == [-1, -1, 0, 1, 1, 2]
+
+
+def test_each_group_has_its_share_of_the_channels():
+    assert group_slices(6, 2) == [slice(0, 3), slice(3, 6)]
+
+
 def test_a_window_of_dilation_2_stride_4_padding_1_on_ten_pixels():
     """The drawing of the configurable layer: kernel 3 on 10 x 10 gives 2 x 2, with taps at -1 1 3 and at 3 5 7."""
     win = Window.of(3, 4, 1, 2)
@@ -228,10 +253,10 @@ def test_a_nan_is_not_lost_in_relu_or_pooling(kernels):
 
 
 @pytest.mark.parametrize("kernels", (naive, cpu))
-@pytest.mark.parametrize("label", (-1, 3))
-def test_a_label_that_is_no_class_is_named(kernels, label):
-    with pytest.raises(ValueError, match=rf"{label}.*0\.\.2"):
-        kernels.softmax_cross_entropy(normal(3, 3), np.array([0, label, 7]))
+def test_an_unknown_rule_is_refused(kernels):
+    w = normal(3)
+    with pytest.raises(UsageError, match="'adam'.*'2012' or 'torch'"):
+        kernels.sgd(w, w, w, 0.1, 0.9, 0.0, "adam")
 
 
 def test_lrn_with_alpha_0_is_a_constant_and_the_seam_is_not_crossed():

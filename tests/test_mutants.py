@@ -16,7 +16,7 @@ def test_there_are_enough_bugs_and_each_is_a_different_one():
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_the_bug_is_caught(mutant, monkeypatch):
     """With the function planted as it is the check passes, so what fails it below is the bug and not the planting."""
-    check = getattr(checks, mutant.check)
+    check = checks.BY_NAME[mutant.check]
     with monkeypatch.context() as harmless:
         mutant.healthy().plant(harmless)
         check()

@@ -1,13 +1,15 @@
-"""Every kernel as loops straight from its formula: what the fast ones in `cpu` mean, and their tests' oracle.
+"""Every kernel as loops straight from its formula: what the fast ones mean, and their oracle.
 
 Nothing here is fast and nothing is clever. Two habits keep it easy to check against the formula:
 
 * A forward is written for one output element: which inputs does it read?
-* A backward is the same loop run the other way: for each output element, its gradient is *added* to every
-  input that the forward read, times the derivative of that one step. This is the chain rule and no more (the
-  scatter form). Fast kernels gather instead, for each input over its outputs: two derivations, one answer.
+* A backward is the same loop run the other way: for each output element, its gradient is *added*
+  to every input that the forward read, times the derivative of that one step. This is the chain
+  rule and no more (the scatter form). Fast kernels gather instead, for each input over its
+  outputs: two derivations, one answer.
 
-Arrays are NHWC and C-contiguous, weights (O,C/G,KH,KW); results have the dtype of `x` (`gy` in a backward).
+Arrays are NHWC and C-contiguous, weights (O,C/G,KH,KW); results have the dtype of `x` (`gy` in a
+backward).
 
     N batch   C channels in   H W rows and columns in   O channels out   OH OW rows and columns out
     KH KW kernel   S stride   P padding   D dilation   G groups   gx gw gb gy gradients of x w b y
@@ -17,18 +19,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..errors import UsageError
 from .window import Window
 
 # The sliding window
 
 
 def cells(win: Window, oh: int, ow: int, H: int, W: int) -> Iterator[tuple[int, int, int, int]]:
-    """The cells of window (oh, ow) that lie inside an H x W image, row by row, as (kh, kw, ih, iw).
+    """The cells (kh, kw, ih, iw) of window (oh, ow) that lie inside an H x W image, row by row.
 
-    Kernel cell (kh, kw) lies on the pixel (ih, iw) = (oh S - P + kh D, ow S - P + kw D). Cells in the
-    padding, and those that a rounded-up output size puts past the right or bottom edge, are left out.
+    Kernel cell (kh, kw) lies on the pixel (ih, iw) = (oh S - P + kh D, ow S - P + kw D). Cells in
+    the padding, and those that a rounded-up output size puts past the right or bottom edge, are
+    left out.
     """
-    (KH, KW), (SH, SW), (PH, PW), (DH, DW) = win.kernel, win.stride, win.padding, win.dilation
+    KH, KW = win.kernel
+    SH, SW = win.stride
+    PH, PW = win.padding
+    DH, DW = win.dilation
     for kh in range(KH):
         for kw in range(KW):
             ih = oh * SH - PH + kh * DH
@@ -41,17 +48,20 @@ def cells(win: Window, oh: int, ow: int, H: int, W: int) -> Iterator[tuple[int, 
 
 
 def group_channels(o: int, O: int, Cg: int, groups: int) -> slice:
-    """The Cg input channels that output channel `o` sees: those of its own group (Krizhevsky et al. 2012, 3.5
-    and Fig. 2: the second, fourth and fifth layers see only the maps that reside on the same GPU)."""
+    """The Cg input channels that output channel `o` sees: those of its own group (Krizhevsky et
+    al. 2012, 3.5 and Fig. 2: the second, fourth and fifth layers see only the maps that reside on
+    the same GPU)."""
     g = o // (O // groups)
     return slice(g * Cg, (g + 1) * Cg)
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int) -> np.ndarray:
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
+           groups: int) -> np.ndarray:
     """y[n,oh,ow,o] = b[o] + sum_{kh,kw,c} x[n, oh S - P + kh D, ow S - P + kw D, c] w[o,c,kh,kw].
 
-    x is zero outside the image, and o sees the channels c of its group. This is the cross-correlation that
-    PyTorch, Caffe and cuda-convnet all call convolution: the kernel is not flipped.
+    x is zero outside the image, and o sees the channels c of its group. This is the
+    cross-correlation that PyTorch, Caffe and cuda-convnet all call convolution: the kernel is not
+    flipped.
     x (N,H,W,C)  w (O,C/G,KH,KW)  b (O,) or None  ->  y (N,OH,OW,O)
     """
     N, H, W, C = x.shape
@@ -68,7 +78,8 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, grou
 
 
 def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
-    """gw[o,c,kh,kw] += gy[n,oh,ow,o] x[n,ih,iw,c]: each weight collects the pixels it was multiplied with.
+    """gw[o,c,kh,kw] += gy[n,oh,ow,o] x[n,ih,iw,c]: each weight collects the pixels it was
+    multiplied with.
 
     x (N,H,W,C)  gy (N,OH,OW,O)  ->  gw (O,C/G,KH,KW)
     """
@@ -85,7 +96,8 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
 
 def conv2d_backward_input(gy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], win: Window,
                           groups: int) -> np.ndarray:
-    """gx[n,ih,iw,c] += gy[n,oh,ow,o] w[o,c,kh,kw]: each pixel collects the weights it was multiplied with.
+    """gx[n,ih,iw,c] += gy[n,oh,ow,o] w[o,c,kh,kw]: each pixel collects the weights it was
+    multiplied with.
 
     gy (N,OH,OW,O)  w (O,C/G,KH,KW)  x_shape (N,H,W,C)  ->  gx (N,H,W,C)
     """
@@ -102,10 +114,12 @@ def conv2d_backward_input(gy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...
 # Locally connected
 
 
-def locally_connected2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window) -> np.ndarray:
-    """A convolution that shares no weights: each output position has a kernel and a bias of its own.
+def locally_connected2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None,
+                        win: Window) -> np.ndarray:
+    """A convolution that shares no weights: each output position has its own kernel and bias.
 
-    y[n,oh,ow,o] = b[oh,ow,o] + sum_{kh,kw,c} x[n,ih,iw,c] w[oh,ow,o,c,kh,kw]   (cuda-convnet's `local` layer)
+    y[n,oh,ow,o] = b[oh,ow,o] + sum_{kh,kw,c} x[n,ih,iw,c] w[oh,ow,o,c,kh,kw]
+    This is cuda-convnet's `local` layer.
     x (N,H,W,C)  w (OH,OW,O,C,KH,KW)  b (OH,OW,O) or None  ->  y (N,OH,OW,O)
     """
     N, H, W, C = x.shape
@@ -154,28 +168,29 @@ def locally_connected2d_backward_input(gy: np.ndarray, w: np.ndarray, x_shape: t
 def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, np.ndarray]:
     """y[n,oh,ow,c] = the largest x[n,ih,iw,c] of the window; of equal ones the first, row by row.
 
-    So does PyTorch. Padding is never read, which is the same as padding with -inf (zeros would win at the
-    border of an image of negative values). A NaN wins, so that pooling does not hide a diverged net.
-    x (N,H,W,C)  ->  y (N,OH,OW,C), saved (N,OH,OW,C,2): the winner's row and column, or -1 for no pixel
+    So does PyTorch. Padding is never read, which is the same as padding with -inf (zeros would win
+    at the border of an image of negative values). A NaN wins, so that pooling does not hide a
+    diverged net.
+    x (N,H,W,C)  ->  y (N,OH,OW,C), saved (N,OH,OW,C,2): the winner's row and column, or -1
     """
     N, H, W, C = x.shape
     OH, OW = win.out(H, W)
     y = np.full((N, OH, OW, C), -np.inf, x.dtype)
     saved = np.full((N, OH, OW, C, 2), -1)
     for n, oh, ow, c in np.ndindex(N, OH, OW, C):
-        found = False
+        is_first = True
         for _, _, ih, iw in cells(win, oh, ow, H, W):
             value = x[n, ih, iw, c]
-            if not found or value > y[n, oh, ow, c] or np.isnan(value):
+            if is_first or value > y[n, oh, ow, c] or np.isnan(value):
                 y[n, oh, ow, c] = value
                 saved[n, oh, ow, c] = ih, iw
-                found = True
+                is_first = False
     return y, saved
 
 
 def max_pool2d_backward(gy: np.ndarray, saved: np.ndarray, x_shape: tuple[int, ...],
                         win: Window) -> np.ndarray:
-    """gx[n, winner of (oh,ow), c] += gy[n,oh,ow,c]: the winner takes all; a pixel may win several windows.
+    """gx[n, winner of (oh,ow), c] += gy[n,oh,ow,c]: the winner of each window takes all.
 
     gy (N,OH,OW,C)  saved (N,OH,OW,C,2)  x_shape (N,H,W,C)  ->  gx (N,H,W,C)
     """
@@ -188,9 +203,12 @@ def max_pool2d_backward(gy: np.ndarray, saved: np.ndarray, x_shape: tuple[int, .
 
 
 def average_divisor(win: Window, oh: int, ow: int, H: int, W: int, count_include_pad: bool) -> int:
-    """How many cells of window (oh, ow) count: those on the image (cuda-convnet's `AvgPooler`), or, with
-    `count_include_pad`, those on the image and its padding (PyTorch). Cells past that never count."""
-    (KH, KW), (SH, SW), (PH, PW) = win.kernel, win.stride, win.padding
+    """How many cells of window (oh, ow) count: those on the image (cuda-convnet's `AvgPooler`),
+    or, with `count_include_pad`, those on the image and its padding (PyTorch). Cells past that
+    never count."""
+    KH, KW = win.kernel
+    SH, SW = win.stride
+    PH, PW = win.padding
     rim_h, rim_w = (PH, PW) if count_include_pad else (0, 0)
     rows = sum(-rim_h <= oh * SH - PH + kh < H + rim_h for kh in range(KH))
     columns = sum(-rim_w <= ow * SW - PW + kw < W + rim_w for kw in range(KW))
@@ -232,7 +250,7 @@ def avg_pool2d_backward(gy: np.ndarray, x_shape: tuple[int, ...], win: Window,
 
 
 def window_around(i: int, size: int, first: int, stop: int) -> range:
-    """The `size` neighbours i - size//2 ... i - size//2 + size - 1 of i, clipped to first ... stop - 1.
+    """The `size` neighbours of i from i - size//2 on, clipped to first ... stop - 1.
 
     An even window leans to the left, as in cuda-convnet (`kFCNorm`, conv_util.cu) and PyTorch.
     """
@@ -241,7 +259,8 @@ def window_around(i: int, size: int, first: int, stop: int) -> range:
 
 
 def channel_window(i: int, size: int, C: int, groups: int) -> range:
-    """`window_around` channel i inside i's group: in 2012 none crossed from one GPU's maps to the other's."""
+    """`window_around` channel i inside i's group: in 2012 none crossed from one GPU's maps to the
+    other's."""
     Cg = C // groups
     first = i // Cg * Cg
     return window_around(i, size, first, first + Cg)
@@ -249,14 +268,15 @@ def channel_window(i: int, size: int, C: int, groups: int) -> range:
 
 def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
         groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """y_i = x_i scale_i^-beta,   scale_i = k + alpha sum_{j in window(i)} x_j^2,   at each pixel alone.
+    """y_i = x_i scale_i^-beta,   scale_i = k + alpha sum_{j in window(i)} x_j^2,   per pixel.
 
-    Krizhevsky et al. 2012, 3.3. `alpha` multiplies the plain sum as in the paper's formula; the 2012 code and
-    PyTorch divide alpha by size first, which is the caller's business.
+    Krizhevsky et al. 2012, 3.3. `alpha` multiplies the plain sum as in the paper's formula; the
+    2012 code and PyTorch divide alpha by size first, which is the caller's business.
     x (N,H,W,C)  ->  y (N,H,W,C), scale (N,H,W,C)
     """
     C = x.shape[-1]
-    y, scale = np.zeros_like(x), np.zeros_like(x)
+    y = np.zeros_like(x)
+    scale = np.zeros_like(x)
     for n, h, w, i in np.ndindex(x.shape):
         total = sum(x[n, h, w, j] ** 2 for j in channel_window(i, size, C, groups))
         scale[n, h, w, i] = k + alpha * total
@@ -264,8 +284,8 @@ def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
     return y, scale
 
 
-def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float,
-                 groups: int) -> np.ndarray:
+def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float,
+                 beta: float, groups: int) -> np.ndarray:
     """y_i depends on x_i itself and, through scale_i, on every x_j of its window (x_i among them):
 
     gx_i += gy_i scale_i^-beta
@@ -288,11 +308,13 @@ def lrn_within(x: np.ndarray, size: int, alpha: float, beta: float,
                k: float) -> tuple[np.ndarray, np.ndarray]:
     """`lrn` over a size x size square of pixels of one channel: the `rnorm` of cuda-convnet.
 
-    y[h,w] = x[h,w] scale[h,w]^-beta, scale[h,w] = k + alpha sum_{ih in window(h), iw in window(w)} x[ih,iw]^2
+    y[h,w] = x[h,w] scale[h,w]^-beta
+    scale[h,w] = k + alpha sum_{ih in window(h), iw in window(w)} x[ih,iw]^2
     x (N,H,W,C)  ->  y (N,H,W,C), scale (N,H,W,C)
     """
     N, H, W, C = x.shape
-    y, scale = np.zeros_like(x), np.zeros_like(x)
+    y = np.zeros_like(x)
+    scale = np.zeros_like(x)
     for n, h, w, c in np.ndindex(x.shape):
         total = sum(x[n, ih, iw, c] ** 2
                     for ih in window_around(h, size, 0, H) for iw in window_around(w, size, 0, W))
@@ -323,7 +345,7 @@ def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: 
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """y = max(x, 0), element by element (Krizhevsky et al. 2012, 3.1). A NaN stays a NaN. Any shape."""
+    """y = max(x, 0), element by element (Krizhevsky et al. 2012, 3.1). NaN stays. Any shape."""
     y = np.zeros_like(x)
     for index in np.ndindex(x.shape):
         y[index] = 0 if x[index] < 0 else x[index]
@@ -360,8 +382,9 @@ WORD = 0xFFFFFFFF  # the hash works in 32-bit unsigned words: `& WORD` keeps the
 
 
 def dropout_hash(i: int, key: tuple[int, int]) -> int:
-    """A 32-bit word that looks random but depends on `key` and the element's number `i` only: the finalizer
-    of MurmurHash3 (`fmix32`), one word of the key mixed in before it and the other in its middle."""
+    """A 32-bit word that looks random but depends on `key` and the element's number `i` only: the
+    finalizer of MurmurHash3 (`fmix32`), one word of the key mixed in before it and the other in
+    its middle."""
     h = (i * 0x9E3779B1 + key[0]) & WORD
     h ^= h >> 16
     h = (h * 0x85EBCA6B) & WORD
@@ -375,8 +398,9 @@ def dropout_hash(i: int, key: tuple[int, int]) -> int:
 def dropout(x: np.ndarray, p: float, scale: float, key: tuple[int, int]) -> np.ndarray:
     """y_i = x_i scale with probability 1 - p, else 0 (Krizhevsky et al. 2012, 4.2).
 
-    Element i (in C order) is kept when its hash is at least floor(p 2^32): nothing is drawn or stored, the
-    same key gives the same mask again. Linear in x, so the backward is this very call on gy. Any shape.
+    Element i (in C order) is kept when its hash is at least floor(p 2^32): nothing is drawn or
+    stored, the same key gives the same mask again. Linear in x, so the backward is this very call
+    on gy. Any shape.
     """
     threshold = math.floor(p * 2 ** 32)
     y = np.zeros_like(x)
@@ -394,7 +418,8 @@ def linear(x: np.ndarray, w: np.ndarray, b: np.ndarray | None) -> np.ndarray:
 
     x (N,I)  w (O,I)  b (O,) or None  ->  y (N,O)
     """
-    N, O = x.shape[0], w.shape[0]
+    N = x.shape[0]
+    O = w.shape[0]
     y = np.zeros((N, O), x.dtype)
     for n, o in np.ndindex(N, O):
         y[n, o] = np.dot(x[n], w[o]) + (0 if b is None else b[o])
@@ -424,7 +449,8 @@ def linear_backward_weight(gy: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def sum_rows(g: np.ndarray) -> np.ndarray:
-    """gb[o] += g[...,o]: a bias was added to every row (every pixel of every image), so it collects from all.
+    """gb[o] += g[...,o]: a bias was added to every row (every pixel of every image), so it
+    collects from all.
 
     g (..., O)  ->  (O,)
     """
@@ -440,27 +466,27 @@ def sum_rows(g: np.ndarray) -> np.ndarray:
 def softmax_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """probs[n,j] = exp(z[n,j]) / sum_i exp(z[n,i]);   loss[n] = -log probs[n,label].
 
-    Multinomial logistic regression (Krizhevsky et al. 2012, 3.5). The largest logit is taken off first, which
-    changes nothing but keeps exp from overflowing; the loss is log(sum exp) - z[label], so that a probability
-    that rounds to 0 still costs a finite number. ValueError: a label outside 0..K-1.
+    Multinomial logistic regression (Krizhevsky et al. 2012, 3.5). The largest logit is taken off
+    first, which changes nothing but keeps exp from overflowing; the loss is log(sum exp) -
+    z[label], so that a probability that rounds to 0 still costs a finite number. The caller has
+    checked the labels.
     logits (N,K)  labels (N,) integers  ->  loss (N,), probs (N,K)
     """
     N, K = logits.shape
-    loss, probs = np.zeros(N, logits.dtype), np.zeros_like(logits)
+    loss = np.zeros(N, logits.dtype)
+    probs = np.zeros_like(logits)
     for n in range(N):
-        label = int(labels[n])
-        if not 0 <= label < K:
-            raise ValueError(f"cross_entropy: got label {label} at position {n}, expected 0..{K - 1}")
         z = logits[n] - logits[n].max()
         total = sum(math.exp(z[j]) for j in range(K))
         for j in range(K):
             probs[n, j] = math.exp(z[j]) / total
-        loss[n] = math.log(total) - z[label]
+        loss[n] = math.log(total) - z[labels[n]]
     return loss, probs
 
 
-def softmax_cross_entropy_backward(g: np.ndarray, probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """d loss[n] / d z[n,j] = probs[n,j] - (1 if j is the label), times g[n], the cotangent of that loss.
+def softmax_cross_entropy_backward(g: np.ndarray, probs: np.ndarray,
+                                   labels: np.ndarray) -> np.ndarray:
+    """d loss[n] / d z[n,j] = probs[n,j] - (1 if j is the label), times g[n], the loss's gradient.
 
     g (N,)  probs (N,K)  labels (N,)  ->  glogits (N,K)
     """
@@ -473,14 +499,15 @@ def softmax_cross_entropy_backward(g: np.ndarray, probs: np.ndarray, labels: np.
 # Update
 
 
-def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float, weight_decay: float,
-        rule: str) -> None:
-    """One step of gradient descent with momentum, in place on the weights w and the velocities v, all 1-D.
+def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float,
+        weight_decay: float, rule: str) -> None:
+    """One step of gradient descent with momentum, in place on weights w and velocities v (1-D).
 
-    "2012"   v := m v - wd lr w - lr g;   w := w + v        (Krizhevsky et al. 2012, 5: lr goes into v)
-    "torch"  v := m v + g + wd w;         w := w - lr v     (torch.optim.SGD: lr stays outside v)
+    "2012"   v := m v - wd lr w - lr g;   w := w + v        (Krizhevsky et al. 2012, 5)
+    "torch"  v := m v + g + wd w;         w := w - lr v     (torch.optim.SGD)
 
     The two take the same steps while lr stays the same, and part when it changes.
+    Raises UsageError when the rule is neither.
     """
     for i in range(w.shape[0]):
         if rule == "2012":
@@ -490,4 +517,4 @@ def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float,
             v[i] = momentum * v[i] + g[i] + weight_decay * w[i]
             w[i] = w[i] - lr * v[i]
         else:
-            raise ValueError(f"sgd: got rule {rule!r}, expected '2012' or 'torch'")
+            raise UsageError(f"sgd: got rule {rule!r}, expected '2012' or 'torch'")

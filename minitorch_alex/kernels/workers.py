@@ -1,29 +1,37 @@
 """A few threads that share a batch, each with a single-threaded BLAS.
 
-NumPy gives up Python's lock inside its loops and matrix products, so plain threads run on all cores. Two rules make
-it fast: BLAS must not start threads of its own meanwhile (its spinning barriers stall as soon as a core is busy), and
-a piece of work must be large enough to hide the hand-over (tens of microseconds).
+NumPy gives up Python's lock inside its loops and matrix products, so plain threads run on all
+cores. Two rules make it fast: BLAS must not start threads of its own meanwhile (its spinning
+barriers stall as soon as a core is busy), and a piece of work must be large enough to hide the
+hand-over (tens of microseconds).
 """
 import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from threadpoolctl import LibController, ThreadpoolController
 
 from ..errors import UsageError
 
-_inside = threading.local()
+PIECES_PER_THREAD = 2  # when one thread is slow, another takes over its second piece
+
+_inside = threading.local()  # .body: whether this thread is inside a job
 _blas = [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
-_blas_lock, _blas_users, _blas_before = threading.Lock(), 0, []
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_before: list[int] = []  # the setting of each library, to be restored
 
 
 class _Team:
-    """So many threads, the caller being one of them; the others start with the first job."""
+    """`count` threads, the caller being one of them; the others start with the first job."""
 
     def __init__(self, count: int) -> None:
-        self.count, self._pool, self._lock = count, None, threading.Lock()
+        self.count = count
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
 
     @property
     def pool(self) -> ThreadPoolExecutor:
@@ -33,16 +41,27 @@ class _Team:
             return self._pool
 
 
-_team = _Team(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def _available_cpus() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_team = _Team(_available_cpus())
 
 
 def set_threads(count: int) -> None:
-    """How many threads share the work (the caller is one of them). The default is the CPUs this process may use.
-    Results are the same to the bit for a fixed count; between counts sums may round differently."""
+    """Set how many threads share the work, the caller included. The default is the CPUs this
+    process may use. Results are the same to the bit for a fixed count; between counts sums may
+    round differently.
+
+    Raises UsageError when the count is below 1.
+    """
     global _team
     if count < 1:
         raise UsageError(f"threads must be at least 1, got {count}")
-    _team = _Team(int(count))  # work under way goes on with its old team
+    _team = _Team(int(count))  # work that is under way keeps its old team
 
 
 def get_threads() -> int:
@@ -51,9 +70,11 @@ def get_threads() -> int:
 
 
 def _after_fork() -> None:
-    """A forked child has none of its parent's threads, and perhaps a lock that nobody will open."""
+    """A forked child has none of its parent's threads, and perhaps a lock that stays shut."""
     global _team, _blas_lock, _blas_users
-    _team, _blas_lock, _blas_users = _Team(_team.count), threading.Lock(), 0
+    _team = _Team(_team.count)
+    _blas_lock = threading.Lock()
+    _blas_users = 0
 
 
 if hasattr(os, "register_at_fork"):
@@ -61,19 +82,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def _set_blas_threads(lib: LibController, count: int) -> None:
-    if hasattr(lib, "clear_controlling_thread"):  # threadpoolctl 3.8: or it ignores all threads but the first that set
+    # threadpoolctl 3.8 otherwise ignores all threads but the first that made a setting
+    if hasattr(lib, "clear_controlling_thread"):
         lib.clear_controlling_thread(force=True)
     lib.set_num_threads(count)
 
 
 def _is_per_thread(lib: LibController) -> bool:
-    """Whether the setting is each thread's own (MKL, OpenMP), not the process's (OpenBLAS as NumPy brings it)."""
+    """Whether the setting is each thread's own (MKL, OpenMP), not the process's (OpenBLAS as NumPy
+    brings it)."""
     return lib.internal_api == "mkl" or getattr(lib, "threading_layer", "") == "openmp"
 
 
 @contextlib.contextmanager
 def _single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS at one thread while anyone is inside; the first in notes the setting, the last out restores it."""
+    """Hold BLAS at one thread while anyone is inside; the first in notes the setting, the last out
+    restores it."""
     global _blas_users
     with _blas_lock:
         if _blas_users == 0:
@@ -93,27 +117,31 @@ def _single_threaded_blas() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    """A worker starts inside somebody's job; where the setting is each thread's own, it makes its own."""
+    """A worker starts inside somebody's job; where the setting is each thread's own, it makes its
+    own."""
     for lib in filter(_is_per_thread, _blas):
         _set_blas_threads(lib, 1)
 
 
 def pieces(total: int, least: int = 1) -> list[tuple[int, int]]:
-    """Cut range(total) into (start, stop) pieces of at least `least`, about two a thread so that a slow one can be
-    made up for. The cut depends on `total` and the thread count alone: sums over pieces are repeatable."""
-    wanted = 1 if _team.count == 1 else 2 * _team.count
+    """Cut range(total) into (start, stop) pieces of at least `least`, about two per thread. The
+    cut depends on `total` and the thread count alone: sums over pieces are repeatable."""
+    wanted = 1 if _team.count == 1 else PIECES_PER_THREAD * _team.count
     number = max(1, min(wanted, total // max(1, least)))
     edges = [total * i // number for i in range(number + 1)]
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def parallel_for(total: int, body: Callable[[int, int], None], least: int = 1) -> None:
-    """Call body(start, stop) for the pieces of range(total), on all threads. The bodies must write to disjoint
-    places. Called from inside a body it runs serially; the first exception of a body is raised to the caller."""
-    parallel_list([(lambda start=start, stop=stop: body(start, stop)) for start, stop in pieces(total, least)])
+def parallel_for(total: int, body: Callable[[int, int], object], least: int = 1) -> None:
+    """Call body(start, stop) for the pieces of range(total), on all threads.
+
+    The bodies must write to disjoint places. Called from inside a body it runs serially; the first
+    exception of a body is raised to the caller.
+    """
+    parallel_list([partial(body, start, stop) for start, stop in pieces(total, least)])
 
 
-def parallel_list(jobs: list[Callable[[], None]]) -> None:
+def parallel_list(jobs: list[Callable[[], object]]) -> None:
     """Run the jobs on all threads and wait for them; the caller works too."""
     team = _team
     with _single_threaded_blas():
@@ -135,7 +163,8 @@ def parallel_list(jobs: list[Callable[[], None]]) -> None:
         try:
             work()
         finally:
-            # One that has not woken up yet is not waited for: its share is done. No body may outlive the call.
+            # A thread that has not woken up yet is not waited for: its share is done. One that
+            # runs is: no body may outlive the call.
             errors = [other.exception() for other in others if not other.cancel()]
         for error in errors:
             if error is not None:

@@ -1,5 +1,5 @@
 """Planted bugs. Each is an honest mistake, the kind that trains a little worse and says nothing, as a change of a few
-characters of the package's source; each names the check that must notice it (`checks.py`).
+characters of the package's source; each names the check that must notice it (`checks/`).
 
 A mutant whose text is no longer in the source fails its test: then the source has moved on, and the mutant follows it.
 """
@@ -15,7 +15,7 @@ FAMILIES = ("conv", "pool", "lrn", "pointwise", "dense", "update", "graph")
 @dataclass(frozen=True)
 class Mutant:
     """A bug: in `target` ("module:function" under minitorch_alex, or "module:Class.method") `old` becomes `new`; `also`
-    holds further (target, old, new) of the same bug. `check` names the function of checks.py that must fail."""
+    holds further (target, old, new) of the same bug. `check` names the check in checks/ that must fail."""
 
     name: str
     description: str

@@ -7,7 +7,7 @@ MUTANTS = (
     Mutant("last-of-equals-wins", "of equal values the last of a window takes the gradient",
            "kernels.cpu.pool:_max_along", "there > here", "there >= here", "check_ties_in_max_pool2d"),
     Mutant("max-pool-gradient-assigned", "a pixel that won several windows keeps the last one's gradient only",
-           "kernels.cpu.pool:_add_winners", "there += here", "there[...] = here", "check_max_pool2d"),
+           "kernels.cpu.pool:_add_taps", "there += here", "there[...] = here", "check_max_pool2d"),
     Mutant("ties-all-win", "every cell that equals the maximum gets the whole gradient",
            "kernels.cpu.pool:max_pool2d", "return y, (won_column, won_row)", "return y, (x, y)",
            "check_ties_in_max_pool2d", also=((

@@ -1,19 +1,26 @@
-"""How work is cut up: blocks of images, tiles of rows and of elements, each small enough for the cache."""
+"""How work is cut up: blocks of images and tiles of elements, each small enough for the cache."""
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from ..window import Window
+from ..window import Pair, Window, ceil_div
 from ..workers import get_threads, parallel_for
 
 BLOCK = 3 << 20   # bytes of one block: about the second-level cache
 TILE = 1 << 17    # elements of one tile; in smaller ones the waiting for Python's lock shows
-GRAIN = 1 << 24   # multiply-adds that are worth a hand-over: 0.1 to 0.2 ms
+GRAIN = 1 << 24   # multiply-adds that are worth a hand-over to a thread: 0.1 to 0.2 ms
+
+# The windows of a block are the rows of a matrix product, and BLAS is slow where there are few.
+MIN_WINDOWS = 256        # at least, when an image is cut because it is larger than a block
+MIN_WINDOWS_SHARED = 64  # at least, when it is cut to give each thread a part: thin beats idle
+BLOCKS_PER_THREAD = 2    # at least: when one thread is slow, another takes its second block
 
 
-def image_blocks(total: int, image_bytes: int, body: Callable[[int, int], None]) -> None:
+def image_blocks(total: int, image_bytes: int, body: Callable[[int, int], object]) -> None:
     """parallel_for over images, a cache-sized handful at a time."""
-    step, least = max(1, BLOCK // max(1, image_bytes)), -(-4 * TILE // max(1, image_bytes))
+    step = max(1, BLOCK // max(1, image_bytes))
+    least = ceil_div(4 * TILE, max(1, image_bytes))  # images that make a float32 tile
 
     def piece(start: int, stop: int) -> None:
         for n0 in range(start, stop, step):
@@ -22,8 +29,8 @@ def image_blocks(total: int, image_bytes: int, body: Callable[[int, int], None])
     parallel_for(total, piece, least)
 
 
-def row_tiles(total: int, C: int, body: Callable[[slice], None], least: int = 1) -> None:
-    """parallel_for over rows of C channels, TILE elements at a time and `least` tiles to a thread."""
+def row_tiles(total: int, C: int, body: Callable[[slice], object], least: int = 1) -> None:
+    """parallel_for over rows of C channels, TILE elements at a time, `least` tiles per thread."""
     step = max(1, TILE // C)
 
     def piece(start: int, stop: int) -> None:
@@ -33,66 +40,112 @@ def row_tiles(total: int, C: int, body: Callable[[slice], None], least: int = 1)
     parallel_for(total, piece, least * step)
 
 
-def tiles(total: int, body: Callable[[slice], None]) -> None:
-    """parallel_for over flat elements, TILE at a time. The steps are few here: it takes more of them for a thread."""
+def tiles(total: int, body: Callable[[slice], object]) -> None:
+    """parallel_for over flat elements, TILE at a time. A body here does little per element: it
+    takes two tiles to be worth a thread."""
     row_tiles(total, 1, body, 2)
 
 
-Block = tuple[int, int, int, int]  # images n0 to n1, output rows r0 to r1
+class Block(NamedTuple):
+    """A part of a batch: images n0 to n1, and of each the output rows r0 to r1 (ends excluded)."""
+
+    n0: int
+    n1: int
+    r0: int
+    r1: int
+
+    @property
+    def rows(self) -> int:
+        """Output rows in all: those of each image times the images."""
+        return (self.n1 - self.n0) * (self.r1 - self.r0)
 
 
-def plan(N: int, OH: int, OW: int, window_bytes: int, blocks: int = 1) -> list[Block]:
-    """Cut a batch into blocks whose im2col matrices have about `blocks` x BLOCK bytes: several whole images, or rows of
-    one image, never under 256 windows, since a thinner matrix product is slow. Few images are cut finer, for every
-    thread to get a share."""
-    size, share, image = blocks * BLOCK, -(-N // get_threads()), OH * OW * window_bytes
-    images, rows = max(1, min(size // image, -(-share // 2))), OH
-    if image > size:
-        rows = max(1, size // (OW * window_bytes), -(-256 // OW))
-    if N < get_threads():
-        rows = min(rows, max(-(-64 // OW), OH * N // get_threads()))
-    parts = -(-OH // rows)
-    edges = [OH * i // parts for i in range(parts + 1)]
-    return [(n0, min(n0 + images, N), r0, r1) for n0 in range(0, N, images) for r0, r1 in zip(edges, edges[1:])]
+def plan(N: int, OH: int, OW: int, window_bytes: int, scale: int = 1) -> list[Block]:
+    """Cut a batch into blocks whose im2col matrices have about `scale` x BLOCK bytes.
+
+    Small images are put together, large ones are cut into bands of rows:
+
+        images 0 1 2 | 3 4 5 | 6 7            or        image 0  ---- r0 to r1 = 0 to 9
+                                                                 ---- 9 to 18
+                                                                 ---- 18 to 27
+    """
+    threads = get_threads()
+    block_bytes = scale * BLOCK
+    row_bytes = OW * window_bytes
+    image_bytes = OH * row_bytes
+
+    images_per_thread = ceil_div(N, threads)
+    images = min(block_bytes // image_bytes, ceil_div(images_per_thread, BLOCKS_PER_THREAD))
+    images = max(1, images)
+
+    rows = OH
+    if image_bytes > block_bytes:
+        rows = max(1, block_bytes // row_bytes, ceil_div(MIN_WINDOWS, OW))
+    if N < threads:
+        share = OH * N // threads  # the rows of a thread
+        rows = min(rows, max(ceil_div(MIN_WINDOWS_SHARED, OW), share))
+    bands = ceil_div(OH, rows)
+    edges = [OH * i // bands for i in range(bands + 1)]  # bands of equal height, to within a row
+
+    return [Block(n0, min(n0 + images, N), r0, r1)
+            for n0 in range(0, N, images) for r0, r1 in zip(edges, edges[1:])]
 
 
-def share(todo: list[Block], multiply_adds: int) -> int:
-    """How many of the blocks at least are worth a thread, if all together take so many multiply-adds."""
-    return -(-GRAIN * len(todo) // max(1, multiply_adds))
+def blocks_per_thread(blocks: list[Block], multiply_adds: int) -> int:
+    """The least number of blocks that is worth handing to a thread, given the total number of
+    multiply-adds."""
+    return ceil_div(GRAIN * len(blocks), max(1, multiply_adds))
 
 
-def padded_images(x: np.ndarray, win: Window, out: tuple[int, int], groups: int, todo: list[Block]) \
-        -> Iterator[np.ndarray]:
-    """For each block what its windows see of x, zero border included: (G, n, rows, columns, C/G). With a group's
-    channels side by side a row of the kernel is one stretch of memory."""
+def padded_images(x: np.ndarray, win: Window, out: Pair, groups: int,
+                  blocks: list[Block]) -> Iterator[np.ndarray]:
+    """For each block the part of x that its windows see, zero border included, group by group.
+
+    x (N,H,W,C), out (OH,OW)  ->  yields (G, images, rows, columns, C/G), reused by the next step.
+    With a group's channels next to each other, a row of a window is one stretch of memory, which
+    is copied at once. Where there is neither a group nor a border, it is a view of x.
+    """
     N, H, W, C = x.shape
-    (PH, PW), (HP, WP), S, cg = win.padding, win.padded((H, W), out), win.stride[0], C // groups
+    PH, PW = win.padding
+    HP, WP = win.padded((H, W), out)
+    S = win.stride[0]
+    cg = C // groups
+    # (N, H, W, C) -> (N, H, W, G, C/G) -> (G, N, H, W, C/G), a view
     split = x.reshape(N, H, W, groups, cg).transpose(3, 0, 1, 2, 4)
-    bare = groups == 1 and PH == PW == 0 and HP <= H and WP <= W
-    images, seen = max(b[1] - b[0] for b in todo), max(b[3] - b[2] for b in todo)
-    border = None if bare else np.zeros((groups, images, (seen - 1) * S + win.span(0), max(WP, PW + W), cg), x.dtype)
-    for n0, n1, r0, r1 in todo:
-        top, height = r0 * S - PH, (r1 - r0 - 1) * S + win.span(0)  # top: the first image row seen, or the padding's
-        if border is None:
-            yield split[:, n0:n1, top:top + height]
-            continue
+    if groups == 1 and PH == PW == 0 and HP <= H and WP <= W:
+        for n0, n1, r0, r1 in blocks:
+            yield split[:, n0:n1, r0 * S:(r1 - 1) * S + win.span(0)]
+        return
+
+    images = max(n1 - n0 for n0, n1, _, _ in blocks)
+    rows = max(r1 - r0 for _, _, r0, r1 in blocks)
+    height = (rows - 1) * S + win.span(0)
+    border = np.zeros((groups, images, height, max(WP, PW + W), cg), x.dtype)
+    for n0, n1, r0, r1 in blocks:
+        top = r0 * S - PH  # the first image row that is seen; negative: rows of the padding
+        height = (r1 - r0 - 1) * S + win.span(0)
         image = border[:, :n1 - n0, :height]
-        first = min(max(0, -top), height)
-        last = max(first, min(H - top, height))
-        image[:, :, :first], image[:, :, last:] = 0, 0  # to the left and right the zeros stay
+        first = min(max(0, -top), height)           # the rows of `image` before it lie above x
+        last = max(first, min(H - top, height))     # the rows from it on lie below x
+        image[:, :, :first] = 0  # an earlier block may have left pixels there;
+        image[:, :, last:] = 0   # to the left and to the right the zeros stay
         image[:, :, first:last, PW:PW + W] = split[:, n0:n1, top + first:top + last]
         yield image
 
 
 def windows(image: np.ndarray, win: Window, rows: int, OW: int) -> np.ndarray:
-    """A view, without a copy: (n, rows, OW, KH, KW, c) of the windows of padded images (n, height, width, c)."""
-    (KH, KW), (SH, SW), (DH, DW) = win.kernel, win.stride, win.dilation
+    """Every window of padded images, as a view without a copy.
+
+    image (n, height, width, c)  ->  (n, rows, OW, KH, KW, c)
+
+    Element [n, oh, ow, kh, kw, c] is image[n, oh S + kh D, ow S + kw D, c]: a step along oh is S
+    rows of the image and a step along kh is D rows, so these are the strides in memory. Windows
+    overlap, so they share memory, and nobody may write to them.
+    """
+    KH, KW = win.kernel
+    SH, SW = win.stride
+    DH, DW = win.dilation
     n, h, w, c = image.strides
     return np.lib.stride_tricks.as_strided(
-        image, (image.shape[0], rows, OW, KH, KW, image.shape[3]), (n, h * SH, w * SW, h * DH, w * DW, c),
-        writeable=False)
-
-
-def group_slices(O: int, groups: int) -> list[slice]:
-    """The output channels of each group."""
-    return [slice(g * O // groups, (g + 1) * O // groups) for g in range(groups)]
+        image, (image.shape[0], rows, OW, KH, KW, image.shape[3]),
+        (n, h * SH, w * SW, h * DH, w * DW, c), writeable=False)

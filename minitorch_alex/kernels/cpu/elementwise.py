@@ -1,15 +1,21 @@
-"""Element by element, in tiles: non-linearities, dropout, the update."""
+"""Element by element, in tiles: non-linearities, dropout, the update.
+
+Every array is seen as a flat one, (...) -> (size,): the order of the axes does not matter here.
+"""
 import numpy as np
 
+from ...errors import UsageError
 from .blocks import TILE, tiles
 
 
 def relu(x: np.ndarray) -> np.ndarray:
     """y = max(x, 0)."""
-    y, zeros = np.empty_like(x), np.zeros(min(TILE, x.size), x.dtype)
-    flat_x, flat_y = x.reshape(-1), y.reshape(-1)
+    y = np.empty_like(x)
+    flat_x = x.reshape(-1)
+    flat_y = y.reshape(-1)
+    zeros = np.zeros(min(TILE, x.size), x.dtype)  # three times as fast as the scalar 0 below
 
-    def body(t: slice) -> None:  # against an array of zeros: three times as fast as against the scalar 0
+    def body(t: slice) -> None:
         np.maximum(flat_x[t], zeros[:t.stop - t.start], out=flat_y[t])
 
     tiles(x.size, body)
@@ -19,7 +25,9 @@ def relu(x: np.ndarray) -> np.ndarray:
 def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """gx = gy where y > 0, else 0."""
     gx = np.empty_like(gy)
-    flat_g, flat_y, flat_gx = gy.reshape(-1), y.reshape(-1), gx.reshape(-1)
+    flat_g = gy.reshape(-1)
+    flat_y = y.reshape(-1)
+    flat_gx = gx.reshape(-1)
     tiles(gy.size, lambda t: np.multiply(flat_g[t], flat_y[t] > 0, out=flat_gx[t]))
     return gx
 
@@ -27,7 +35,8 @@ def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
 def tanh(x: np.ndarray) -> np.ndarray:
     """y = tanh(x)."""
     y = np.empty_like(x)
-    flat_x, flat_y = x.reshape(-1), y.reshape(-1)
+    flat_x = x.reshape(-1)
+    flat_y = y.reshape(-1)
     tiles(x.size, lambda t: np.tanh(flat_x[t], out=flat_y[t]))
     return y
 
@@ -35,15 +44,20 @@ def tanh(x: np.ndarray) -> np.ndarray:
 def tanh_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """gx = gy (1 - y^2)."""
     gx = np.empty_like(gy)
-    flat_g, flat_y, flat_gx = gy.reshape(-1), y.reshape(-1), gx.reshape(-1)
+    flat_g = gy.reshape(-1)
+    flat_y = y.reshape(-1)
+    flat_gx = gx.reshape(-1)
     tiles(gy.size, lambda t: np.multiply(flat_g[t], 1 - np.square(flat_y[t]), out=flat_gx[t]))
     return gx
 
 
 def dropout(x: np.ndarray, p: float, scale: float, key: tuple[int, int]) -> np.ndarray:
-    """x scale where the hash of (key, element index) keeps the element, else 0; its own backward on gy."""
+    """x scale where the hash of (key, element number) keeps the element, else 0; called on gy it
+    is its own backward. `naive.dropout` has the hash with its source; uint32 wraps by itself."""
     y = np.empty_like(x)
-    flat_x, flat_y, threshold = x.reshape(-1), y.reshape(-1), int(p * 2**32)
+    flat_x = x.reshape(-1)
+    flat_y = y.reshape(-1)
+    threshold = int(p * 2**32)
 
     def body(t: slice) -> None:
         h = np.arange(t.start, t.stop, dtype=np.uint32)
@@ -62,14 +76,21 @@ def dropout(x: np.ndarray, p: float, scale: float, key: tuple[int, int]) -> np.n
     return y
 
 
-def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float, weight_decay: float,
-        rule: str) -> None:
-    """One step of momentum SGD in place on flat w and v.
-    "2012":  v = m v - wd lr w - lr g,  w += v  (paper section 5).   "torch":  v = m v + g + wd w,  w -= lr v."""
-    inner = lr if rule == "2012" else 1.0
+def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float,
+        weight_decay: float, rule: str) -> None:
+    """One step of gradient descent with momentum, in place on flat w and v.
+
+    "2012"   v := m v - wd lr w - lr g;   w := w + v        (Krizhevsky et al. 2012, 5)
+    "torch"  v := m v + g + wd w;         w := w - lr v     (torch.optim.SGD)
+    Raises UsageError when the rule is neither.
+    """
+    if rule not in ("2012", "torch"):
+        raise UsageError(f"sgd: got rule {rule!r}, expected '2012' or 'torch'")
+    inner = lr if rule == "2012" else 1.0  # the rate, where it multiplies inside v
 
     def body(t: slice) -> None:
-        v_t, w_t = v[t], w[t]
+        v_t = v[t]
+        w_t = w[t]
         step = g[t] * inner
         if weight_decay:
             step += w_t * (weight_decay * inner)

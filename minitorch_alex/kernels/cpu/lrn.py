@@ -5,9 +5,14 @@ from ..window import Window
 from .blocks import image_blocks, row_tiles
 from .pool import sum_along
 
+BAND = 32  # channels of one matrix product
+
+Band = tuple[slice, slice, np.ndarray]  # from these channels, to those, by this matrix
+
 
 def _power(scale: np.ndarray, beta: float) -> np.ndarray:
-    """scale^beta; for the paper's 3/4 by square roots, which are several times cheaper than a power."""
+    """scale^beta; the paper's 3/4 by square roots, which are several times cheaper than a power:
+    s^(3/4) = s^(1/2) s^(1/4)."""
     if beta != 0.75:
         return scale ** beta
     root = np.sqrt(scale)
@@ -15,56 +20,86 @@ def _power(scale: np.ndarray, beta: float) -> np.ndarray:
     return root
 
 
-def _bands(C: int, size: int, groups: int, factor: np.ndarray, mirrored: bool = False) \
-        -> list[tuple[slice, slice, np.ndarray]]:
-    """factor times the window sum over channels, as matrix products: (from, to, band), with band[j, i] = factor where
-    channel j lies in the window of channel i, i - size//2 ... i - size//2 + size - 1, inside i's group; `mirrored`
-    transposes it: the channels whose windows hold i. Cut to 32 channels: all else of the C x C band is zero."""
-    before, after = size // 2, size - 1 - size // 2
+def _bands(C: int, size: int, groups: int, factor: float, dtype: np.dtype,
+           mirrored: bool = False) -> list[Band]:
+    """The window sum over channels, times a factor, as matrix products.
+
+    Channel i collects from j = i - size//2 ... i - size//2 + size - 1, inside i's group: row i of
+    x^2 times a matrix with `factor` at those [j, i] and zeros elsewhere. For size 3 and factor 1:
+
+              i = 0 1 2 3 4 5
+        j = 0     1 1                 A C x C matrix would be zero almost everywhere. So it is cut
+        j = 1     1 1 1               into pieces of BAND channels i, each with those channels j
+        j = 2       1 1 1             that they see.
+        j = 3         1 1 1
+        j = 4           1 1 1
+        j = 5             1 1
+
+    `mirrored` transposes it: j for the channels whose windows hold i, which for an even size are
+    not the same.
+    """
+    before = size // 2
+    after = size - 1 - size // 2
     if mirrored:
         before, after = after, before
-    plan, cg = [], C // groups
+    bands = []
+    cg = C // groups
     for g0 in range(0, C, cg):
-        for c0 in range(g0, g0 + cg, 32):
-            to = slice(c0, min(c0 + 32, g0 + cg))
+        for c0 in range(g0, g0 + cg, BAND):
+            to = slice(c0, min(c0 + BAND, g0 + cg))
             source = slice(max(g0, to.start - before), min(g0 + cg, to.stop + after))
-            j, i = np.arange(source.start, source.stop)[:, None], np.arange(to.start, to.stop)[None, :]
-            plan.append((source, to, ((j >= i - before) & (j <= i + after)) * factor))
-    return plan
+            j = np.arange(source.start, source.stop)[:, None]
+            i = np.arange(to.start, to.stop)[None, :]
+            inside = (j >= i - before) & (j <= i + after)
+            bands.append((source, to, inside * dtype.type(factor)))
+    return bands
 
 
-def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """y = x scale^-beta with scale = k + alpha * (sum of x^2 over the channel window); returns (y, scale)."""
+def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
+        groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """y = x scale^-beta with scale = k + alpha * (sum of x^2 over the channel window).
+
+    x (N,H,W,C)  ->  y (N,H,W,C), scale (N,H,W,C)
+    """
     C = x.shape[3]
-    y, scale = np.empty_like(x), np.empty_like(x)
-    rows, y_rows, s_rows = x.reshape(-1, C), y.reshape(-1, C), scale.reshape(-1, C)
-    plan = _bands(C, size, groups, x.dtype.type(alpha))
+    y = np.empty_like(x)
+    scale = np.empty_like(x)
+    # (N, H, W, C) -> (N*H*W, C)
+    x_rows = x.reshape(-1, C)
+    y_rows = y.reshape(-1, C)
+    s_rows = scale.reshape(-1, C)
+    bands = _bands(C, size, groups, alpha, x.dtype)
 
     def body(t: slice) -> None:
-        squares, part = np.square(rows[t]), s_rows[t]
-        for source, to, band in plan:
+        squares = np.square(x_rows[t])
+        part = s_rows[t]
+        for source, to, band in bands:
             np.matmul(squares[:, source], band, out=part[:, to])
         part += k
-        np.divide(rows[t], _power(part, beta), out=y_rows[t])
+        np.divide(x_rows[t], _power(part, beta), out=y_rows[t])
 
-    row_tiles(len(rows), C, body)
+    row_tiles(len(x_rows), C, body)
     return y, scale
 
 
-def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float, groups: int) \
-        -> np.ndarray:
-    """gx_i = gy_i scale_i^-beta - 2 alpha beta x_i sum_j gy_j x_j scale_j^(-beta-1), over the windows j that hold i."""
+def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float,
+                 beta: float, groups: int) -> np.ndarray:
+    """gx_i = gy_i scale_i^-beta - 2 alpha beta x_i sum_j gy_j x_j scale_j^(-beta-1), over the j
+    whose windows hold i.
+
+    gy, x, scale (N,H,W,C)  ->  gx (N,H,W,C)
+    """
     C = x.shape[3]
     gx = np.empty_like(x)
-    x_rows, g_rows, s_rows, gx_rows = (a.reshape(-1, C) for a in (x, gy, scale, gx))
-    plan = _bands(C, size, groups, x.dtype.type(-2 * alpha * beta), mirrored=True)
+    x_rows, g_rows, s_rows, gx_rows = (a.reshape(-1, C) for a in (x, gy, scale, gx))  # (N*H*W, C)
+    bands = _bands(C, size, groups, -2 * alpha * beta, x.dtype, mirrored=True)
 
     def body(t: slice) -> None:
-        direct = g_rows[t] / _power(s_rows[t], beta)
+        direct = g_rows[t] / _power(s_rows[t], beta)  # gy scale^-beta
         cross = direct * x_rows[t]
-        cross /= s_rows[t]
+        cross /= s_rows[t]                            # gy x scale^(-beta-1)
         part = gx_rows[t]
-        for source, to, band in plan:
+        for source, to, band in bands:
             np.matmul(cross[:, source], band, out=part[:, to])
         part *= x_rows[t]
         part += direct
@@ -74,31 +109,42 @@ def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, al
 
 
 def _box_sum(values: np.ndarray, size: int, mirrored: bool = False) -> np.ndarray:
-    """The sum over rows h - size//2 ... h - size//2 + size - 1 and the like columns, zeros outside the map."""
+    """The sum over rows h - size//2 ... h - size//2 + size - 1 and the same columns, zeros outside
+    the map: (n,H,W,C) -> (n,H,W,C). Mirrored, over the cells whose windows hold (h, w)."""
     before = size - 1 - size // 2 if mirrored else size // 2
-    win, same = Window((size, size), padding=(before, before)), values.shape
-    middle, total = np.empty(same, values.dtype), np.empty(same, values.dtype)
+    win = Window((size, size), padding=(before, before))
+    middle = np.empty(values.shape, values.dtype)
+    total = np.empty(values.shape, values.dtype)
     sum_along(values, win, 1, middle)
     sum_along(middle, win, 0, total)
     return total
 
 
-def lrn_within(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> tuple[np.ndarray, np.ndarray]:
-    """y = x scale^-beta with scale = k + alpha * (sum of x^2 over a size x size window of the same map)."""
-    y, scale = np.empty_like(x), np.empty_like(x)
+def lrn_within(x: np.ndarray, size: int, alpha: float, beta: float,
+               k: float) -> tuple[np.ndarray, np.ndarray]:
+    """y = x scale^-beta with scale = k + alpha * (sum of x^2 over size x size pixels of one map).
+
+    x (N,H,W,C)  ->  y (N,H,W,C), scale (N,H,W,C)
+    """
+    y = np.empty_like(x)
+    scale = np.empty_like(x)
 
     def body(n0: int, n1: int) -> None:
-        np.multiply(_box_sum(np.square(x[n0:n1]), size), alpha, out=scale[n0:n1])
-        scale[n0:n1] += k
-        np.divide(x[n0:n1], _power(scale[n0:n1], beta), out=y[n0:n1])
+        n = slice(n0, n1)
+        np.multiply(_box_sum(np.square(x[n]), size), alpha, out=scale[n])
+        scale[n] += k
+        np.divide(x[n], _power(scale[n], beta), out=y[n])
 
-    image_blocks(x.shape[0], 4 * x.nbytes // max(1, len(x)), body)
+    image_blocks(len(x), 4 * x.nbytes // max(1, len(x)), body)  # x, scale, y and one between them
     return y, scale
 
 
-def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float, beta: float) \
-        -> np.ndarray:
-    """As lrn_backward, the sum running over the spatial windows that hold a cell."""
+def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float,
+                        beta: float) -> np.ndarray:
+    """As `lrn_backward`, with the cells whose windows hold a cell in place of the channels.
+
+    gy, x, scale (N,H,W,C)  ->  gx (N,H,W,C)
+    """
     gx = np.empty_like(x)
 
     def body(n0: int, n1: int) -> None:
@@ -108,5 +154,5 @@ def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: 
         gx[n] *= -2 * alpha * beta
         gx[n] += direct
 
-    image_blocks(x.shape[0], 4 * x.nbytes // max(1, len(x)), body)
+    image_blocks(len(x), 4 * x.nbytes // max(1, len(x)), body)
     return gx

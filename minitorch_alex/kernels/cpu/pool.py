@@ -1,36 +1,36 @@
-"""Pooling. A window's maximum is the maximum of its rows' maxima, so each axis is done by itself."""
+"""Pooling. A window's maximum is the maximum of its rows' maxima, so each axis is done by itself:
+K + K comparisons per output in place of K K. The same holds for sums."""
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..window import Window
 from .blocks import image_blocks
 
-
-def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray, won: np.ndarray) -> None:
-    """best = max over the taps of one axis (0 rows, 1 columns), won = the first tap that reaches it."""
-    size, out, lead = source.shape[axis + 1], best.shape[axis + 1], (slice(None),) * (axis + 1)
-    for k in range(win.kernel[axis]):
-        outs, ins = win.tap(axis, k, size, out)
-        if k == 0 and outs == slice(0, out):
-            np.copyto(best, source[(*lead, ins)])
-            won.fill(0)
-            continue
-        if k == 0:
-            best.fill(-np.inf)  # what lies in the padding never wins
-            won.fill(0)
-        here, there = best[(*lead, outs)], source[(*lead, ins)]
-        winner = won[(*lead, outs)]
-        np.maximum(winner, np.multiply(there > here, won.dtype.type(k)), out=winner)
-        np.maximum(here, there, out=here)
+Winners = tuple[np.ndarray, np.ndarray]  # which tap won: along the columns, along the rows
 
 
-def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """y (N,OH,OW,C), and which tap won along the columns (N,H,OW,C) and then along the rows (N,OH,OW,C).
-    Columns first, then rows: of equal values the first in row-major order wins, as in torch."""
+def _at(axis: int, part: slice) -> tuple[slice, ...]:
+    """The index of a part of the rows (axis 0) or columns (axis 1) of images (N,H,W,C)."""
+    return *(slice(None),) * (axis + 1), part
+
+
+# Maximum
+
+
+def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, Winners]:
+    """y[n,oh,ow,c] = the largest of the window; of equal ones the first, row by row, as torch.
+
+    Columns go first, then rows: the best of each row, and then the first row that has the best, is
+    the first in row-major order. The other way round it would be the first in column-major order.
+    x (N,H,W,C)  ->  y (N,OH,OW,C), saved: the winning columns (N,H,OW,C) and rows (N,OH,OW,C)
+    """
     N, H, W, C = x.shape
     OH, OW = win.out(H, W)
-    small = np.min_scalar_type(max(win.kernel))
+    tap_dtype = np.min_scalar_type(max(win.kernel))  # one byte, up to kernels of 255
     y = np.empty((N, OH, OW, C), x.dtype)
-    won_column, won_row = np.empty((N, H, OW, C), small), np.empty((N, OH, OW, C), small)
+    won_column = np.empty((N, H, OW, C), tap_dtype)
+    won_row = np.empty((N, OH, OW, C), tap_dtype)
 
     def body(n0: int, n1: int) -> None:
         middle = np.empty((n1 - n0, H, OW, C), x.dtype)
@@ -41,33 +41,135 @@ def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, tuple[np.ndarray
     return y, (won_column, won_row)
 
 
-def _add_winners(g: np.ndarray, won: np.ndarray, win: Window, axis: int, gx: np.ndarray) -> None:
-    """gx = each gradient at the cell that won along one axis; what gx held before does not matter."""
-    lead, K, S = (slice(None),) * (axis + 1), win.kernel[axis], win.stride[axis]
-    first = S if K >= S and win.padding[axis] == 0 and win.dilation[axis] == 1 else 0
-    if not first:
-        gx[...] = 0
-    for k in range(K):
-        outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
-        here, there = g[(*lead, outs)], gx[(*lead, ins)]
-        if k < first:  # between them the first S taps see every cell once: nothing to add to yet
-            np.multiply(here, won[(*lead, outs)] == k, out=there)
-            gx[(*lead, slice(ins.stop - 1 + S, None, S))] = 0  # but for those past the last window
-        else:
-            there += here * (won[(*lead, outs)] == k)
+def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray,
+               won: np.ndarray) -> None:
+    """best = max over the taps of one axis (0 rows, 1 columns), won = the first such tap."""
+    size = source.shape[axis + 1]
+    out = best.shape[axis + 1]
+    taps = range(win.kernel[axis])
+    outs, ins = win.tap(axis, 0, size, out)
+    won.fill(0)
+    if outs == slice(0, out):  # tap 0 is a pixel in every window: start from it
+        np.copyto(best, source[_at(axis, ins)])
+        taps = taps[1:]
+    else:
+        best.fill(-np.inf)  # what lies in the padding never wins
+    for k in taps:
+        outs, ins = win.tap(axis, k, size, out)
+        here = best[_at(axis, outs)]
+        there = source[_at(axis, ins)]
+        winner = won[_at(axis, outs)]
+        # k where this tap is larger, else 0: since k grows, the maximum is the last tap that was
+        # larger than all before it, which is the first of equal ones. Cheaper than a masked copy.
+        np.maximum(winner, np.multiply(there > here, won.dtype.type(k)), out=winner)
+        np.maximum(here, there, out=here)
 
 
-def max_pool2d_backward(gy: np.ndarray, saved: tuple[np.ndarray, np.ndarray], x_shape: tuple[int, ...], win: Window) \
-        -> np.ndarray:
-    """gx (N,H,W,C): each gradient goes to the winning row, then to the winning column."""
+def max_pool2d_backward(gy: np.ndarray, saved: Winners, x_shape: tuple[int, ...],
+                        win: Window) -> np.ndarray:
+    """gx: each gradient goes to the winning row, then to the winning column.
+
+    gy (N,OH,OW,C)  saved: see max_pool2d  x_shape (N,H,W,C)  ->  gx (N,H,W,C)
+    """
     N, H, W, C = x_shape
+    OW = gy.shape[2]
     won_column, won_row = saved
     gx = np.empty(x_shape, gy.dtype)
 
     def body(n0: int, n1: int) -> None:
-        middle = np.empty((n1 - n0, H, gy.shape[2], C), gy.dtype)
-        _add_winners(gy[n0:n1], won_row[n0:n1], win, 0, middle)
-        _add_winners(middle, won_column[n0:n1], win, 1, gx[n0:n1])
+        middle = np.empty((n1 - n0, H, OW, C), gy.dtype)
+        _give_to_winners(gy[n0:n1], won_row[n0:n1], win, 0, middle)
+        _give_to_winners(middle, won_column[n0:n1], win, 1, gx[n0:n1])
+
+    image_blocks(N, 2 * H * W * C * gy.itemsize, body)
+    return gx
+
+
+def _give_to_winners(g: np.ndarray, won: np.ndarray, win: Window, axis: int,
+                     gx: np.ndarray) -> None:
+    """gx = each gradient at the cell that won along one axis; what gx held before does not matter.
+
+    Usually the first S taps see every cell once, and there is nothing to add to yet: they write.
+    This saves filling gx with zeros and reading it again. S = 2, K = 3 on 7 cells:
+
+        cell       0 1 2 3 4 5 6
+        window 0   0 1 2                 tap 0 writes cells 0 2 4, and 0 to cell 6
+        window 1       0 1 2             tap 1 writes cells 1 3 5
+        window 2           0 1 2         tap 2 adds to cells 2 4 6
+
+    With padding, dilation or gaps between the windows they do not, and all taps add to zeros.
+    """
+    K = win.kernel[axis]
+    S = win.stride[axis]
+    if K >= S and win.padding[axis] == 0 and win.dilation[axis] == 1:
+        _write_taps(range(S), g, won, win, axis, gx)
+        _add_taps(range(S, K), g, won, win, axis, gx)
+    else:
+        gx[...] = 0
+        _add_taps(range(K), g, won, win, axis, gx)
+
+
+def _write_taps(taps: Iterable[int], g: np.ndarray, won: np.ndarray, win: Window, axis: int,
+                gx: np.ndarray) -> None:
+    """Each gradient, or 0 where this tap did not win, to the cells that a tap sees, and 0 to those
+    that it would see if there were more windows."""
+    S = win.stride[axis]
+    for k in taps:
+        outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
+        here = g[_at(axis, outs)]
+        np.multiply(here, won[_at(axis, outs)] == k, out=gx[_at(axis, ins)])
+        gx[_at(axis, slice(ins.stop - 1 + S, None, S))] = 0
+
+
+def _add_taps(taps: Iterable[int], g: np.ndarray, won: np.ndarray, win: Window, axis: int,
+              gx: np.ndarray) -> None:
+    """Each gradient, where this tap won, added to the cell that the tap sees. Tap by tap the cells
+    differ, so no addition is lost."""
+    for k in taps:
+        outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
+        here = g[_at(axis, outs)]
+        there = gx[_at(axis, ins)]
+        there += here * (won[_at(axis, outs)] == k)
+
+
+# Average
+
+
+def avg_pool2d(x: np.ndarray, win: Window, count_include_pad: bool) -> np.ndarray:
+    """y = each window's sum / its number of cells in the image (and in its padding, if counted).
+
+    x (N,H,W,C)  ->  y (N,OH,OW,C)
+    """
+    N, H, W, C = x.shape
+    OH, OW = win.out(H, W)
+    y = np.empty((N, OH, OW, C), x.dtype)
+    cells = _divisors(win, H, W, count_include_pad, x.dtype)
+
+    def body(n0: int, n1: int) -> None:
+        middle = np.empty((n1 - n0, H, OW, C), x.dtype)
+        sum_along(x[n0:n1], win, 1, middle)
+        sum_along(middle, win, 0, y[n0:n1])
+        y[n0:n1] /= cells
+
+    image_blocks(N, 2 * H * W * C * x.itemsize, body)
+    return y
+
+
+def avg_pool2d_backward(gy: np.ndarray, x_shape: tuple[int, ...], win: Window,
+                        count_include_pad: bool) -> np.ndarray:
+    """gx: each cell receives gy / cells from every window that saw it.
+
+    gy (N,OH,OW,C)  x_shape (N,H,W,C)  ->  gx (N,H,W,C)
+    """
+    N, H, W, C = x_shape
+    OW = gy.shape[2]
+    gx = np.empty(x_shape, gy.dtype)
+    cells = _divisors(win, H, W, count_include_pad, gy.dtype)
+
+    def body(n0: int, n1: int) -> None:
+        middle = np.empty((n1 - n0, H, OW, C), gy.dtype)
+        spread_along(gy[n0:n1] / cells, win, 0, middle)
+        spread_along(middle, win, 1, gx[n0:n1])
 
     image_blocks(N, 2 * H * W * C * gy.itemsize, body)
     return gx
@@ -81,48 +183,23 @@ def _divisors(win: Window, H: int, W: int, count_include_pad: bool, dtype: np.dt
         start = np.arange(out) * win.stride[axis] - P
         stop = np.minimum(start + win.kernel[axis], size + P)
         if not count_include_pad:
-            start, stop = np.maximum(start, 0), np.minimum(stop, size)
+            start = np.maximum(start, 0)
+            stop = np.minimum(stop, size)
         sides.append(stop - start)
-    return np.outer(*sides)[:, :, None].astype(dtype)
+    return np.outer(sides[0], sides[1])[:, :, None].astype(dtype)
 
 
-def sum_along(source: np.ndarray, win: Window, axis: int, total: np.ndarray, back: bool = False) -> None:
-    """total = sum over the taps of one axis; `back` adds the other way round, from outputs to inputs."""
-    lead, total[...] = (slice(None),) * (axis + 1), 0
-    size, out = (total, source) if back else (source, total)
+def sum_along(source: np.ndarray, win: Window, axis: int, total: np.ndarray) -> None:
+    """total = sum over the taps of one axis (0 rows, 1 columns)."""
+    total[...] = 0
     for k in range(win.kernel[axis]):
-        outs, ins = win.tap(axis, k, size.shape[axis + 1], out.shape[axis + 1])
-        if back:
-            total[(*lead, ins)] += source[(*lead, outs)]
-        else:
-            total[(*lead, outs)] += source[(*lead, ins)]
+        outs, ins = win.tap(axis, k, source.shape[axis + 1], total.shape[axis + 1])
+        total[_at(axis, outs)] += source[_at(axis, ins)]
 
 
-def avg_pool2d(x: np.ndarray, win: Window, count_include_pad: bool) -> np.ndarray:
-    """y (N,OH,OW,C): each window's sum over its number of cells inside the image (and its padding, if counted)."""
-    N, H, W, C = x.shape
-    OH, OW = win.out(H, W)
-    y, cells = np.empty((N, OH, OW, C), x.dtype), _divisors(win, H, W, count_include_pad, x.dtype)
-
-    def body(n0: int, n1: int) -> None:
-        middle = np.empty((n1 - n0, H, OW, C), x.dtype)
-        sum_along(x[n0:n1], win, 1, middle)
-        sum_along(middle, win, 0, y[n0:n1])
-        y[n0:n1] /= cells
-
-    image_blocks(N, 2 * H * W * C * x.itemsize, body)
-    return y
-
-
-def avg_pool2d_backward(gy: np.ndarray, x_shape: tuple[int, ...], win: Window, count_include_pad: bool) -> np.ndarray:
-    """gx (N,H,W,C): each cell receives gy / cells from every window that saw it."""
-    N, H, W, C = x_shape
-    gx, cells = np.empty(x_shape, gy.dtype), _divisors(win, H, W, count_include_pad, gy.dtype)
-
-    def body(n0: int, n1: int) -> None:
-        middle = np.empty((n1 - n0, H, gy.shape[2], C), gy.dtype)
-        sum_along(gy[n0:n1] / cells, win, 0, middle, back=True)
-        sum_along(middle, win, 1, gx[n0:n1], back=True)
-
-    image_blocks(N, 2 * H * W * C * gy.itemsize, body)
-    return gx
+def spread_along(source: np.ndarray, win: Window, axis: int, total: np.ndarray) -> None:
+    """The transpose of `sum_along`: each output is added to the inputs that its window saw."""
+    total[...] = 0
+    for k in range(win.kernel[axis]):
+        outs, ins = win.tap(axis, k, total.shape[axis + 1], source.shape[axis + 1])
+        total[_at(axis, ins)] += source[_at(axis, outs)]

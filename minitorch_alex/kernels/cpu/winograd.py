@@ -1,56 +1,127 @@
 """Convolution with fewer multiplications (Winograd 1980; Lavin and Gray, arXiv:1509.09308).
 
-Two polynomials of degree m - 1 and r - 1 can be multiplied by evaluating both at m + r - 1 points, multiplying the
-values, and finding the polynomial through the products: m + r - 1 multiplications in place of m r. Turned around
-(the transpose of the whole computation) this gives m outputs of a convolution with r taps; nested over rows and
-columns, m x m outputs from a tile of (m + r - 1)^2 pixels:
+Two polynomials of degree m - 1 and r - 1 can be multiplied by evaluating both at m + r - 1 points,
+multiplying the values, and finding the polynomial through the products: m + r - 1 multiplications
+in place of m r. Turned around (the transpose of the whole computation) this gives m outputs of a
+convolution with r taps; nested over rows and columns, m x m outputs from a tile of (m + r - 1)^2
+pixels:
 
-    y = A^T [ (G w G^T) * (B^T x B) ] A          * element by element, summed over the input channels
+    y = A^T [ (G w G^T) * (B^T x B) ] A     * element by element, summed over the input channels
 
-For a 3x3 kernel F(4,3) makes 16 outputs with 36 products in place of 144, for a 5x5 one F(3,5) 9 with 49 in place of
-225. For each of the 36 or 49 the sum over channels is a matrix product (tiles, C) @ (C, O). Two things are done before:
+For a 3x3 kernel F(4,3) makes 16 outputs with 36 products in place of 144, for a 5x5 one F(3,5) 9
+with 49 in place of 225. Tiles overlap by r - 1 pixels; along one axis, F(4,3):
 
-* A kernel with a stride is folded: 11x11 at stride 4 on 3 channels is 3x3 at stride 1 on the 48 of a 4x4 patch.
-* Images into which tiles do not go evenly are laid side by side, sharing their border of zeros: one of 13x13 takes 16
-  tiles of 4x4, four of them as one of 27x27 take 49.
+    pixels of tile 0      0 1 2 3 4 5                     side = m + r - 1 = 6
+    pixels of tile 1              4 5 6 7 8 9
+    outputs               0 1 2 3 4 5 6 7                 m = 4 from each
 
-The transforms cost time, and some accuracy: a float32 result is off by about 5e-6 of the largest, that of im2col by
-1e-6. It pays where there are many channels (in all five layers of the paper's net, in none of small nets), so it is an
-option: `kernels.set_winograd(True)`.
+For each of the 36 or 49 the sum over channels is a matrix product (tiles, C) @ (C, O). There are
+three stages, fold -> lay -> multiply:
+
+* Fold: a kernel with a stride becomes one without. 11x11 at stride 4 on 3 channels is 3x3 at
+  stride 1 on the 48 numbers of a 4x4 patch.
+* Lay: images into which tiles do not go evenly are laid side by side (side_by_side.py).
+* Multiply: the formula above.
+
+The transforms cost time and some accuracy: a float32 result is off by about 5e-6 of the largest,
+that of im2col by 5e-7. It pays where there are many channels (in all five layers of the paper's
+net, in none of small nets), so it is an option: `kernels.set_winograd(True)`.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
-from ..window import Pair, Window
+from ..window import Pair, Window, ceil_div, group_slices
 from ..workers import parallel_for, parallel_list, pieces
-from .blocks import BLOCK, Block, group_slices, padded_images, plan, windows
+from . import side_by_side
+from .blocks import BLOCK, Block, padded_images, plan, windows
 
-# Where to evaluate, by the kernel's size, and at infinity; small numbers, since their powers multiply the rounding.
-POINTS = {3: (0, 1, -1, 0.5, -2), 5: (0, 1, -1, 2, -2, 0.5)}
+# Where to evaluate, by the kernel's size, apart from infinity. Small numbers: their powers
+# multiply the rounding errors.
+POINTS: dict[int, tuple[float, ...]] = {3: (0, 1, -1, 0.5, -2), 5: (0, 1, -1, 2, -2, 0.5)}
 _enabled = False
 
 
 def set_winograd(enabled: bool) -> None:
-    """Use Winograd's algorithm for every convolution on the CPU that it suits: kernels that are, or that their stride
-    folds to, 3x3 or 5x5, without dilation, and where there is a stride without groups."""
+    """Use Winograd's algorithm for every convolution on the CPU that it suits.
+
+    These are kernels of 3x3 or 5x5, or that their stride folds to such ones, without dilation;
+    those with a stride, without groups.
+    """
     global _enabled
     _enabled = bool(enabled)
 
 
 def suits(win: Window, groups: int) -> bool:
-    """Whether a convolution with these windows is to be done here."""
-    (K, KW), (S, SW) = win.kernel, win.stride
-    return _enabled and -(-K // S) in POINTS and K == KW and S == SW and win.dilation == (1, 1) and 1 in (S, groups)
+    """Whether a convolution with these windows is to be computed here."""
+    K, KW = win.kernel
+    S, SW = win.stride
+    if not _enabled or K != KW or S != SW or win.dilation != (1, 1):
+        return False
+    return ceil_div(K, S) in POINTS and (S == 1 or groups == 1)
 
 
-def _fold(x: np.ndarray, win: Window) -> tuple[np.ndarray, Window]:
-    """The padded image with its S x S patches as pixels, (N, H', W', S S C), and the windows of stride 1 on it."""
-    S, (N, H, W, C), (PH, PW), (OH, OW) = win.stride[0], x.shape, win.padding, win.out(*x.shape[1:3])
-    r = -(-win.kernel[0] // S)
-    h, w = OH - 1 + r, OW - 1 + r
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
+           groups: int) -> np.ndarray:
+    """As conv.conv2d. x (N,H,W,C)  w (O,C/G,K,K)  b (O,) or None  ->  y (N,OH,OW,O)"""
+    folded = fold(x, win)
+    kernels = fold_kernel(w, win)
+    small = folded_window(win)
+    layout = side_by_side.best_layout(folded.shape, small, tile_outputs(small))
+    if layout is None:
+        return _multiply(folded, kernels, b, small, groups)
+    laid = side_by_side.lay(folded, layout, small.padding)
+    y = _multiply(laid, kernels, b, Window(small.kernel), groups)  # the padding is in `laid`
+    return side_by_side.take_apart(y, layout, (len(x), *win.out(*x.shape[1:3])))
+
+
+def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
+    """As conv.conv2d_backward_weight. x (N,H,W,C)  gy (N,OH,OW,O)  ->  gw (O,C/G,K,K)"""
+    folded = fold(x, win)
+    small = folded_window(win)
+    layout = side_by_side.best_layout(folded.shape, small, tile_outputs(small))
+    if layout is None:
+        gw = _multiply_backward_weight(folded, gy, small, groups)
+    else:
+        laid = side_by_side.lay(folded, layout, small.padding)
+        bare = Window(small.kernel)  # the padding is in `laid` already
+        # outputs that see two images have no gradient: zeros between those of the images
+        gys = side_by_side.lay(gy, layout, (0, 0), bare.out(*laid.shape[1:3]))
+        gw = _multiply_backward_weight(laid, gys, bare, groups)
+    return unfold_kernel(gw, win)
+
+
+# Stage 1, fold: a stride of S is a convolution without one over patches of S x S pixels.
+#
+#     pixels     0 1 2 3 4 5 6 7 8 9           K = 3, S = 2
+#     window 0   a b c
+#     window 1       a b c
+#     patches    [0 1] [2 3] [4 5] ...         r = ceil(K / S) = 2
+#     window 0   [a b] [c 0]
+#     window 1         [a b] [c 0]             the same outputs, at stride 1
+
+
+def folded_window(win: Window) -> Window:
+    """The window on the folded image, which has its padding in it."""
+    if win.stride == (1, 1):
+        return win
+    r = ceil_div(win.kernel[0], win.stride[0])
+    return Window((r, r))
+
+
+def fold(x: np.ndarray, win: Window) -> np.ndarray:
+    """The padded image with its S x S patches as pixels: x (N,H,W,C) -> (N,H',W',S*S*C)."""
+    if win.stride == (1, 1):
+        return x
+    N, H, W, C = x.shape
+    S = win.stride[0]
+    PH, PW = win.padding
+    OH, OW = win.out(H, W)
+    r = ceil_div(win.kernel[0], S)
+    h = OH - 1 + r
+    w = OW - 1 + r
     patches = np.empty((N, h, w, S, S * C), x.dtype)
 
     def body(start: int, stop: int) -> None:
@@ -58,222 +129,244 @@ def _fold(x: np.ndarray, win: Window) -> tuple[np.ndarray, Window]:
         inside = padded[PH:PH + H, PW:PW + W]
         for n in range(start, stop):
             inside[...] = x[n, :inside.shape[0], :inside.shape[1]]
+            # (h*S, w*S, C) -> (h, S, w, S*C) -> (h, w, S, S*C)
             patches[n] = padded.reshape(h, S, w, S * C).transpose(0, 2, 1, 3)
 
     parallel_for(N, body)
-    return patches.reshape(N, h, w, -1), Window((r, r))
+    return patches.reshape(N, h, w, S * S * C)  # (N, h, w, S, S*C) -> (N, h, w, S*S*C)
 
 
-def _fold_kernel(w: np.ndarray, win: Window) -> np.ndarray:
-    """w (O,C,K,K) for a folded image: (O, S S C, r, r), zeros where S r reaches past K."""
-    (O, C, K, _), S = w.shape, win.stride[0]
-    r = -(-K // S)
+def fold_kernel(w: np.ndarray, win: Window) -> np.ndarray:
+    """w (O,C,K,K) for a folded image: (O,S*S*C,r,r), zeros where S r reaches past K."""
+    if win.stride == (1, 1):
+        return w
+    O, C, K, _ = w.shape
+    S = win.stride[0]
+    r = ceil_div(K, S)
     whole = np.zeros((O, C, r * S, r * S), w.dtype)
     whole[:, :, :K, :K] = w
-    return whole.reshape(O, C, r, S, r, S).transpose(0, 3, 5, 1, 2, 4).reshape(O, -1, r, r)
+    # (O, C, r*S, r*S) -> (O, C, r, S, r, S) -> (O, S, S, C, r, r) -> (O, S*S*C, r, r)
+    patches = whole.reshape(O, C, r, S, r, S).transpose(0, 3, 5, 1, 2, 4)
+    return patches.reshape(O, S * S * C, r, r)
+
+
+def unfold_kernel(gw: np.ndarray, win: Window) -> np.ndarray:
+    """The transpose of `fold_kernel`: gw (O,S*S*C,r,r) -> (O,C,K,K)."""
+    if win.stride == (1, 1):
+        return gw
+    K = win.kernel[0]
+    S = win.stride[0]
+    O, patch, r, _ = gw.shape
+    C = patch // (S * S)
+    # (O, S*S*C, r, r) -> (O, S, S, C, r, r) -> (O, C, r, S, r, S) -> (O, C, r*S, r*S)
+    whole = gw.reshape(O, S, S, C, r, r).transpose(0, 3, 4, 1, 5, 2)
+    return whole.reshape(O, C, r * S, r * S)[:, :, :K, :K]
+
+
+# Stage 3, multiply
 
 
 @dataclass(frozen=True)
-class Layout:
-    """`down` x `across` images as one; the corners of two neighbours are `pitch` pixels apart."""
+class Tiling:
+    """How outputs are cut into tiles: m x m of them from side x side pixels each."""
 
-    down: int
+    m: int
+    side: int
+    windows: Window  # the pixels of the tiles: windows of side x side, m apart
+    down: int        # tiles per image
     across: int
-    pitch: Pair
+    blocks: list[Block]  # as for im2col, with tiles in place of output rows
 
-    def places(self) -> Iterator[tuple[int, int, int]]:
-        """(which image of those together, its first row, its first column)."""
-        for i in range(self.down):
-            for j in range(self.across):
-                yield i * self.across + j, i * self.pitch[0], j * self.pitch[1]
+    @property
+    def values(self) -> int:
+        """In how many points a tile is evaluated: the products per channel."""
+        return self.side * self.side
 
-
-def _layout(x_shape: tuple[int, ...], win: Window) -> Layout | None:
-    """How to lay images side by side for the fewest tiles an image; None where that does not save a tenth of them.
-    Neighbours share a border of zeros, and windows that see two images are computed and not used."""
-    m = len(POINTS[win.kernel[0]]) + 2 - win.kernel[0]
-    outs = win.out(*x_shape[1:3])
-    pitch = tuple(max(size + P, out) for size, P, out in zip(x_shape[1:3], win.padding, outs, strict=True))
-    numbers, saved = [], 1.0
-    for step, out in zip(pitch, outs, strict=True):
-        tiles = {k: -(-((k - 1) * step + out) // m) / k for k in (1, 2, 3, 4)}
-        numbers.append(min(tiles, key=lambda k: round(tiles[k] / tiles[1], 2)))
-        saved *= tiles[numbers[-1]] / tiles[1]
-    return Layout(*numbers, pitch) if saved < 0.9 and numbers[0] * numbers[1] <= x_shape[0] else None
+    def cells(self, y: np.ndarray, block: Block) -> Iterator[tuple[int, np.ndarray]]:
+        """For each of the m x m cells of a tile the elements of y (N,OH,OW,O) that lie there, in
+        all tiles of a block: every m-th one. Tiles at the rim have cells that are not in y."""
+        n0, n1, t0, t1 = block
+        m = self.m
+        for i in range(m):
+            for j in range(m):
+                yield i * m + j, y[n0:n1, t0 * m + i:t1 * m:m, j::m]
 
 
-def _side_by_side(x: np.ndarray, layout: Layout, border: Pair, shape: Sequence[int] | None = None) -> np.ndarray:
-    """The images (N,H,W,C), laid out with a border of zeros around each; of that shape, or as large as they need. Where
-    the last of them are missing there are zeros."""
+def tile_outputs(win: Window) -> int:
+    """m, how many outputs along one axis a tile has: the points, with infinity, are m + r - 1."""
+    r = win.kernel[0]
+    return len(POINTS[r]) + 2 - r
+
+
+def tiling_of(x: np.ndarray, O: int, win: Window, groups: int) -> Tiling:
+    """How to cut a convolution of x (N,H,W,C) to O channels."""
     N, H, W, C = x.shape
-    together = layout.down * layout.across
-    shape = shape or [(k - 1) * step + size + 2 * P for k, step, size, P
-                      in zip((layout.down, layout.across), layout.pitch, (H, W), border, strict=True)]
-    laid = np.empty((-(-N // together), *shape, C), x.dtype)
-
-    def body(start: int, stop: int) -> None:
-        for n in range(start, stop):
-            laid[n] = 0
-            for i, row, col in layout.places():
-                if n * together + i < N:
-                    inside = laid[n, border[0] + row:, border[1] + col:]
-                    inside[:H, :W] = x[n * together + i]
-
-    parallel_for(len(laid), body)
-    return laid
-
-
-def _apart(y: np.ndarray, layout: Layout, shape: tuple[int, int, int]) -> np.ndarray:
-    """The outputs (N,OH,OW) of each image by itself."""
-    N, OH, OW = shape
-    images, together = np.empty((N, OH, OW, y.shape[3]), y.dtype), layout.down * layout.across
-
-    def body(start: int, stop: int) -> None:
-        for n in range(start, stop):
-            for i, row, col in layout.places():
-                if n * together + i < N:
-                    images[n * together + i] = y[n, row:row + OH, col:col + OW]
-
-    parallel_for(len(y), body)
-    return images
+    m = tile_outputs(win)
+    side = m + win.kernel[0] - 1
+    OH, OW = win.out(H, W)
+    down = ceil_div(OH, m)
+    across = ceil_div(OW, m)
+    # Per tile: pixels and their transform (2 C), products (O). Blocks grow with the kernels, since
+    # each block reads all of these, or of their gradient's sums, from memory.
+    tile_bytes = side * side * (2 * C + O) // groups * x.itemsize
+    kernel_bytes = side * side * C * O // groups ** 2 * x.itemsize
+    blocks = plan(N, down, across, tile_bytes, 2 + kernel_bytes // BLOCK)
+    return Tiling(m, side, Window((side, side), (m, m), win.padding), down, across, blocks)
 
 
 @lru_cache
 def transforms(r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(A^T (m,s), G (s,r), B^T (s,s)) of F(m, r) with s = m + r - 1 points, in one dimension.
 
-    A^T and G evaluate at the points (their powers; at infinity, the leading coefficient), G divided by
-    prod(p - q) over the other points q. Row p of B^T holds the coefficients of the polynomial that is zero at all
-    points but p, its last row those of the one that is zero at all.
+    A^T and G evaluate at the points (their powers; at infinity, the leading coefficient), G
+    divided by prod(p - q) over the other points q. Row p of B^T holds the coefficients of the
+    polynomial that is zero at all points but p, its last row those of the one that is zero at all.
     """
-    points, side = POINTS[r], len(POINTS[r]) + 1
+    points = POINTS[r]
+    side = len(points) + 1
     m = side + 1 - r
-    evaluate = np.array([[float(p) ** i for i in range(side)] for p in points])
+    at_infinity = np.eye(side)
+    powers = np.array([[float(p) ** i for i in range(side)] for p in points])
     others = [[q for q in points if q != p] for p in points]
     scale = [np.prod([p - q for q in qs]) for p, qs in zip(points, others)]
-    at_infinity = np.eye(side)
-    A = np.vstack([evaluate[:, :m], at_infinity[m - 1, :m]])
-    G = np.vstack([evaluate[:, :r] / np.reshape(scale, (-1, 1)), at_infinity[r - 1, :r]])
+    A = np.vstack([powers[:, :m], at_infinity[m - 1, :m]])
+    G = np.vstack([powers[:, :r] / np.reshape(scale, (-1, 1)), at_infinity[r - 1, :r]])
     BT = np.vstack([[*np.poly(qs)[::-1], 0] for qs in others] + [np.poly(points)[::-1]])
     return A.T, G, BT
 
 
-def _both(matrix: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The transform of rows and columns at once, of a tile that is written as one column."""
-    return np.kron(matrix, matrix).astype(dtype)
+def transforms_2d(r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`transforms` of rows and columns at once, for tiles that are written as one column: the
+    matrix of X -> M X M^T is the Kronecker product of M with itself."""
+    AT, G, BT = (np.kron(matrix, matrix).astype(dtype) for matrix in transforms(r))
+    return AT, G, BT
 
 
-def _tiles(x: np.ndarray, win: Window, groups: int, todo: list[Block], tiling: Window, out: tuple[int, int]) \
-        -> Iterator[tuple[int, Block, np.ndarray]]:
-    """B^T x B, a block at a time: yields (group, block, V (s s, tiles, C/G)). Tiles are windows of s x s pixels, m
-    apart, so they are gathered as in im2col. V is overwritten by the next step."""
-    if not todo:
+def _transformed_tiles(x: np.ndarray, BT: np.ndarray, groups: int, tiling: Tiling,
+                       blocks: list[Block]) -> Iterator[tuple[int, Block, np.ndarray]]:
+    """B^T x B, a block at a time: yields (group, block, V (s*s, tiles, C/G)).
+
+    Tiles are windows of s x s pixels, m apart, so they are gathered as in im2col. V is overwritten
+    by the next step.
+    """
+    if not blocks:
         return
-    cg, values = x.shape[3] // groups, tiling.kernel[0] ** 2
-    BT = _both(transforms(win.kernel[0])[2], x.dtype)
-    most = max((n1 - n0) * (r1 - r0) for n0, n1, r0, r1 in todo) * out[1] * cg
-    gathered, transformed = np.empty((2, values * most), x.dtype)
-    for block, image in zip(todo, padded_images(x, tiling, out, groups, todo)):
+    cg = x.shape[3] // groups
+    values = tiling.values
+    out = tiling.down, tiling.across
+    largest = max(block.rows for block in blocks) * tiling.across * cg
+    gathered, transformed = np.empty((2, values * largest), x.dtype)
+    for block, image in zip(blocks, padded_images(x, tiling.windows, out, groups, blocks)):
         for g in range(groups):
-            view = windows(image[g], tiling, block[3] - block[2], out[1]).transpose(3, 4, 0, 1, 2, 5)
+            # (n, rows, across, s, s, C/G) -> (s, s, n, rows, across, C/G)
+            view = windows(image[g], tiling.windows, block.r1 - block.r0, tiling.across)
+            view = view.transpose(3, 4, 0, 1, 2, 5)
             D = gathered[:view.size].reshape(view.shape)
             np.copyto(D, view)
             V = transformed[:view.size].reshape(values, -1)
+            # (s, s, n, rows, across, C/G) -> (s*s, n*rows*across*C/G)
             np.matmul(BT, D.reshape(values, -1), out=V)
-            yield g, block, V.reshape(values, -1, cg)
+            yield g, block, V.reshape(values, -1, cg)  # -> (s*s, tiles, C/G)
 
 
-def _plan(x: np.ndarray, O: int, win: Window, groups: int) -> tuple[int, Window, tuple[int, int], list[Block]]:
-    """(m, the windows that are the tiles, how many tiles down and across, the blocks). Blocks grow with the
-    kernels: each meets all s s C O numbers of them, or of their gradient's sums."""
-    side = len(POINTS[win.kernel[0]]) + 1
-    m = side + 1 - win.kernel[0]
-    OH, OW = win.out(*x.shape[1:3])
-    out = -(-OH // m), -(-OW // m)
-    tile_bytes = side * side * (2 * x.shape[3] + O) // groups * x.itemsize
-    kernel_bytes = side * side * x.shape[3] * O // groups ** 2 * x.itemsize
-    todo = plan(x.shape[0], *out, tile_bytes, 2 + kernel_bytes // BLOCK)
-    return m, Window((side, side), (m, m), win.padding), out, todo
+def _transformed_kernels(w: np.ndarray, G: np.ndarray, groups: int) -> np.ndarray:
+    """U = G w G^T: w (O,C/G,r,r) -> (groups, s*s, C/G, O/G). Threads share the input channels."""
+    O, cg, r, _ = w.shape
+    values = len(G)
+    outs = group_slices(O, groups)
+    U = np.empty((groups, values, cg, O // groups), w.dtype)
 
-
-def _cells(y: np.ndarray, block: Block, m: int) -> Iterator[tuple[int, np.ndarray]]:
-    """For each of the m x m cells of a tile its place in y (N,OH,OW,O), of all tiles of a block that have it there."""
-    n0, n1, t0, t1 = block
-    for i in range(m):
-        for j in range(m):
-            yield i * m + j, y[n0:n1, t0 * m + i:t1 * m:m, j::m]
-
-
-def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int) -> np.ndarray:
-    """As conv.conv2d: per block and point one product V (tiles, C/G) @ U (C/G, O/G)."""
-    if win.stride != (1, 1):
-        folded, small = _fold(x, win)
-        return conv2d(folded, _fold_kernel(w, win), b, small, groups)
-    if (layout := _layout(x.shape, win)) is not None:
-        y = conv2d(_side_by_side(x, layout, win.padding), w, b, Window(win.kernel), groups)
-        return _apart(y, layout, (len(x), *win.out(*x.shape[1:3])))
-    N, (O, cg, r, _) = x.shape[0], w.shape
-    m, tiling, out, todo = _plan(x, O, win, groups)
-    AT, G, _ = (_both(matrix, x.dtype) for matrix in transforms(r))
-    y, outs, values = np.empty((N, *win.out(*x.shape[1:3]), O), x.dtype), group_slices(O, groups), len(G)
-    U = np.empty((groups, values, cg, O // groups), x.dtype)  # G w G^T
-
-    def kernel(c0: int, c1: int) -> None:
+    def body(c0: int, c1: int) -> None:
         for g, o in enumerate(outs):
+            # (O/G, c, r, r) -> (r, r, c, O/G) -> (r*r, c*O/G)
             part = np.ascontiguousarray(w[o, c0:c1].transpose(2, 3, 1, 0)).reshape(r * r, -1)
+            # (s*s, c*O/G) -> (s*s, c, O/G)
             U[g, :, c0:c1] = np.matmul(G, part).reshape(values, c1 - c0, -1)
 
+    parallel_for(cg, body)
+    return U
+
+
+def _multiply(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
+              groups: int) -> np.ndarray:
+    """The convolution at stride 1: per block and point one product V (tiles, C/G) @ U (C/G, O/G).
+
+    x (N,H,W,C)  w (O,C/G,r,r)  b (O,) or None  ->  y (N,OH,OW,O)
+    """
+    O = w.shape[0]
+    tiling = tiling_of(x, O, win, groups)
+    m = tiling.m
+    AT, G, BT = transforms_2d(win.kernel[0], x.dtype)
+    y = np.empty((len(x), *win.out(*x.shape[1:3]), O), x.dtype)
+    outs = group_slices(O, groups)
+    U = _transformed_kernels(w, G, groups)
+
     def body(start: int, stop: int) -> None:
-        for g, block, V in _tiles(x, win, groups, todo[start:stop], tiling, out):
+        for g, block, V in _transformed_tiles(x, BT, groups, tiling, tiling.blocks[start:stop]):
             n0, n1, t0, t1 = block
-            Y = np.matmul(AT, np.matmul(V, U[g]).reshape(values, -1))
-            Y = Y.reshape(m * m, n1 - n0, t1 - t0, out[1], -1)
-            for cell, place in _cells(y[..., outs[g]], block, m):
+            # (s*s, tiles, O/G) -> (s*s, tiles*O/G), times A^T -> (m*m, tiles*O/G)
+            Y = np.matmul(AT, np.matmul(V, U[g]).reshape(tiling.values, -1))
+            # (m*m, tiles*O/G) -> (m*m, n, rows, across, O/G)
+            Y = Y.reshape(m * m, n1 - n0, t1 - t0, tiling.across, -1)
+            for cell, place in tiling.cells(y[..., outs[g]], block):
                 place[...] = Y[cell, :, :place.shape[1], :place.shape[2]]
             if b is not None:
                 y[n0:n1, t0 * m:t1 * m, :, outs[g]] += b[outs[g]]
 
-    parallel_for(cg, kernel)
-    parallel_for(len(todo), body)
+    parallel_for(len(tiling.blocks), body)
     return y
 
 
-def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
-    """As conv.conv2d_backward_weight. The formula above is linear in w, so its gradient walks it backwards:
-    gw = G^T [ sum over tiles of (B^T x B) * (A gy A^T) ] G, where for each point the sum is V^T @ Z."""
-    if win.stride != (1, 1):
-        (folded, small), (K, _), (S, _), C = _fold(x, win), win.kernel, win.stride, x.shape[3]
-        gw = conv2d_backward_weight(folded, gy, small, groups)
-        gw = gw.reshape(-1, S, S, C, *small.kernel).transpose(0, 3, 4, 1, 5, 2)
-        return gw.reshape(-1, C, S * small.kernel[0], S * small.kernel[0])[:, :, :K, :K]
-    if (layout := _layout(x.shape, win)) is not None:
-        together = _side_by_side(x, layout, win.padding)
-        gys = _side_by_side(gy, layout, (0, 0), [size - win.kernel[0] + 1 for size in together.shape[1:3]])
-        return conv2d_backward_weight(together, gys, Window(win.kernel), groups)
-    O, r, cg = gy.shape[3], win.kernel[0], x.shape[3] // groups
-    m, tiling, out, todo = _plan(x, O, win, groups)
-    AT, G, _ = (_both(matrix, x.dtype) for matrix in transforms(r))
-    outs, cuts, values = group_slices(O, groups), pieces(len(todo)), len(G)
+def _multiply_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window,
+                              groups: int) -> np.ndarray:
+    """The weight gradient at stride 1: the transpose of the formula, which is linear in w:
+
+        gw = G^T [ sum over tiles of (B^T x B) * (A gy A^T) ] G
+
+    where for each point the sum is V^T (C/G, tiles) @ Z (tiles, O/G).
+    x (N,H,W,C)  gy (N,OH,OW,O)  ->  gw (O,C/G,r,r)
+    """
+    O = gy.shape[3]
+    cg = x.shape[3] // groups
+    tiling = tiling_of(x, O, win, groups)
+    m = tiling.m
+    values = tiling.values
+    AT, G, BT = transforms_2d(win.kernel[0], x.dtype)
+    outs = group_slices(O, groups)
+    cuts = pieces(len(tiling.blocks))
     sums = [np.zeros((groups, values, cg, O // groups), x.dtype) for _ in cuts]
 
     def job(start: int, stop: int, total: np.ndarray) -> None:
-        for g, block, V in _tiles(x, win, groups, todo[start:stop], tiling, out):
+        for g, block, V in _transformed_tiles(x, BT, groups, tiling, tiling.blocks[start:stop]):
             n0, n1, t0, t1 = block
-            tiles = np.zeros((m * m, n1 - n0, t1 - t0, out[1], O // groups), x.dtype)
-            for cell, place in _cells(gy[..., outs[g]], block, m):
+            tiles = np.zeros((m * m, n1 - n0, t1 - t0, tiling.across, O // groups), x.dtype)
+            for cell, place in tiling.cells(gy[..., outs[g]], block):
                 tiles[cell, :, :place.shape[1], :place.shape[2]] = place
+            # (m*m, n, rows, across, O/G) -> (m*m, tiles*O/G), times A -> (s*s, tiles, O/G)
             Z = np.matmul(AT.T, tiles.reshape(m * m, -1)).reshape(values, -1, O // groups)
+            # V: (s*s, tiles, C/G) -> (s*s, C/G, tiles)
             total[g] += np.matmul(V.transpose(0, 2, 1), Z)
 
-    parallel_list([(lambda cut=cut, total=total: job(*cut, total)) for cut, total in zip(cuts, sums)])
-    gw = np.empty((groups, O // groups, cg, r, r), x.dtype)
+    parallel_list([partial(job, start, stop, total)
+                   for (start, stop), total in zip(cuts, sums, strict=True)])
+    return _kernel_gradient(sums, G, win.kernel)
 
-    def gather(c0: int, c1: int) -> None:
+
+def _kernel_gradient(sums: list[np.ndarray], G: np.ndarray, kernel: Pair) -> np.ndarray:
+    """gw = G^T (the sum of `sums`) G: each (groups, s*s, C/G, O/G) -> (O,C/G,r,r). Threads share
+    the input channels; the sums are added in order, so that the result is the same each time."""
+    groups, values, cg, og = sums[0].shape
+    r = kernel[0]
+    gw = np.empty((groups, og, cg, r, r), sums[0].dtype)
+
+    def body(c0: int, c1: int) -> None:
         total = sums[0][:, :, c0:c1]
         for other in sums[1:]:
             total += other[:, :, c0:c1]
+        # (G, s*s, c, O/G) -> (G, s*s, c*O/G), times G^T -> (G, r*r, c*O/G)
         part = np.matmul(G.T, total.reshape(groups, values, -1))
+        # (G, r*r, c*O/G) -> (G, r, r, c, O/G) -> (G, O/G, c, r, r)
         gw[:, :, c0:c1] = part.reshape(groups, r, r, c1 - c0, -1).transpose(0, 4, 3, 1, 2)
 
-    parallel_for(cg, gather)
-    return gw.reshape(O, cg, r, r)
+    parallel_for(cg, body)
+    return gw.reshape(groups * og, cg, r, r)  # (G, O/G, C/G, r, r) -> (O, C/G, r, r)
