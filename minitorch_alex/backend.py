@@ -4,6 +4,7 @@ Everything above this file is written for `xp`, the array module of the arrays a
 look-alike), and for `kernels_for(x)`, the kernel module that belongs to them. No operation asks which backend is
 current: it asks its arrays. Arrays of two backends in one operation are an error, never a silent copy.
 """
+import functools
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from types import ModuleType
@@ -151,25 +152,22 @@ def _is_installed(package: str) -> bool:
         return False
 
 
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 _precision = "fp32"
 
 
 def set_precision(precision: str) -> None:
     """How the GPU multiplies float32 matrices: "fp32" in full; "tf32", which rounds the factors to 10 bits of fraction;
-    "fp16", which rounds them to half precision (kernels/half.py). Sums stay float32. Convolutions and linear layers are
-    such products. BackendError where it cannot be had: on NumPy, and for tf32 on GPUs before Ampere (2020)."""
+    "fp16" and "bf16", which round them to two bytes (kernels/half.py). Sums stay float32. Convolutions and linear
+    layers are such products. BackendError where it cannot be had: on NumPy, and for tf32 and bf16 on GPUs before
+    Ampere (2020)."""
     global _precision
-    if precision not in ("fp32", "tf32", "fp16"):
-        raise UsageError(f"unknown precision {precision!r}, expected 'fp32', 'tf32' or 'fp16'")
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}, expected one of {', '.join(PRECISIONS)}")
     if _current == "cupy":
-        cupy = current().xp
-        from cupy._core import _routines_linalg, set_compute_type  # private, but CuPy's only switch at run time
-        if precision != "tf32":
-            set_compute_type(np.float32, _routines_linalg.COMPUTE_TYPE_DEFAULT)
-        elif int(cupy.cuda.Device().compute_capability) >= 80:
-            set_compute_type(np.float32, _routines_linalg.COMPUTE_TYPE_TF32)
-        else:
-            raise BackendError("this GPU has no TF32 (compute capability below 8.0); use precision fp32 or fp16")
+        if precision in ("tf32", "bf16") and int(current().xp.cuda.Device().compute_capability) < 80:
+            raise BackendError(f"this GPU has no {precision.upper()} (compute capability below 8.0); use precision "
+                               "fp32 or fp16")
     elif precision != "fp32":
         raise BackendError(f"precision {precision!r} needs the cupy backend, the current one is {_current!r}")
     _precision = precision
@@ -193,3 +191,15 @@ def memory() -> tuple[int, int]:
         return 0, 0
     pool = current().xp.get_default_memory_pool()
     return pool.used_bytes(), pool.total_bytes()
+
+
+def capacity() -> int:
+    """The bytes of the device that arrays may take in all: --memory-limit, else its memory. 0 for NumPy."""
+    if _current != "cupy":
+        return 0
+    return current().xp.get_default_memory_pool().get_limit() or _device_memory()
+
+
+@functools.cache
+def _device_memory() -> int:
+    return current().xp.cuda.Device().mem_info[1]

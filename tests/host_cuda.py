@@ -9,7 +9,7 @@ Copies on a stream run as late as a device may run them: when the computation wa
 the host has waited, the memory that they read from is closed to it; and a copy into an array that kernels may still be
 reading is refused.
 
-cuBLAS is one function, gemmEx of factors in half precision, which reads and writes memory at the addresses it is given.
+cuBLAS is one function, gemmEx, which reads and writes the arrays whose addresses it is given, in the layout it is told.
 
 What it cannot show is what only the device has: its own exp and pow, its compiler, its speed.
 """
@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import platform
 import re
 import shutil
 import subprocess
@@ -31,7 +32,9 @@ from minitorch_alex import backend
 from minitorch_alex.kernels import gpu
 
 COMPILER = shutil.which("g++")
-FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
+FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas",
+         # nvcc fuses multiplications and additions (--fmad=true); so does g++ where the processor can
+         *(("-mfma", "-ffp-contract=fast") if platform.machine() in ("x86_64", "AMD64") else ()))
 SHIM = Path(__file__).with_name("cuda_shim.h").read_text(encoding="utf-8")
 GUARD = 64  # elements before and behind each array
 
@@ -39,6 +42,7 @@ C_TYPES = {"int": (np.int32, ctypes.c_int32), "unsigned": (np.uint32, ctypes.c_u
            "unsigned long long": (np.uint64, ctypes.c_uint64), "float": (np.float32, ctypes.c_float),
            "double": (np.float64, ctypes.c_double), "unsigned char": (np.uint8, None),
            "unsigned short": (np.uint16, None), "half_bits": (np.float16, None), "long long": (np.int64, None)}
+HALVES = (np.float16, np.uint16)  # what half_bits may be
 
 
 def signatures(source):
@@ -64,6 +68,7 @@ extern "C" void launch_{name}(int across_, int down_, int threads_, int backward
 {{
     gridDim = {{(unsigned)across_, (unsigned)down_, 1}};
     blockDim = {{(unsigned)threads_, 1, 1}};
+    Rounding as_cupy_compiles(sizeof(FLOAT) == 4);
     for (int i_ = 0; i_ < across_ * down_ * threads_; i_++) {{
         unsigned at_ = backwards_ ? across_ * down_ * threads_ - 1 - i_ : i_;
         threadIdx = {{at_ % threads_, 0, 0}};
@@ -141,7 +146,8 @@ class Kernel:
                 continue
             assert type(arg) is StrictArray, f"{where} is a {type(arg).__name__}, expected an array of the device"
             host = arg._host
-            assert host.dtype == dtype, f"{where} is of {host.dtype}, expected {dtype.__name__}"
+            matches = host.dtype in HALVES if kind == "half_bits" else host.dtype == dtype
+            assert matches, f"{where} is of {host.dtype}, expected {dtype.__name__}"
             assert host.flags.c_contiguous, f"{where} has strides {host.strides}, expected contiguous memory"
             zone = guarded.setdefault((host.ctypes.data, host.nbytes), Zone(self.name, name, host))
             zone.constant = zone.constant and constant
@@ -189,30 +195,52 @@ def _empty(shape, dtype=np.float64):
 
 # cuBLAS. Matrices lie column after column, `ld` elements apart.
 
-lent = {}  # address -> the memory of an array that was asked for it
+lent = {}  # address -> the array that was asked for it
 
 
 def _data(self):
     """Stands in for cupy.ndarray.data."""
-    rows = self._host if self._host.flags.c_contiguous else self._host.T
-    assert rows.flags.c_contiguous, f"strides {rows.strides}: rows that cuBLAS cannot count"
-    lent[rows.ctypes.data] = rows.reshape(-1)
-    return SimpleNamespace(ptr=rows.ctypes.data)
+    host = self._host
+    lent[host.ctypes.data] = host
+    return SimpleNamespace(ptr=host.ctypes.data)
 
 
 def _matrix(pointer, dtype, rows, columns, ld):
-    """A view of an array's memory: `rows` x `columns` numbers from `pointer`, all of which must belong to it."""
-    flat = lent[pointer]
-    assert flat.dtype == dtype and ld >= max(1, rows) and ld * (columns - 1) + rows <= flat.size
-    return np.lib.stride_tricks.as_strided(flat, (rows, columns), (flat.itemsize, ld * flat.itemsize))
+    """The array at `pointer`, which must be one whose memory cuBLAS reads as `rows` x `columns` numbers of `dtype`: its
+    columns `ld` elements apart, each of numbers side by side."""
+    host = lent[pointer]
+    assert host.dtype == dtype and ld >= max(1, rows), (host.dtype, dtype, rows, ld)
+    for seen in (host.T, host):
+        steps = [step // host.itemsize for step in seen.strides]
+        if seen.shape == (rows, columns) and (rows == 1 or steps[0] == 1) and (columns == 1 or steps[1] == ld):
+            return seen
+    raise AssertionError(f"an array of {host.shape} with strides {host.strides} is not {rows} x {columns} numbers in "
+                         f"columns {ld} apart")
+
+
+def floats(host):
+    """What a factor's numbers are in float32: those of half precision as they are, of bfloat16 with zeros behind."""
+    if host.dtype == np.uint16:
+        return (host.astype(np.uint32) << 16).view(np.float32)
+    return host.astype(np.float32)
+
+
+def tf32(host):
+    """Rounded to 10 bits of fraction, of two as near the even one."""
+    bits = np.ascontiguousarray(host).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0xfff + (bits >> 13 & 1)) & 0xffffe000
+    return rounded.astype(np.uint32).view(np.float32)
 
 
 class Cublas:
     """Stands in for cupy.cuda.cublas, with its numbers and its order of arguments (CuPy 14.2)."""
 
-    CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT = 0, 1, 68, -1
+    CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_GEMM_DEFAULT = 0, 1, -1
+    CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_64F, CUBLAS_COMPUTE_32F_FAST_TF32 = 68, 70, 77
     CUBLAS_POINTER_MODE_HOST, CUBLAS_POINTER_MODE_DEVICE = 0, 1
-    HANDLE, HALF, SINGLE = 4711, 2, 0
+    HANDLE = 4711
+    SINGLE, DOUBLE, HALF, BRAIN = 0, 1, 2, 14
+    DTYPES = {SINGLE: np.float32, DOUBLE: np.float64, HALF: np.float16, BRAIN: np.uint16}
 
     def __init__(self):
         self.mode, self.calls = self.CUBLAS_POINTER_MODE_HOST, 0
@@ -225,18 +253,38 @@ class Cublas:
         assert handle == self.HANDLE and mode in (0, 1)
         self.mode = mode
 
+    def _scales(self, alpha, beta, result):
+        """The numbers at two addresses: on the host, or the first and the second or third of an array on the device."""
+        number = np.dtype(self.DTYPES[result])
+        if self.mode == self.CUBLAS_POINTER_MODE_HOST:
+            assert not {alpha, beta} & set(lent), "the host cannot read these"
+            c_type = np.ctypeslib.as_ctypes_type(number)
+            return number.type(c_type.from_address(alpha).value), number.type(c_type.from_address(beta).value)
+        scales = lent[alpha]
+        assert scales.dtype == number and scales.shape == (3,) and scales[1:].tolist() == [0, 1]
+        assert beta in (alpha + scales.itemsize, alpha + 2 * scales.itemsize)
+        assert scales[0] >= 2.0**-126, "a device takes a float as small as this for 0"
+        return scales[0], scales[(beta - alpha) // scales.itemsize]
+
     def gemmEx(self, handle, transa, transb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc,
                compute, algorithm):
-        """C (m,n) = alpha op(A) (m,k) @ op(B) (k,n), with alpha and beta = 0 read on the device."""
-        assert handle == self.HANDLE and self.mode == self.CUBLAS_POINTER_MODE_DEVICE
-        assert (a_type, b_type, c_type) == (self.HALF, self.HALF, self.SINGLE) and min(m, n, k) > 0
-        assert (compute, algorithm) == (self.CUBLAS_COMPUTE_32F, self.CUBLAS_GEMM_DEFAULT)
-        scale = lent[alpha]
-        assert scale.dtype == np.float32 and beta == alpha + 4 and scale[1] == 0
-        assert scale[0] >= 2.0**-126, "a device may take a float as small as this for 0"
-        left = _matrix(a, np.float16, k, m, lda).T if transa else _matrix(a, np.float16, m, k, lda)
-        right = _matrix(b, np.float16, n, k, ldb).T if transb else _matrix(b, np.float16, k, n, ldb)
-        _matrix(c, np.float32, m, n, ldc)[...] = scale[0] * (left.astype(np.float32) @ right.astype(np.float32))
+        """C (m,n) = alpha op(A) (m,k) @ op(B) (k,n) + beta C."""
+        assert handle == self.HANDLE and a_type == b_type and min(m, n, k) > 0
+        assert algorithm == self.CUBLAS_GEMM_DEFAULT
+        assert c_type == (self.DOUBLE if a_type == self.DOUBLE else self.SINGLE)
+        assert compute == self.CUBLAS_COMPUTE_64F if a_type == self.DOUBLE else compute in (
+            self.CUBLAS_COMPUTE_32F, self.CUBLAS_COMPUTE_32F_FAST_TF32)
+        scale, rest = self._scales(alpha, beta, c_type)
+        dtype = self.DTYPES[a_type]
+        left = _matrix(a, dtype, k, m, lda).T if transa else _matrix(a, dtype, m, k, lda)
+        right = _matrix(b, dtype, n, k, ldb).T if transb else _matrix(b, dtype, k, n, ldb)
+        out = _matrix(c, self.DTYPES[c_type], m, n, ldc)
+        if a_type != self.DOUBLE:
+            left, right = floats(left), floats(right)
+        if compute == self.CUBLAS_COMPUTE_32F_FAST_TF32:
+            left, right = tf32(left), tf32(right)
+        before = rest * out if rest else 0  # what is there need not be a number where it is replaced
+        out[...] = scale * (left @ right) + before
         self.calls += 1
         lent.clear()
 
@@ -347,7 +395,8 @@ host_xp.empty = _empty
 host_xp.empty_like = lambda a: _empty(a.shape, a.dtype)
 host_xp.cuda = SimpleNamespace(Stream=Stream, Event=Event, get_current_stream=lambda: compute_stream,
                                alloc_pinned_memory=Pinned, cublas=cublas, get_cublas_handle=lambda: Cublas.HANDLE,
-                               runtime=SimpleNamespace(CUDA_R_16F=Cublas.HALF, CUDA_R_32F=Cublas.SINGLE))
+                               runtime=SimpleNamespace(CUDA_R_16F=Cublas.HALF, CUDA_R_16BF=Cublas.BRAIN,
+                                                       CUDA_R_32F=Cublas.SINGLE, CUDA_R_64F=Cublas.DOUBLE))
 
 
 class OnDevice:
@@ -367,6 +416,17 @@ class OnDevice:
                 return tuple(backend.to_numpy(r) for r in result)
             return None if result is None else backend.to_numpy(result)
         return call
+
+
+@contextlib.contextmanager
+def room_for_columns(size):
+    """Within it, a layer's column matrices may take this many bytes to be kept."""
+    before = backend.capacity
+    backend.capacity = lambda: size / gpu.KEPT_SHARE
+    try:
+        yield
+    finally:
+        backend.capacity = before
 
 
 @contextlib.contextmanager

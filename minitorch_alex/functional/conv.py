@@ -10,25 +10,39 @@ from .layout import contiguous, to_nchw, to_nhwc
 class Conv2d(Function):
     """y[n,o,oh,ow] = b[o] + sum_{c,kh,kw} w[o,c,kh,kw] x[n, c, oh S - P + kh D, ow S - P + kw D]
 
-    (a cross-correlation, as everywhere in deep learning), where c runs over o's group of channels. Saves x and w;
-    the im2col matrix is gathered again in backward: one more copy saves the memory of up to 25 times the image.
+    (a cross-correlation, as everywhere in deep learning), where c runs over o's group of channels. Saves x and w, or
+    what the kernels would rather have: on a GPU that is the im2col matrix, where memory allows, and w in its rows. On a
+    CPU the matrix is gathered again in backward, since it has up to 25 times the numbers of the image.
     """
 
     def __init__(self, win: Window, groups: int) -> None:
         self.win, self.groups = win, groups
 
     def forward(self, x, w, b):
-        x, w = to_nhwc(x), contiguous(w)
-        self.save(x, w)
-        return to_nchw(backend.kernels_for(x, w, b).conv2d(x, w, contiguous(b), self.win, self.groups))
+        x, w, b = to_nhwc(x), contiguous(w), contiguous(b)
+        self.x_shape = x.shape
+        k = backend.kernels_for(x, w, b)
+        if hasattr(k, "conv2d_forward"):  # kernels that save something else
+            y, saved = k.conv2d_forward(x, w, b, self.win, self.groups, self.needs[1])
+        else:
+            y, saved = k.conv2d(x, w, b, self.win, self.groups), (x, w)
+        self.save(*saved)
+        return to_nchw(y)
 
     def backward(self, gy):
-        x, w = self.saved
-        gy, k = to_nhwc(gy), backend.kernels_for(gy)
-        gx = to_nchw(k.conv2d_backward_input(gy, w, x.shape, self.win, self.groups)) if self.needs[0] else None
-        gw = k.conv2d_backward_weight(x, gy, self.win, self.groups) if self.needs[1] else None
+        gy = to_nhwc(gy)
+        k = backend.kernels_for(gy)
+        gx, gw = None, None
+        if hasattr(k, "conv2d_backward"):
+            gx, gw = k.conv2d_backward(gy, self.saved, self.x_shape, self.win, self.groups, self.needs)
+        else:
+            x, w = self.saved
+            if self.needs[0]:
+                gx = k.conv2d_backward_input(gy, w, self.x_shape, self.win, self.groups)
+            if self.needs[1]:
+                gw = k.conv2d_backward_weight(x, gy, self.win, self.groups)
         gb = k.sum_rows(gy) if self.needs[2] else None
-        return gx, gw, gb
+        return None if gx is None else to_nchw(gx), gw, gb
 
 
 class LocallyConnected2d(Function):

@@ -11,16 +11,29 @@ class Linear(Function):
     """y = x w^T + b; saves x and w.   gx = gy w,  gw = gy^T x,  gb = sum over the batch of gy."""
 
     def forward(self, x, w, b):
-        x, w = contiguous(x), contiguous(w)
-        self.save(x, w)
-        return backend.kernels_for(x, w, b).linear(x, w, contiguous(b))
+        x, w, b = contiguous(x), contiguous(w), contiguous(b)
+        k = backend.kernels_for(x, w, b)
+        if hasattr(k, "linear_forward"):  # kernels that save something else
+            y, saved = k.linear_forward(x, w, b)
+        else:
+            y, saved = k.linear(x, w, b), (x, w)
+        self.save(*saved)
+        return y
 
     def backward(self, gy):
-        x, w = self.saved
-        gy, k = contiguous(gy), backend.kernels_for(gy)
-        return (k.linear_backward_input(gy, w) if self.needs[0] else None,
-                k.linear_backward_weight(gy, x) if self.needs[1] else None,
-                k.sum_rows(gy) if self.needs[2] else None)
+        gy = contiguous(gy)
+        k = backend.kernels_for(gy)
+        gx, gw = None, None
+        if hasattr(k, "linear_backward"):
+            gx, gw = k.linear_backward(gy, self.saved, self.needs)
+        else:
+            x, w = self.saved
+            if self.needs[0]:
+                gx = k.linear_backward_input(gy, w)
+            if self.needs[1]:
+                gw = k.linear_backward_weight(gy, x)
+        gb = k.sum_rows(gy) if self.needs[2] else None
+        return gx, gw, gb
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -1,10 +1,12 @@
 """The kernels on a GPU: the same functions as `cpu` and `naive`, which says what they compute, for CuPy arrays.
 
-Arrays are NHWC, C-contiguous, float32 or float64. The work is done by matrix products (cuBLAS; half.py) and by the
-kernels of cuda/*.cu, which launch.py starts; common.cu says how they are written. Four things to know:
+Arrays are NHWC, C-contiguous, float32 or float64. The work is done by matrix products (products.py, which calls cuBLAS;
+half.py rounds their factors) and by the kernels of cuda/*.cu, which launch.py starts; common.cu says how those are
+written. Four things to know:
 
-1. Products are two-dimensional. For three dimensions CuPy 14 leaves TF32 and the tensor cores unused, so a convolution
-   is one `col @ w^T` for each group, over as much of the batch as WORKSPACE bytes of column matrix hold.
+1. Products are two-dimensional: a convolution is one `col @ w^T` for each group, over as much of the batch as WORKSPACE
+   bytes of column matrix hold. Where the memory of the GPU allows, training keeps the column matrices of the forward
+   pass for the weights' gradient, which would otherwise gather them again.
 2. Nothing waits. A call puts work into the device's queue and returns; only backend.to_numpy and backend.synchronize
    wait for results. So nothing here looks at a value: a label outside 0..K-1 makes its loss NaN instead of raising.
 3. Numbers are Python's. Under NumPy 2's rules an array times a NumPy scalar would become float64.
@@ -20,21 +22,24 @@ import numpy as np
 
 from .. import backend
 from ..errors import ShapeError
-from .half import factors, product
-from .launch import launch
+from .half import Factor, factor, way_back
+from .launch import LARGEST, launch
+from .products import multiply
 from .window import Pair, Window
 
 __all__ = [
-    "augment", "avg_pool2d", "avg_pool2d_backward", "conv2d", "conv2d_backward_input", "conv2d_backward_weight",
-    "dropout", "linear", "linear_backward_input", "linear_backward_weight", "locally_connected2d",
-    "locally_connected2d_backward_input", "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_within",
-    "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward", "sgd",
-    "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows", "tanh", "tanh_backward",
+    "augment", "avg_pool2d", "avg_pool2d_backward", "conv2d", "conv2d_backward", "conv2d_backward_input",
+    "conv2d_backward_weight", "conv2d_forward", "dropout", "linear", "linear_backward", "linear_backward_input",
+    "linear_backward_weight", "linear_forward", "locally_connected2d", "locally_connected2d_backward_input",
+    "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_within", "lrn_within_backward", "max_pool2d",
+    "max_pool2d_backward", "relu", "relu_backward", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_backward",
+    "sum_rows", "tanh", "tanh_backward",
 ]
 
 Array = Any  # a CuPy array
 
-WORKSPACE = 512 << 20  # bytes of a column matrix at most
+WORKSPACE = 512 << 20   # bytes of a column matrix at most, where it is not kept
+KEPT_SHARE = 1 / 16     # of the GPU's memory: what the kept column matrices of one layer may take
 
 # convolution
 
@@ -61,84 +66,154 @@ def _window_args(x_shape: tuple[int, ...], out: Pair, first: int, cg: int, win: 
     return (*x_shape, first, cg, *out, *win.kernel, *win.stride, *win.padding, *win.dilation)
 
 
-def _matrices(xp: Any, w: Array, win: Window) -> Array:
+def _matrices(w: Array, win: Window) -> Array:
     """w (O,C/G,KH,KW) as the matrix (O, pitch) whose columns lie as those of the column matrix, zeros at the end."""
     O, cg = w.shape[:2]
-    rows = w.transpose(0, 2, 3, 1).reshape(O, -1)
+    rows = w.transpose(0, 2, 3, 1).reshape(O, -1)  # (O, KH KW C/G)
     if rows.shape[1] == _pitch(win, cg):
         return rows
-    matrix = xp.zeros((O, _pitch(win, cg)), w.dtype)
+    matrix = backend.xp_of(w).zeros((O, _pitch(win, cg)), w.dtype)
     matrix[:, :rows.shape[1]] = rows
     return matrix
 
 
-def _columns(x: Array, win: Window, groups: int) -> Iterator[tuple[slice, slice, int, Array]]:
-    """im2col, a chunk of the batch and a group at a time: (images, their rows of (N OH OW, O), group, column matrix).
-    It has the dtype of x, half precision under fp16, and is overwritten by the next step: the device works through its
-    queue in order."""
+def _kept_columns(x: Array, win: Window, groups: int) -> list[Array] | None:
+    """Room for the column matrix of each group, over the whole batch; None where the layer's would take more than
+    KEPT_SHARE of the memory. The rule does not ask what is free at the moment: with the same limit, two runs keep the
+    same and add up in the same order."""
     N, H, W, C = x.shape
     OH, OW = win.out(H, W)
-    cg, pitch = C // groups, _pitch(win, C // groups)
-    chunks = _chunks(N, OH * OW * pitch * x.itemsize)
-    buffer = backend.xp_of(x).empty((max((b - a for a, b in chunks), default=0) * OH * OW, pitch), x.dtype)
-    for a, b in chunks:
-        col = buffer[:(b - a) * OH * OW]
+    pitch = _pitch(win, C // groups)
+    size = N * OH * OW * pitch
+    if size > LARGEST or groups * size * x.itemsize > KEPT_SHARE * backend.capacity():
+        return None
+    return [backend.xp_of(x).empty((N * OH * OW, pitch), x.dtype) for _ in range(groups)]
+
+
+def _columns(x: Array, win: Window, groups: int,
+             kept: list[Array] | None = None) -> Iterator[tuple[slice, int, Array]]:
+    """im2col, a chunk of the batch and a group at a time: (rows of (N OH OW, O), group, column matrix). The matrix has
+    the dtype of x, half precision under fp16 and bf16. It is overwritten by the next step (the device works through its
+    queue in order), unless there is room in `kept`: then the batch is one chunk."""
+    N, H, W, C = x.shape
+    OH, OW = win.out(H, W)
+    cg = C // groups
+    pitch = _pitch(win, cg)
+    chunks = _chunks(N, OH * OW * pitch * x.itemsize) if kept is None else [(0, N)]
+    if kept is None:
+        most = max((stop - start for start, stop in chunks), default=0)
+        buffer = backend.xp_of(x).empty((most * OH * OW, pitch), x.dtype)
+    for start, stop in chunks:
+        images = stop - start
+        rows = slice(start * OH * OW, stop * OH * OW)
         for g in range(groups):
-            launch("im2col", x, pitch, (b - a) * OH, x[a:b], col,
-                   *_window_args((b - a, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
-            yield slice(a, b), slice(a * OH * OW, b * OH * OW), g, col
+            col = buffer[:images * OH * OW] if kept is None else kept[g]
+            launch("im2col", x, pitch, images * OH, (x[start:stop], col),
+                   *_window_args((images, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
+            yield rows, g, col
 
 
-def _add_bias(part: Array, b: Array, y: Array, first: int, relu: bool = False) -> None:
-    """y[..., first:first + Og] = part (rows, Og) + b there, and with `relu` not below 0. `part` may be y itself."""
-    rows, Og = part.shape
-    launch("add_bias", part, Og, rows, part, b, y, rows, y.shape[-1], first, Og, relu)
+def _add_bias(y: Array, b: Array) -> None:
+    """y (rows, O) += b (O,)."""
+    launch("add_bias", y, y.shape[1], y.shape[0], (b, y), *y.shape)
+
+
+def conv2d_forward(x: Array, w: Array, b: Array | None, win: Window, groups: int,
+                   keep: bool = True) -> tuple[Array, tuple]:
+    """(y, saved): conv2d, and what conv2d_backward needs of it. `keep`: it will be asked for the weights' gradient."""
+    xp = backend.xp_of(x, w, b)
+    N, H, W, C = x.shape
+    O = w.shape[0]
+    y = xp.empty((N, *win.out(H, W), O), x.dtype)
+    flat = y.reshape(-1, O)  # (N OH OW, O)
+    images = factor(x)
+    weights = factor(_matrices(w, win))
+    back = way_back(images, weights)
+    kept = _kept_columns(images.array, win, groups) if keep else None
+    outs = _slices(O, groups)
+    for rows, g, col in _columns(images.array, win, groups, kept):
+        multiply(col, weights.array[outs[g]].T, flat[rows, outs[g]], back)
+    if b is not None:
+        _add_bias(flat, b)
+    if kept is not None:
+        images = images.without_array()
+    return y, (images, kept, weights)
+
+
+def conv2d_backward(gy: Array, saved: tuple, x_shape: tuple[int, ...], win: Window, groups: int,
+                    needs: tuple[bool, ...]) -> tuple[Array | None, Array | None]:
+    """(gx, gw) from what conv2d_forward saved, each None where `needs` says that nobody wants it."""
+    images, kept, weights = saved
+    grads = factor(gy.reshape(-1, gy.shape[3]))  # (N OH OW, O)
+    gx = _input_gradient(grads, weights, gy.shape, x_shape, gy.dtype, win, groups) if needs[0] else None
+    gw = _weight_gradient(images, kept, grads, x_shape, gy.dtype, win, groups) if needs[1] else None
+    return gx, gw
+
+
+def _weight_gradient(images: Factor, kept: list[Array] | None, grads: Factor, x_shape: tuple[int, ...], dtype: Any,
+                     win: Window, groups: int) -> Array:
+    """gw (O,C/G,KH,KW): the sum over chunks of gy^T @ col, in their order. Columns that were not kept are gathered
+    again."""
+    gy = grads.array  # (N OH OW, O)
+    O = gy.shape[1]
+    cg = x_shape[3] // groups
+    total = backend.xp_of(gy).empty((O, _pitch(win, cg)), dtype)
+    back = way_back(images, grads)
+    outs = _slices(O, groups)
+    if kept is not None:
+        for g in range(groups):
+            multiply(gy[:, outs[g]].T, kept[g], total[outs[g]], back)
+    elif not len(gy):
+        total[...] = 0
+    else:
+        for rows, g, col in _columns(images.array, win, groups):
+            multiply(gy[rows, outs[g]].T, col, total[outs[g]], back, add=rows.start > 0)
+    KH, KW = win.kernel
+    return total[:, :KH * KW * cg].reshape(O, KH, KW, cg).transpose(0, 3, 1, 2)  # (O, pitch) -> (O, C/G, KH, KW)
+
+
+def _input_gradient(grads: Factor, weights: Factor, gy_shape: tuple[int, ...], x_shape: tuple[int, ...], dtype: Any,
+                    win: Window, groups: int) -> Array:
+    """gx (N,H,W,C): gcol = gy @ w, and col2im adds up where each number came from. (At stride 1 `cpu` turns the kernel
+    and convolves; here the sum is a gather anyway, and gcol is the smaller matrix where C/G < O/G.)"""
+    gy = grads.array  # (N OH OW, O)
+    xp = backend.xp_of(gy)
+    N, H, W, C = x_shape
+    _, OH, OW, O = gy_shape
+    cg = C // groups
+    pitch = _pitch(win, cg)
+    outs = _slices(O, groups)
+    gx = xp.empty(x_shape, dtype)
+    back = way_back(grads, weights)
+    chunks = _chunks(N, OH * OW * pitch * gx.itemsize)
+    most = max((stop - start for start, stop in chunks), default=0)
+    buffer = xp.empty((most * OH * OW, pitch), dtype)
+    for start, stop in chunks:
+        images = stop - start
+        rows = slice(start * OH * OW, stop * OH * OW)
+        gcol = buffer[:images * OH * OW]
+        for g in range(groups):
+            multiply(gy[rows, outs[g]], weights.array[outs[g]], gcol, back)
+            launch("col2im", gx, W * cg, images * H, (gcol, gx[start:stop]),
+                   *_window_args((images, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
+    return gx
 
 
 def conv2d(x: Array, w: Array, b: Array | None, win: Window, groups: int) -> Array:
     """y (N,OH,OW,O) of x (N,H,W,C), w (O,C/G,KH,KW), b (O,) or None: col @ w^T for each chunk and group."""
-    xp = backend.xp_of(x, w, b)
-    O = w.shape[0]
-    y = xp.empty((x.shape[0], *win.out(*x.shape[1:3]), O), x.dtype)
-    x, matrix, back = factors(x, _matrices(xp, w, win))
-    outs = _slices(O, groups)
-    for images, rows, g, col in _columns(x, win, groups):
-        part = product(col, matrix[outs[g]].T, back)
-        if b is None:
-            y.reshape(-1, O)[rows, outs[g]] = part
-        else:
-            _add_bias(part, b, y[images], outs[g].start)
-    return y
+    return conv2d_forward(x, w, b, win, groups, keep=False)[0]
 
 
 def conv2d_backward_weight(x: Array, gy: Array, win: Window, groups: int) -> Array:
-    """gw (O,C/G,KH,KW): the sum over chunks of gy^T @ col, in their order. The columns are gathered again."""
-    xp = backend.xp_of(x, gy)
-    O, cg = gy.shape[3], x.shape[3] // groups
-    total, outs = xp.zeros((O, _pitch(win, cg)), x.dtype), _slices(O, groups)
-    flat, x, back = factors(gy.reshape(-1, O), x)
-    for _, rows, g, col in _columns(x, win, groups):
-        part = total[outs[g]]
-        part += product(xp.ascontiguousarray(flat[rows, outs[g]]).T, col, back)
-    KH, KW = win.kernel
-    return total[:, :KH * KW * cg].reshape(O, KH, KW, cg).transpose(0, 3, 1, 2)
+    """gw (O,C/G,KH,KW) of the gradient gy (N,OH,OW,O) at images x (N,H,W,C)."""
+    grads = factor(gy.reshape(-1, gy.shape[3]))  # (N OH OW, O)
+    return _weight_gradient(factor(x), None, grads, x.shape, x.dtype, win, groups)
 
 
 def conv2d_backward_input(gy: Array, w: Array, x_shape: tuple[int, ...], win: Window, groups: int) -> Array:
-    """gx (N,H,W,C): gcol = gy @ w, and col2im adds up where each number came from. (At stride 1 `cpu` turns the kernel
-    and convolves; here the sum is a gather anyway, and gcol is the smaller matrix where C/G < O/G.)"""
-    xp = backend.xp_of(gy, w)
-    N, H, W, C = x_shape
-    _, OH, OW, O = gy.shape
-    cg, pitch, outs = C // groups, _pitch(win, C // groups), _slices(O, groups)
-    gx = xp.empty(x_shape, gy.dtype)
-    flat, matrix, back = factors(gy.reshape(-1, O), _matrices(xp, w, win))
-    for a, b in _chunks(N, OH * OW * pitch * gx.itemsize):
-        for g in range(groups):
-            gcol = product(xp.ascontiguousarray(flat[a * OH * OW:b * OH * OW, outs[g]]), matrix[outs[g]], back)
-            launch("col2im", gx, W * cg, (b - a) * H, gcol, gx[a:b],
-                   *_window_args((b - a, H, W, C), (OH, OW), g * cg, cg, win), pitch, OH * OW, 1)
-    return gx
+    """gx (N,H,W,C) of the gradient gy (N,OH,OW,O) at weights w (O,C/G,KH,KW)."""
+    grads = factor(gy.reshape(-1, gy.shape[3]))  # (N OH OW, O)
+    return _input_gradient(grads, factor(_matrices(w, win)), gy.shape, x_shape, gy.dtype, win, groups)
 
 
 # locally connected
@@ -153,7 +228,7 @@ def _places(x: Array, win: Window) -> Array:
     OH, OW = win.out(H, W)
     width = win.kernel[0] * win.kernel[1] * C
     col = backend.xp_of(x).empty((OH * OW, N, width), x.dtype)
-    launch("im2col", x, width, N * OH, x, col, *_window_args(x.shape, (OH, OW), 0, C, win), width, 1, N)
+    launch("im2col", x, width, N * OH, (x, col), *_window_args(x.shape, (OH, OW), 0, C, win), width, 1, N)
     return col
 
 
@@ -185,7 +260,7 @@ def locally_connected2d_backward_input(gy: Array, w: Array, x_shape: tuple[int, 
     gys = gy.transpose(1, 2, 0, 3).reshape(OH * OW, N, O)
     gcol = xp.matmul(gys, w.transpose(0, 1, 2, 4, 5, 3).reshape(OH * OW, O, -1))
     gx = xp.empty(x_shape, gy.dtype)
-    launch("col2im", gy, W * C, N * H, gcol, gx, *_window_args(x_shape, (OH, OW), 0, C, win), gcol.shape[2], 1, N)
+    launch("col2im", gy, W * C, N * H, (gcol, gx), *_window_args(x_shape, (OH, OW), 0, C, win), gcol.shape[2], 1, N)
     return gx
 
 
@@ -204,7 +279,7 @@ def max_pool2d(x: Array, win: Window) -> tuple[Array, Array]:
     if win.kernel[0] * win.kernel[1] > 65535:
         raise ShapeError(f"max_pool2d: a window of {win.kernel} has more than 65535 cells")
     y, won = xp.empty((N, OH, OW, C), x.dtype), xp.empty((N, OH, OW, C), np.uint16)
-    launch("max_pool2d", x, OW * C, N * OH, x, y, won, *_pool_args(x.shape, win), *win.dilation)
+    launch("max_pool2d", x, OW * C, N * OH, (x, y, won), *_pool_args(x.shape, win), *win.dilation)
     return y, won
 
 
@@ -212,7 +287,7 @@ def max_pool2d_backward(gy: Array, saved: Array, x_shape: tuple[int, ...], win: 
     """gx (N,H,W,C): each pixel collects from the windows it won."""
     N, H, W, C = x_shape
     gx = backend.xp_of(gy, saved).empty(x_shape, gy.dtype)
-    launch("max_pool2d_backward", gy, W * C, N * H, gy, saved, gx, *_pool_args(x_shape, win), *win.dilation)
+    launch("max_pool2d_backward", gy, C, N * H, (gy, saved, gx), *_pool_args(x_shape, win), *win.dilation)
     return gx
 
 
@@ -221,7 +296,7 @@ def avg_pool2d(x: Array, win: Window, count_include_pad: bool) -> Array:
     N, H, W, C = x.shape
     OH, OW = win.out(H, W)
     y = backend.xp_of(x).empty((N, OH, OW, C), x.dtype)
-    launch("avg_pool2d", x, OW * C, N * OH, x, y, *_pool_args(x.shape, win), bool(count_include_pad))
+    launch("avg_pool2d", x, OW * C, N * OH, (x, y), *_pool_args(x.shape, win), bool(count_include_pad))
     return y
 
 
@@ -229,7 +304,7 @@ def avg_pool2d_backward(gy: Array, x_shape: tuple[int, ...], win: Window, count_
     """gx (N,H,W,C): each cell receives gy / cells from every window that saw it."""
     N, H, W, C = x_shape
     gx = backend.xp_of(gy).empty(x_shape, gy.dtype)
-    launch("avg_pool2d_backward", gy, W * C, N * H, gy, gx, *_pool_args(x_shape, win), bool(count_include_pad))
+    launch("avg_pool2d_backward", gy, W * C, N * H, (gy, gx), *_pool_args(x_shape, win), bool(count_include_pad))
     return gx
 
 
@@ -240,14 +315,16 @@ def lrn(x: Array, size: int, alpha: float, beta: float, k: float, groups: int) -
     """y = x scale^-beta with scale = k + alpha * (sum of x^2 over the channel window); returns (y, scale)."""
     xp, C = backend.xp_of(x), x.shape[3]
     y, scale = xp.empty_like(x), xp.empty_like(x)
-    launch("lrn", x, x.size, 1, x, y, scale, x.size, C, C // groups, size, float(alpha), float(beta), float(k))
+    pixels = x.size // C
+    launch("lrn", x, C, pixels, (x, y, scale), pixels, C, C // groups, size, float(alpha), float(beta), float(k))
     return y, scale
 
 
 def lrn_backward(gy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float, groups: int) -> Array:
     """gx_i = gy_i scale_i^-beta - 2 alpha beta x_i sum_j gy_j x_j scale_j^(-beta-1), over the windows j that hold i."""
     gx, C = backend.xp_of(gy, x, scale).empty_like(x), x.shape[3]
-    launch("lrn_backward", x, x.size, 1, gy, x, scale, gx, x.size, C, C // groups, size, float(alpha), float(beta))
+    pixels = x.size // C
+    launch("lrn_backward", x, C, pixels, (gy, x, scale, gx), pixels, C, C // groups, size, float(alpha), float(beta))
     return gx
 
 
@@ -255,14 +332,14 @@ def lrn_within(x: Array, size: int, alpha: float, beta: float, k: float) -> tupl
     """y = x scale^-beta with scale = k + alpha * (sum of x^2 over a size x size window of the same map)."""
     xp = backend.xp_of(x)
     y, scale = xp.empty_like(x), xp.empty_like(x)
-    launch("lrn_within", x, x.size, 1, x, y, scale, *x.shape, size, float(alpha), float(beta), float(k))
+    launch("lrn_within", x, x.size, 1, (x, y, scale), *x.shape, size, float(alpha), float(beta), float(k))
     return y, scale
 
 
 def lrn_within_backward(gy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float) -> Array:
     """As lrn_backward, the sum running over the spatial windows that hold a cell."""
     gx = backend.xp_of(gy, x, scale).empty_like(x)
-    launch("lrn_within_backward", x, x.size, 1, gy, x, scale, gx, *x.shape, size, float(alpha), float(beta))
+    launch("lrn_within_backward", x, x.size, 1, (gy, x, scale, gx), *x.shape, size, float(alpha), float(beta))
     return gx
 
 
@@ -272,7 +349,7 @@ def lrn_within_backward(gy: Array, x: Array, scale: Array, size: int, alpha: flo
 def _elementwise(name: str, *arrays: Array, args: tuple = ()) -> Array:
     """A new array of the kernel's results, element by element."""
     result = backend.xp_of(*arrays).empty_like(arrays[0])
-    launch(name, result, result.size, 1, *arrays, result, result.size, *args)
+    launch(name, result, result.size, 1, (*arrays, result), result.size, *args)
     return result
 
 
@@ -306,30 +383,52 @@ def sgd(w: Array, g: Array, v: Array, lr: float, momentum: float, weight_decay: 
     """One step of momentum SGD in place on flat w and v.
     "2012":  v = m v - wd lr w - lr g,  w += v  (paper section 5).   "torch":  v = m v + g + wd w,  w -= lr v."""
     rates = float(lr), float(momentum), float(weight_decay)
-    launch("sgd_2012" if rule == "2012" else "sgd_torch", w, w.size, 1, w, g, v, w.size, *rates)
+    launch("sgd_2012" if rule == "2012" else "sgd_torch", w, w.size, 1, (w, g, v), w.size, *rates)
 
 
 # fully connected, loss
 
 
+def linear_forward(x: Array, w: Array, b: Array | None) -> tuple[Array, tuple]:
+    """(y, saved): linear, and what linear_backward needs of it."""
+    y = backend.xp_of(x, w, b).empty((len(x), len(w)), x.dtype)
+    rows = factor(x)
+    weights = factor(w)
+    multiply(rows.array, weights.array.T, y, way_back(rows, weights))
+    if b is not None:
+        _add_bias(y, b)
+    return y, (rows, weights)
+
+
+def linear_backward(gy: Array, saved: tuple, needs: tuple[bool, ...]) -> tuple[Array | None, Array | None]:
+    """(gx, gw) from what linear_forward saved, each None where `needs` says that nobody wants it."""
+    rows, weights = saved
+    grads = factor(gy)
+    gx = _times(grads, weights, gy.dtype) if needs[0] else None
+    gw = _times(grads, rows, gy.dtype, turned=True) if needs[1] else None
+    return gx, gw
+
+
+def _times(a: Factor, b: Factor, dtype: Any, turned: bool = False) -> Array:
+    """a @ b, or a^T @ b if `turned`, as a new array."""
+    left = a.array.T if turned else a.array
+    out = backend.xp_of(left).empty((left.shape[0], b.array.shape[1]), dtype)
+    return multiply(left, b.array, out, way_back(a, b))
+
+
 def linear(x: Array, w: Array, b: Array | None) -> Array:
     """y (N,O) = x (N,I) @ w^T + b."""
-    x, w, back = factors(x, w)
-    y = product(x, w.T, back)
-    if b is not None:
-        _add_bias(y, b, y, 0)
-    return y
+    return linear_forward(x, w, b)[0]
 
 
 def linear_backward_input(gy: Array, w: Array) -> Array:
     """gx (N,I) = gy (N,O) @ w."""
-    return product(*factors(gy, w))
+    return _times(factor(gy), factor(w), gy.dtype)
 
 
 def linear_backward_weight(gy: Array, x: Array) -> Array:
     """gw (O,I) = gy^T @ x."""
-    gy, x, back = factors(gy, x)
-    return product(gy.T, x, back)
+    return _times(factor(gy), factor(x), gy.dtype, turned=True)
 
 
 def sum_rows(g: Array) -> Array:
@@ -340,7 +439,7 @@ def sum_rows(g: Array) -> Array:
         return xp.zeros(O, g.dtype)
     while True:
         sums = xp.empty((-(-len(rows) // step), O), g.dtype)
-        launch("sum_rows", g, O, len(sums), rows, sums, len(rows), O, step)
+        launch("sum_rows", g, O, len(sums), (rows, sums), len(rows), O, step)
         if len(sums) == 1:
             return sums[0]
         rows = sums
@@ -355,10 +454,10 @@ def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     top, total = xp.empty((N, P), logits.dtype), xp.empty((N, P), logits.dtype)
     row_top, row_total, loss = (xp.empty(N, logits.dtype) for _ in range(3))
     probs = xp.empty_like(logits)
-    launch("softmax_pieces", logits, N * P, 1, logits, top, total, N, K, P)
-    launch("softmax_rows", logits, N, 1, logits, labels.astype(np.int64, copy=False), top, total, row_top, row_total,
-           loss, N, K, P)
-    launch("softmax_probabilities", logits, N * K, 1, logits, row_top, row_total, probs, N, K)
+    launch("softmax_pieces", logits, N * P, 1, (logits, top, total), N, K, P)
+    labels = labels.astype(np.int64, copy=False)
+    launch("softmax_rows", logits, N, 1, (logits, labels, top, total, row_top, row_total, loss), N, K, P)
+    launch("softmax_probabilities", logits, N * K, 1, (logits, row_top, row_total, probs), N, K)
     return loss, probs
 
 
@@ -367,8 +466,8 @@ def softmax_cross_entropy_backward(g: Array, probs: Array, labels: Array) -> Arr
     xp = backend.xp_of(g, probs, labels)
     N, K = probs.shape
     glogits = xp.empty_like(probs)
-    launch("softmax_cross_entropy_backward", probs, N * K, 1, g, probs, labels.astype(np.int64, copy=False), glogits,
-           N, K)
+    labels = labels.astype(np.int64, copy=False)
+    launch("softmax_cross_entropy_backward", probs, N * K, 1, (g, probs, labels, glogits), N, K)
     return glogits
 
 
@@ -393,6 +492,7 @@ def augment(images: Array, size: Pair, rows: Array, cols: Array, flips: Array, m
     if min(top, left) < 0:
         raise ShapeError(f"crops of {size} are larger than the mean image of {mean.shape[:2]}")
     x = xp.empty((N, *size, C), np.float32)
-    launch("augment", x, size[1] * C, N * size[0], images, x, rows, cols, flips.astype(np.uint8, copy=False), mean,
-           shift, float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1])
+    flips = flips.astype(np.uint8, copy=False)
+    launch("augment", x, size[1] * C, N * size[0], (images, x, rows, cols, flips, mean, shift),
+           float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1])
     return x

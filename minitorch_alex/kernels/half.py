@@ -1,15 +1,23 @@
-"""Matrix products on a GPU, and what --precision fp16 makes of them: factors in half precision, sums in float32.
+"""Factors of matrix products in half precision: what --precision fp16 and bf16 make of them.
 
-Tensor cores multiply numbers of half precision (11 significant bits, 2 bytes) faster than any others, and add up in
-float32. So the two factors of a product are rounded, and all else stays float32: results, weights, gradients, update.
+Tensor cores multiply numbers of two bytes faster than any others, and add up in float32. So the two factors of a
+product are rounded, each once however many products it enters, and all else stays float32: results, weights, gradients,
+update. There are two such formats:
 
-What is difficult is the range, which ends at 65504 and begins at 2^-24; gradients of a large batch are smaller. The
-usual remedy multiplies the loss by a number that must be found while training and now and then costs a step. Here each
-factor is multiplied by a power of two, which is exact, such that its largest absolute value lies between 2^14 and 2^15;
-cuBLAS scales the product back. Nothing overflows; what vanishes is smaller than a 2^-39th part of the largest; and
-there is no state to keep. The powers are found on the device, where they are needed: the host does not wait for them.
-NaN and infinity go through to the product.
+    bf16   8 significant bits, the exponents of float32: numbers are rounded, and that is all
+    fp16  11 significant bits, exponents from 2^-24 to 65504: gradients of a large batch are smaller than that
+
+The usual remedy for the range of fp16 multiplies the loss by a number that must be found while training and now and
+then costs a step. Here each factor is multiplied by a power of two of its own, which is exact, such that its largest
+absolute value lies between 2^14 and 2^15; cuBLAS scales the product back. Nothing overflows; what vanishes is smaller
+than a 2^-39th part of the largest; and there is no state to keep. The powers are found on the device, where they are
+needed: the host does not wait for them. NaN and infinity go through to the product.
+
+A power is 2^63 at most, so that the way back of two of them is a normal float (CuPy compiles with -ftz=true: numbers
+below 2^-126 are 0 on the device). A factor whose largest number is below 2^-48 therefore loses bits, and one below
+2^-87 counts as 0.
 """
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,58 +27,63 @@ from .launch import launch
 
 Array = Any  # a CuPy array
 
-PIECES, STEP = 65536, 256  # the largest number is sought by so many threads at most; each reads STEP numbers, or more
+PIECES = 1 << 17  # threads at most that look for the largest number: enough to fill a GPU
+STEP = 64         # numbers, at least, that each of them looks at
 
 
-def factors(a: Array, b: Array) -> tuple[Array, Array, Array | None]:
-    """(a, b, back) for `product`: as they are with None; under fp16, of float32, rounded to half precision with
-    back (2,) = (2^-k, 0), where a and b together were multiplied by 2^k."""
-    if backend.precision() != "fp16" or a.dtype != np.float32:
-        return a, b, None
-    xp = backend.xp_of(a, b)
-    a, b = xp.ascontiguousarray(a), xp.ascontiguousarray(b)
-    top_a, top_b, back = _largest(a), _largest(b), xp.empty(2, a.dtype)
-    launch("scale_back", a, 2, 1, top_a, top_b, back)
-    return _rounded(a, top_a, top_b), _rounded(b, top_b, top_a), back
+@dataclass(frozen=True)
+class Factor:
+    """A factor of matrix products, rounded if the precision asks for it.
+
+        array      its numbers: float32, float64, float16, or the bits of bfloat16 as uint16
+        largest    (1,) their largest absolute value before rounding, under fp16; else None
+    """
+
+    array: Array
+    largest: Array | None = None
+
+    def without_array(self) -> "Factor":
+        """What `way_back` needs of it, once its numbers are kept elsewhere."""
+        return replace(self, array=None)
+
+
+def factor(x: Array) -> Factor:
+    """x as a factor of products: as it is, or, where the precision is fp16 or bf16, float32 numbers rounded."""
+    precision = backend.precision()
+    if x.dtype != np.float32 or precision not in ("fp16", "bf16"):
+        return Factor(x)
+    xp = backend.xp_of(x)
+    x = xp.ascontiguousarray(x)
+    if precision == "bf16":
+        y = xp.empty(x.shape, np.uint16)
+        launch("to_bf16", x, x.size, 1, (x, y), x.size)
+        return Factor(y)
+    largest = _largest(x)
+    return Factor(_scaled_half(x, largest), largest)
+
+
+def _scaled_half(x: Array, largest: Array) -> Array:
+    """x times the power of two that `largest` (1,), its largest absolute value, asks for, in half precision."""
+    y = backend.xp_of(x).empty(x.shape, np.float16)
+    launch("to_half", x, x.size, 1, (x, largest, y), x.size)
+    return y
 
 
 def _largest(x: Array) -> Array:
-    """(1,): the largest absolute value of x, NaN aside."""
+    """(1,): the largest absolute value of x, NaN aside. Each round leaves a 64th of the numbers, until one is left."""
     while True:
         pieces = max(1, min(PIECES, -(-x.size // STEP)))
         tops = backend.xp_of(x).empty(pieces, x.dtype)
-        launch("largest", x, pieces, 1, x, tops, x.size, pieces)
+        launch("largest", x, pieces, 1, (x, tops), x.size, pieces)
         if pieces == 1:
             return tops
         x = tops
 
 
-def _rounded(x: Array, top: Array, other: Array) -> Array:
-    """x in half precision, scaled as `top` asks, its largest absolute value, and that of the other factor allows."""
-    y = backend.xp_of(x).empty(x.shape, np.float16)
-    launch("to_half", x, x.size, 1, x, top, other, y, x.size)
-    return y
-
-
-def product(a: Array, b: Array, back: Array | None) -> Array:
-    """a (M,K) @ b (K,N), each C-contiguous or the transpose of such; in half precision times back[0], in float32.
-    CuPy's own `@` would round results to half precision too, so cuBLAS is called as CuPy does it."""
-    if back is None:
-        return a @ b
-    xp, (M, K), N = backend.xp_of(a, b, back), a.shape, b.shape[1]
-    if not M * N * K:
-        return xp.zeros((M, N), back.dtype)
-    y, cublas, runtime = xp.empty((M, N), back.dtype), xp.cuda.cublas, xp.cuda.runtime
-    # cuBLAS counts down columns, so that it sees each matrix transposed and makes y^T = b^T @ a^T
-    (op_a, row_a), (op_b, row_b) = ((cublas.CUBLAS_OP_N, m.shape[1]) if m.flags.c_contiguous else
-                                    (cublas.CUBLAS_OP_T, m.shape[0]) for m in (a, b))
-    handle = xp.cuda.get_cublas_handle()
-    before = cublas.getPointerMode(handle)
-    cublas.setPointerMode(handle, cublas.CUBLAS_POINTER_MODE_DEVICE)  # it finds the two numbers of `back` there
-    try:
-        cublas.gemmEx(handle, op_b, op_a, N, M, K, back.data.ptr, b.data.ptr, runtime.CUDA_R_16F, row_b, a.data.ptr,
-                      runtime.CUDA_R_16F, row_a, back.data.ptr + back.itemsize, y.data.ptr, runtime.CUDA_R_32F, N,
-                      cublas.CUBLAS_COMPUTE_32F, cublas.CUBLAS_GEMM_DEFAULT)
-    finally:
-        cublas.setPointerMode(handle, before)
-    return y
+def way_back(a: Factor, b: Factor) -> Array | None:
+    """(2^-k, 0, 1) where a and b together were multiplied by 2^k; None if they were not."""
+    if a.largest is None or b.largest is None:
+        return None
+    back = backend.xp_of(a.largest, b.largest).empty(3, a.largest.dtype)
+    launch("scale_back", back, 3, 1, (a.largest, b.largest, back))
+    return back

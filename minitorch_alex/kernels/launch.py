@@ -13,7 +13,9 @@ Array = Any  # a CuPy array
 THREADS, BLOCKS = 256, 8192  # a launch's threads in a block, and its blocks at most: some ten for each place to run one
 LARGEST = 2**31 - 2**24      # elements of an array: beyond, the kernels' int indices could overflow
 FILES = ("conv", "pool", "lrn", "elementwise", "dense", "half", "loss", "input")
-NUMBERS = {"float32": "float", "float64": "double", "float16": "half_bits"}  # the last for im2col, which only moves it
+NUMBERS = {"float32": "float", "float64": "double",
+           "float16": "half_bits", "uint16": "half_bits"}  # two bytes of either kind, for im2col, which only moves them
+MOVED = ("float16", "uint16")
 
 
 def source(*files: str) -> str:
@@ -26,34 +28,52 @@ def source(*files: str) -> str:
 @functools.cache
 def _module(xp: Any, dtype: np.dtype) -> Any:
     """The compiled kernels for one dtype: a second or two on first use, then from CuPy's cache on disk. Multiplications
-    and additions may fuse, which is the compiler's default (--fmad=true): one rounding fewer."""
-    code = source("conv") if dtype == np.float16 else source()
+    and additions may fuse, which is the compiler's default (--fmad=true): one rounding fewer. And numbers below 2^-126
+    are 0: CuPy adds -ftz=true behind whatever options it is given."""
+    code = source("conv") if dtype.name in MOVED else source()
     return xp.RawModule(code=code, options=("-std=c++17", f"-DFLOAT={NUMBERS[dtype.name]}"))
 
 
 @functools.cache
 def _kernel(xp: Any, dtype: np.dtype, name: str) -> Any:
-    if dtype.name not in NUMBERS or (dtype == np.float16 and name != "im2col"):
+    if dtype.name not in NUMBERS or (dtype.name in MOVED and name != "im2col"):
         raise BackendError(f"the GPU kernels take float32 and float64, got {dtype}")
     return _module(xp, dtype).get_function(name)
 
 
-def launch(name: str, like: Array, columns: int, lines: int, *args: Any) -> None:
-    """Start kernel `name` for the dtype of `like` on columns x lines places of work, with threads along the columns.
-    Python numbers are handed over as the kernel's int and FLOAT, everything else as it is."""
-    if not columns * lines:
-        return
-    given = []
-    for arg in args:
-        if isinstance(arg, int):
-            arg = np.int32(arg)
-        elif isinstance(arg, float):
-            arg = like.dtype.type(arg)
-        elif arg.size > LARGEST:
-            raise ShapeError(f"an array of {arg.size} elements is too large for the GPU kernels, which count to "
-                             f"{LARGEST}; use a smaller batch")
-        given.append(arg)
+# What a launch is told takes longer to convert than to hand over, and is the same in each step of a training.
+@functools.lru_cache(maxsize=4096, typed=True)  # typed: 1, 1.0 and True are three different arguments
+def _converted(dtype: np.dtype, *numbers: int | float | np.generic) -> tuple[np.generic, ...]:
+    """Python's numbers as the kernel's int and FLOAT, those of NumPy as they are."""
+    result: list[np.generic] = []
+    for number in numbers:
+        if isinstance(number, int):
+            result.append(np.int32(number))
+        elif isinstance(number, float):
+            result.append(dtype.type(number))
+        else:
+            result.append(number)
+    return tuple(result)
+
+
+@functools.lru_cache(maxsize=4096)
+def _grid(columns: int, lines: int) -> tuple[tuple[int, int], tuple[int]]:
+    """(blocks along columns and lines, threads of a block) for so many places of work."""
     blocks = -(-columns // THREADS)
     threads = 32 * -(-columns // (32 * blocks))  # even shares, in whole warps
-    grid = min(blocks, BLOCKS), min(lines, max(1, BLOCKS // blocks))
-    _kernel(backend.xp_of(like), like.dtype, name)(grid, (threads,), tuple(given))
+    return (min(blocks, BLOCKS), min(lines, max(1, BLOCKS // blocks))), (threads,)
+
+
+def launch(name: str, like: Array, columns: int, lines: int, arrays: tuple[Array, ...],
+           *numbers: int | float | np.generic) -> None:
+    """Start kernel `name` for the dtype of `like` on columns x lines places of work, with threads along the columns.
+    The kernel's parameters are the arrays, then the numbers: Python's are handed over as its int and FLOAT. Raises
+    ShapeError when an array has more elements than the kernels can count."""
+    if not columns * lines:
+        return
+    for array in arrays:
+        if array.size > LARGEST:
+            raise ShapeError(f"an array of {array.size} elements is too large for the GPU kernels, which count to "
+                             f"{LARGEST}; use a smaller batch")
+    grid, block = _grid(columns, lines)
+    _kernel(backend.xp_of(like), like.dtype, name)(grid, block, (*arrays, *_converted(like.dtype, *numbers)))

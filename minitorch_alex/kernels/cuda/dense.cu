@@ -1,16 +1,13 @@
 // What a layer with weights has besides its matrix product: adding the bias, and summing its gradient.
 
-// y[r, first + o] = part[r, o] + b[first + o], and with `relu` not below 0. A group's product `part` (rows, Og) is so
-// put in its place among all O channels on the way; y may be `part` itself when there is one group
-// (hence no __restrict__).
-extern "C" __global__ void add_bias(const FLOAT *part, const FLOAT *b, FLOAT *y, int rows, int O, int first, int Og,
-                                    int relu)
+// y[r, o] += b[o]
+extern "C" __global__ void add_bias(IN(FLOAT) b, OUT(FLOAT) y, int rows, int O)
 {
-    EACH(o, Og)
-        LINES(r, rows) {
-            FLOAT value = part[r * Og + o] + b[first + o];
-            y[r * O + first + o] = relu && value < 0 ? 0 : value;
-        }
+    EACH(o, O) {
+        FLOAT bias = b[o];
+        LINES(r, rows)
+            y[r * O + o] += bias;
+    }
 }
 
 // sums[p, o] = the sum of g[r, o] over the `step` rows r from p step on. Called again on `sums` until one row is left:

@@ -5,45 +5,62 @@
 //
 //     gx_i = gy_i scale_i^-beta - 2 alpha beta x_i sum_{j: i in window(j)} gy_j x_j scale_j^(-beta-1)
 
-// s^-beta; for the paper's beta = 3/4 by square roots, which are several times cheaper than a power.
+// s^-beta. For the paper's beta = 3/4 by reciprocal square roots, for which a GPU has an instruction, where a power
+// takes a hundred: with r = s^-1/2,  s^-3/4 = r r r^-1/2.
 __device__ inline FLOAT power(FLOAT s, FLOAT beta)
 {
     if (beta != (FLOAT)0.75)
         return pow(s, -beta);
-    FLOAT root = sqrt(s);
-    return 1 / (root * sqrt(root));
+    FLOAT r = rsqrt(s);
+    return r * r * rsqrt(r);
 }
 
-// Across channels; Cg channels a group, whose windows end at its seams. M = N H W C numbers.
-extern "C" __global__ void lrn(IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scale, int M, int C, int Cg, int size, FLOAT alpha,
-                               FLOAT beta, FLOAT k)
+// 1 / s by the same instruction; a division is ten times as long.
+__device__ inline FLOAT inverse(FLOAT s)
 {
-    EACH(i, M) {
-        int c = i % C, pixel = i - c, seam = c / Cg * Cg;
+    FLOAT r = rsqrt(s);
+    return r * r;
+}
+
+// Across channels; Cg channels a group, whose windows end at its seams. A thread has a channel and walks along pixels,
+// so that where its window begins and ends is worked out once.
+extern "C" __global__ void lrn(IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scale, int pixels, int C, int Cg, int size,
+                               FLOAT alpha, FLOAT beta, FLOAT k)
+{
+    EACH(c, C) {
+        int seam = c / Cg * Cg;
         int low = c - size / 2, high = low + size;
         low = low < seam ? seam : low;
         high = high > seam + Cg ? seam + Cg : high;
-        FLOAT sum = 0;
-        for (int j = low; j < high; j++)
-            sum += x[pixel + j] * x[pixel + j];
-        FLOAT s = k + alpha * sum;
-        scale[i] = s;
-        y[i] = x[i] * power(s, beta);
+        LINES(pixel, pixels) {
+            int at = pixel * C;
+            FLOAT sum = 0;
+#pragma unroll 5  // the paper's window
+            for (int j = at + low; j < at + high; j++)
+                sum += x[j] * x[j];
+            FLOAT s = k + alpha * sum;
+            scale[at + c] = s;
+            y[at + c] = x[at + c] * power(s, beta);
+        }
     }
 }
 
-extern "C" __global__ void lrn_backward(IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) scale, OUT(FLOAT) gx, int M, int C, int Cg,
-                                        int size, FLOAT alpha, FLOAT beta)
+extern "C" __global__ void lrn_backward(IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) scale, OUT(FLOAT) gx, int pixels, int C,
+                                        int Cg, int size, FLOAT alpha, FLOAT beta)
 {
-    EACH(i, M) {
-        int c = i % C, pixel = i - c, seam = c / Cg * Cg;
+    EACH(c, C) {
+        int seam = c / Cg * Cg;
         int high = c + size / 2 + 1, low = high - size;
         low = low < seam ? seam : low;
         high = high > seam + Cg ? seam + Cg : high;
-        FLOAT sum = 0;
-        for (int j = pixel + low; j < pixel + high; j++)
-            sum += gy[j] * x[j] * power(scale[j], beta) / scale[j];
-        gx[i] = gy[i] * power(scale[i], beta) - 2 * alpha * beta * x[i] * sum;
+        LINES(pixel, pixels) {
+            int at = pixel * C;
+            FLOAT sum = 0;
+#pragma unroll 5
+            for (int j = at + low; j < at + high; j++)
+                sum += gy[j] * x[j] * power(scale[j], beta) * inverse(scale[j]);
+            gx[at + c] = gy[at + c] * power(scale[at + c], beta) - 2 * alpha * beta * x[at + c] * sum;
+        }
     }
 }
 
@@ -76,7 +93,7 @@ extern "C" __global__ void lrn_within_backward(IN(FLOAT) gy, IN(FLOAT) x, IN(FLO
             for (int iw = w + size / 2 - size + 1; iw <= w + size / 2; iw++)
                 if (0 <= ih && ih < H && 0 <= iw && iw < W) {
                     int j = ((n * H + ih) * W + iw) * C + c;
-                    sum += gy[j] * x[j] * power(scale[j], beta) / scale[j];
+                    sum += gy[j] * x[j] * power(scale[j], beta) * inverse(scale[j]);
                 }
         gx[i] = gy[i] * power(scale[i], beta) - 2 * alpha * beta * x[i] * sum;
     }

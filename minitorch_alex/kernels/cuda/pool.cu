@@ -33,29 +33,44 @@ extern "C" __global__ void max_pool2d(IN(FLOAT) x, OUT(FLOAT) y, OUT(unsigned sh
     }
 }
 
-// gx = the sum of gy over the windows that this pixel won.
+// gx = the sum of gy over the windows that this pixel won. A thread has a channel and walks along a line of pixels. The
+// windows that cover a pixel are first_ow ... last_ow; from one pixel to the next either end moves by one or stays, so
+// that it takes comparisons, where first_window and last_window would divide at each pixel:
+//
+//     3 x 3 windows at stride 2     pixel      0    1    2    3    4
+//                                   windows    0    0   0-1   1   1-2
 extern "C" __global__ void max_pool2d_backward(IN(FLOAT) gy, IN(unsigned short) won, OUT(FLOAT) gx, int N, int H, int W,
                                                int C, int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW,
                                                int DH, int DW)
 {
-    EACH(j, W * C) {
-        int iw = j / C, c = j % C;
-        int ow_first = first_window(iw, KW, SW, PW, DW), ow_last = last_window(iw, SW, PW, OW);
+    EACH(c, C) {
         LINES(line, N * H) {
             int n = line / H, ih = line % H;
-            int oh_last = last_window(ih, SH, PH, OH);
-            FLOAT sum = 0;
-            for (int oh = first_window(ih, KH, SH, PH, DH); oh <= oh_last; oh++) {
-                int kh = tap_at(ih, oh, SH, PH, DH);
-                if (kh < 0)
-                    continue;
-                for (int ow = ow_first; ow <= ow_last; ow++) {
-                    int kw = tap_at(iw, ow, SW, PW, DW), at = ((n * OH + oh) * OW + ow) * C + c;
-                    if (kw >= 0 && won[at] == kh * KW + kw)
-                        sum += gy[at];
+            int first_oh = first_window(ih, KH, SH, PH, DH), last_oh = last_window(ih, SH, PH, OH);
+            int first_ow = first_window(0, KW, SW, PW, DW), last_ow = last_window(0, SW, PW, OW);
+            int last_pixel = first_ow * SW - PW + (KW - 1) * DW;  // of window first_ow
+            int next_start = (last_ow + 1) * SW - PW;             // the first pixel of window last_ow + 1
+            for (int iw = 0; iw < W; iw++) {
+                if (iw > last_pixel) {
+                    first_ow++;
+                    last_pixel += SW;
                 }
+                if (iw == next_start && last_ow + 1 < OW) {
+                    last_ow++;
+                    next_start += SW;
+                }
+                FLOAT sum = 0;
+                for (int oh = first_oh; oh <= last_oh; oh++) {
+                    int kh = tap_at(ih, oh, SH, PH, DH);
+                    for (int ow = first_ow; ow <= last_ow; ow++) {
+                        int kw = tap_at(iw, ow, SW, PW, DW);
+                        int at = ((n * OH + oh) * OW + ow) * C + c;
+                        FLOAT share = gy[at];  // read whether it is needed or not, so that no read waits for another
+                        sum += kh >= 0 && kw >= 0 && won[at] == kh * KW + kw ? share : 0;
+                    }
+                }
+                gx[(line * W + iw) * C + c] = sum;
             }
-            gx[line * W * C + j] = sum;
         }
     }
 }
