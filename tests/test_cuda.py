@@ -171,7 +171,7 @@ def half_errors(draw, precision="fp16"):
             before, gpu.WORKSPACE = gpu.WORKSPACE, workspace
             try:
                 with host_cuda.multiplying(precision):
-                    given = products(checks.cpu, draw, case)
+                    given = products(checks.kernels.cpu, draw, case)
             finally:
                 gpu.WORKSPACE = before
             for name, want in wanted.items():
