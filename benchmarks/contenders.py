@@ -1,4 +1,8 @@
-"""The children of the benchmark: `python -m benchmarks.contenders JOB` measures one thing and prints it as JSON."""
+"""The children of benchmarks.cpu: `python -m benchmarks.contenders JOB` measures one thing.
+
+JOB is a JSON object (see cpu.Plan.job), and so is the answer. Frameworks are imported only in the
+functions that measure them: a child loads one framework, not all.
+"""
 import math
 import os
 import platform
@@ -10,7 +14,7 @@ from .workloads import WORKLOADS
 
 
 def load(job: dict) -> Any:
-    """The net of the job, in the framework of its contender."""
+    """The network of the job, in the framework of its contender."""
     name = job["contender"]
     if name.startswith("ours"):
         from .nets import Ours as Net
@@ -22,30 +26,44 @@ def load(job: dict) -> Any:
 
 
 def blas() -> dict[str, Any]:
-    """NumPy's BLAS: which, for which kind of processor, with how many threads."""
+    """NumPy's BLAS: its name, the processor it is tuned for, and its number of threads."""
     from threadpoolctl import threadpool_info
-    found = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
-    return {"blas": f"{found[0]['internal_api']} {found[0]['version']} {found[0].get('architecture', '')}".strip(),
-            "blas_threads": found[0]["num_threads"]} if found else {}
+    libraries = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    if not libraries:
+        return {}
+    first = libraries[0]
+    name = f"{first['internal_api']} {first['version']} {first.get('architecture', '')}".strip()
+    return {"blas": name, "blas_threads": first["num_threads"]}
 
 
 def images_per_second(net: Any, job: dict, batch: int) -> dict[str, Any]:
-    """Training and inference of a net that has been fed: of each the median step, and how many there were.
-    RuntimeError when training left the finite numbers: arithmetic on NaN has a speed of its own."""
+    """Training and inference of a network that has its batch: speed of the median step, and steps.
+
+    Raises RuntimeError when the loss is no longer finite: arithmetic on NaN has a different speed.
+    """
     losses: list[float] = []
+
+    def train_step() -> None:
+        losses.append(net.train_step())
+
     net.mode(True)
-    train = time_steps(lambda: losses.append(net.train_step()), job["warm_up"], job["least"], job["seconds"])
+    train = time_steps(train_step, job["warm_up"], job["least"], job["seconds"])
     if not math.isfinite(losses[-1]):
         raise RuntimeError(f"the loss is {losses[-1]}")
     net.mode(False)
     inference = time_steps(net.infer, 1, job["least"], job["seconds"] / 3)
-    return {"train": round(batch / median(train), 2), "train_steps": len(train),
-            "inference": round(batch / median(inference), 2), "inference_steps": len(inference)}
+    return {
+        "train": round(batch / median(train), 2),
+        "train_steps": len(train),
+        "inference": round(batch / median(inference), 2),
+        "inference_steps": len(inference),
+    }
 
 
 def speed(job: dict) -> dict[str, Any]:
-    """A sample: images a second, memory, CPU and its disturbance."""
-    net, result = load(job), {}
+    """A sample: images per second, memory, CPU time, and how much others disturbed it."""
+    net = load(job)
+    result: dict[str, Any] = {}
     net.feed(job["batch"])
     with metered(result):
         result |= images_per_second(net, job, job["batch"])
@@ -53,10 +71,11 @@ def speed(job: dict) -> dict[str, Any]:
 
 
 def ideas(job: dict) -> dict[str, Any]:
-    """Images a second in training, with one idea changed."""
+    """Images per second in training, with one idea changed."""
     from .nets import Ours, change
     change(job["idea"])
-    net, result = Ours(job["workload"]), {}
+    net = Ours(job["workload"])
+    result: dict[str, Any] = {}
     net.feed(job["batch"])
     net.mode(True)
     with metered(result):
@@ -65,8 +84,9 @@ def ideas(job: dict) -> dict[str, Any]:
 
 
 def growth(job: dict) -> dict[str, Any]:
-    """Images a second for each batch size, with one net."""
-    net, result = load(job), {}
+    """Images per second for each batch size, with one network."""
+    net = load(job)
+    result: dict[str, Any] = {}
     with metered(result):
         for batch in job["batches"]:
             net.feed(batch)
@@ -75,23 +95,28 @@ def growth(job: dict) -> dict[str, Any]:
 
 
 def layers(job: dict) -> dict[str, Any]:
-    """name -> [seconds forward, seconds backward] of each layer by itself, the fastest of several after a warm-up."""
-    net, result = load(job), {}
-    net.layer_times(job["batch"])
+    """name -> [seconds forward, seconds backward] of each layer alone, the least of several."""
+    net = load(job)
+    result: dict[str, Any] = {}
+    net.layer_times(job["batch"])  # warm-up
     with metered(result):
         turns = [net.layer_times(job["batch"]) for _ in range(job["least"])]
-    return result | {"layers": {name: [min(pair) for pair in zip(*(turn[name] for turn in turns))]
-                                for name in turns[0]}}
+    fastest = {name: [min(pair) for pair in zip(*(turn[name] for turn in turns))]
+               for name in turns[0]}
+    return result | {"layers": fastest}
 
 
 def overhead(job: dict) -> dict[str, Any]:
-    """Seconds of a step through Tensors, of one by bare kernels, and the median of their ratio, in turn in one
-    process."""
+    """Median seconds of a step through Tensors and of one by bare kernels, and of their ratio.
+
+    The two take turns in one process, so that a slow moment affects both.
+    """
     from .nets import bare_step
-    net, result = load(job), {}
+    net = load(job)
+    result: dict[str, Any] = {}
     net.feed(job["batch"])
     net.mode(True)
-    steps = net.train_step, lambda: bare_step(net)
+    steps = (net.train_step, lambda: bare_step(net))
     for step in steps * job["warm_up"]:
         step()
     pairs: list[list[float]] = []
@@ -99,14 +124,22 @@ def overhead(job: dict) -> dict[str, Any]:
         while len(pairs) < job["least"] or sum(map(sum, pairs)) < job["seconds"]:
             pairs.append([time_steps(step, 0, 1, 0)[0] for step in steps])
     ratios = [tensors / bare for tensors, bare in pairs]
-    return result | {"tensors": median(t for t, _ in pairs), "bare": median(b for _, b in pairs),
-                     "ratio": round(median(ratios), 4), "least": round(min(ratios), 4),
-                     "largest": round(max(ratios), 4), "pairs": len(pairs)}
+    return result | {
+        "tensors": median(t for t, _ in pairs),
+        "bare": median(b for _, b in pairs),
+        "ratio": round(median(ratios), 4),
+        "least": round(min(ratios), 4),
+        "largest": round(max(ratios), 4),
+        "pairs": len(pairs),
+    }
 
 
 def ceilings(job: dict) -> dict[str, Any]:
-    """What the machine can do: a float32 matrix product in 10^9 operations a second, a copy and a sum of arrays in
-    10^9 bytes a second; the best of several, with one thread and with all. And the work of each workload's step."""
+    """What the machine can do at most, and how much work a step of each workload is.
+
+    The best of several, with one thread and with all: a float32 matrix product in 10^9 operations
+    per second, a copy and a sum of arrays in 10^9 bytes per second.
+    """
     import numpy as np
     from threadpoolctl import threadpool_limits
 
@@ -115,41 +148,73 @@ def ceilings(job: dict) -> dict[str, Any]:
 
     from .nets import step_flops
     keep_freed_memory()
-    n, length, threads = job["side"], job["megabytes"] * 250_000, get_threads()
-    a, b = (np.random.default_rng(i).standard_normal((n, n), np.float32) for i in (0, 1))
+    n = job["side"]
+    length = job["megabytes"] * 250_000  # float32 numbers
+    threads = get_threads()
+    a = np.random.default_rng(0).standard_normal((n, n), np.float32)
+    b = np.random.default_rng(1).standard_normal((n, n), np.float32)
     c = np.empty_like(a)
-    x, y = np.ones(length, np.float32), np.zeros(length, np.float32)
+    x = np.ones(length, np.float32)
+    y = np.zeros(length, np.float32)
+
+    def product(rows: slice = slice(None)) -> None:
+        np.matmul(a[rows], b, out=c[rows])
+
+    def copy(part: slice = slice(None)) -> None:
+        np.copyto(y[part], x[part])
+
+    def add(part: slice = slice(None)) -> None:
+        np.add(x[part], y[part], out=y[part])
 
     def best(work: Any, amount: float) -> float:
         return round(amount / min(time_steps(work, 1, job["least"], 0)) / 1e9, 1)
 
-    def shared(total: int, body: Any) -> Any:
-        return lambda: parallel_for(total, lambda i, j: body(slice(i, j)))
+    def split(total: int, work: Any) -> Any:
+        """`work`, divided among our threads."""
+        return lambda: parallel_for(total, lambda i, j: work(slice(i, j)))
 
-    rates, result, gemm, moved = {}, {}, 2 * n ** 3, 4 * length
+    flops = 2 * n ** 3       # of the product
+    copied = 2 * 4 * length  # bytes read and written
+    added = 3 * 4 * length   # bytes: two arrays read, one written
+    rates = {}
+    result: dict[str, Any] = {}
     with metered(result):
         with threadpool_limits(1, "blas"):
-            rates["one_thread"] = {"gemm": best(lambda: np.matmul(a, b, out=c), gemm),
-                                   "copy": best(lambda: np.copyto(y, x), 2 * moved),
-                                   "add": best(lambda: np.add(x, y, out=y), 3 * moved)}
-        rates["own_threads"] = {"gemm": best(shared(n, lambda s: np.matmul(a[s], b, out=c[s])), gemm),
-                                "copy": best(shared(length, lambda s: np.copyto(y[s], x[s])), 2 * moved),
-                                "add": best(shared(length, lambda s: np.add(x[s], y[s], out=y[s])), 3 * moved)}
+            rates["one_thread"] = {"gemm": best(product, flops), "copy": best(copy, copied),
+                                   "add": best(add, added)}
+        rates["own_threads"] = {"gemm": best(split(n, product), flops),
+                                "copy": best(split(length, copy), copied),
+                                "add": best(split(length, add), added)}
         with threadpool_limits(threads, "blas"):
-            rates["blas_threads"] = {"gemm": best(lambda: np.matmul(a, b, out=c), gemm)}
-    flops = {name: step_flops(WORKLOADS[name]) for name in job["workloads"]}
-    return result | {"threads": threads, "rates": rates, "flops_per_image": flops, "setting": blas()}
+            rates["blas_threads"] = {"gemm": best(product, flops)}
+    per_image = {name: step_flops(WORKLOADS[name]) for name in job["workloads"]}
+    return result | {"threads": threads, "rates": rates, "flops_per_image": per_image,
+                     "setting": blas()}
 
 
 def machine(job: dict) -> dict[str, Any]:
-    """What all of it runs on."""
+    """The machine and the versions that all of it runs on."""
     from minitorch_alex.training.runs import cpu_name
-    found = {name: installed(name) for name in ("numpy", "torch", "dezero")}
-    return {"cpu": cpu_name(), "cpus": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}",
-            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
-            "python": platform.python_version(), **{k: v for k, v in found.items() if v}, **blas()}
+    versions = {name: installed(name) for name in ("numpy", "torch", "dezero")}
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": cpu_name(),
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "memory_gb": round(memory / 1e9),
+        "python": platform.python_version(),
+        **{name: version for name, version in versions.items() if version},
+        **blas(),
+    }
 
 
 if __name__ == "__main__":
-    answer({"speed": speed, "layers": layers, "overhead": overhead, "ideas": ideas, "growth": growth,
-            "ceilings": ceilings, "machine": machine})
+    answer({
+        "speed": speed,
+        "layers": layers,
+        "overhead": overhead,
+        "ideas": ideas,
+        "growth": growth,
+        "ceilings": ceilings,
+        "machine": machine,
+    })

@@ -301,7 +301,7 @@ def plot(content: dict, path: Path) -> None:
     if not part:
         raise UsageError(f"--plot: the section speed has no round of both ours and {TO}; measure "
                          "these first")
-    panels = {f"{text}, images per second relative to {TO}":
+    panels = {f"{text}, speed relative to {TO}":
               {name: relative(summary, TO, key) for name, summary in part.items()}
               for key, text in WAYS.items()}
     m = content["machine"]
