@@ -1,5 +1,8 @@
-"""The workloads, and our side of them. A net of minitorch_alex trains through Tensors (`Ours`) or, with the same
-arrays, by calling the kernels one after the other (`bare_step`): the difference is what autograd costs."""
+"""Our side of the workloads.
+
+A network of minitorch_alex trains through Tensors (`Ours`) or, on the same arrays, by calling the
+kernels one after the other (`bare_step`): the difference is what autograd costs.
+"""
 import contextlib
 import sys
 from typing import Any
@@ -19,36 +22,54 @@ from .workloads import GPU_WORKLOADS, RATES, WORKLOADS, Workload
 
 
 def net_w2() -> nn.Sequential:
-    """A CIFAR net with the paper's normalisation across maps: three convolutions of 32, 32 and 64 kernels, each
-    pooled, floor rounding, so 32 -> 15 -> 7 -> 3."""
+    """A network for CIFAR-10 with the paper's normalisation across maps.
+
+    Three convolutions of 32, 32 and 64 kernels, each pooled with sizes rounded down, so
+    32 -> 15 -> 7 -> 3.
+    """
     def lrn() -> nn.LocalResponseNorm:
         return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
     model = nn.Sequential(
-        conv1=nn.Conv2d(3, 32, 5, padding=2), pool1=nn.MaxPool2d(3, 2), relu1=nn.ReLU(), lrn1=lrn(),
-        conv2=nn.Conv2d(32, 32, 5, padding=2), relu2=nn.ReLU(), pool2=nn.MaxPool2d(3, 2), lrn2=lrn(),
-        conv3=nn.Conv2d(32, 64, 5, padding=2), relu3=nn.ReLU(), pool3=nn.MaxPool2d(3, 2), flatten=nn.Flatten(),
-        fc10=nn.Linear(576, 10))
+        conv1=nn.Conv2d(3, 32, 5, padding=2),
+        pool1=nn.MaxPool2d(3, 2),
+        relu1=nn.ReLU(),
+        lrn1=lrn(),
+        conv2=nn.Conv2d(32, 32, 5, padding=2),
+        relu2=nn.ReLU(),
+        pool2=nn.MaxPool2d(3, 2),
+        lrn2=lrn(),
+        conv3=nn.Conv2d(32, 64, 5, padding=2),
+        relu3=nn.ReLU(),
+        pool3=nn.MaxPool2d(3, 2),
+        flatten=nn.Flatten(),
+        fc10=nn.Linear(576, 10),
+    )
     model.image_size = 32
     return model
 
 
 def build(workload: Workload) -> nn.Sequential:
-    """The net of a workload, its weights drawn from a fixed seed."""
+    """The network of a workload; its weights are drawn from a fixed seed."""
     streams.manual_seed(0)
     return net_w2() if workload.net == "net_w2" else models.build(workload.net, workload.classes)
 
 
 def step_flops(workload: Workload) -> int:
-    """Floating-point operations of a training step, for one image: two for each multiply-add, forward and for the
-    gradients of inputs and weights, without that of the image itself."""
-    counts = [entry.multiply_adds for entry in profile.ledger(build(workload)) if entry.multiply_adds]
+    """Floating-point operations of a training step, per image.
+
+    Two per multiply-add, once forward and once each for the gradients of the input and of the
+    weights; nobody computes the gradient of the image, the input of the first layer.
+    """
+    ledger = profile.ledger(build(workload))
+    counts = [entry.multiply_adds for entry in ledger if entry.multiply_adds]
     return 2 * (3 * sum(counts) - counts[0])
 
 
 def change(idea: str) -> None:
-    """Take one idea away from the kernels, or add one (see IDEAS)."""
-    parts = [module for name, module in sys.modules.items() if name.startswith("minitorch_alex.kernels.cpu.")]
+    """Remove one idea from the kernels, or add one (see IDEAS)."""
+    parts = [module for name, module in sys.modules.items()
+             if name.startswith("minitorch_alex.kernels.cpu.")]
     match idea:
         case "with Winograd":
             kernels.set_winograd(True)
@@ -68,7 +89,7 @@ def change(idea: str) -> None:
 
 
 class Ours:
-    """Our net with its optimiser: as `train` runs it, but on a batch that is in memory already."""
+    """Our network with its optimizer: as `train` runs it, but on a batch already in memory."""
 
     def __init__(self, workload: str, contender: str = "ours", threads: int | None = None) -> None:
         self.kept = kernels.keep_freed_memory()
@@ -81,16 +102,18 @@ class Ours:
         self.optimizer = optim.SGD(self.model.parameters(), **RATES)
 
     def feed(self, batch: int) -> None:
-        """Draw a batch, in the memory order in which the data loader makes it: NHWC, seen as NCHW."""
-        rng, size = np.random.default_rng(0), self.workload.size
-        self.images = rng.standard_normal((batch, size, size, 3), np.float32).transpose(0, 3, 1, 2)
+        """Draw a batch, in the memory order of the data loader: NHWC, seen as NCHW."""
+        rng = np.random.default_rng(0)
+        size = self.workload.size
+        images = rng.standard_normal((batch, size, size, 3), np.float32)
+        self.images = images.transpose(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
         self.labels = rng.integers(0, self.workload.classes, batch)
 
     def mode(self, training: bool) -> None:
         self.model.train(training)
 
     def step(self) -> Tensor:
-        """One training step; the loss stays where it is."""
+        """One training step; the loss stays on its device."""
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.model(Tensor(self.images)), self.labels)
         loss.backward()
@@ -110,12 +133,12 @@ class Ours:
         return profile.layer_times(self.model, batch, repeats=1)
 
     def setting(self) -> dict[str, Any]:
-        return {"threads": kernels.get_threads(),
-                "malloc": "keeps freed memory" if self.kept else "as installed"}
+        malloc = "keeps freed memory" if self.kept else "as installed"
+        return {"threads": kernels.get_threads(), "malloc": malloc}
 
 
 class OursOnGpu(Ours):
-    """The same with --backend cupy, on a batch that is on the device already."""
+    """The same with --backend cupy, on a batch that is already on the device."""
 
     backend = "cupy"
 
@@ -127,10 +150,11 @@ class OursOnGpu(Ours):
 
     def feed(self, batch: int) -> None:
         super().feed(batch)
-        self.images, self.labels = backend.asarray(self.images), backend.asarray(self.labels)
+        self.images = backend.asarray(self.images)
+        self.labels = backend.asarray(self.labels)
 
     def mark(self) -> Any:
-        """An event that the device passes when it has done what it was asked for until now."""
+        """An event that the device passes when it has finished all work issued so far."""
         event = self.cuda.Event(disable_timing=False)
         event.record(self.cuda.get_current_stream())
         return event
@@ -143,26 +167,28 @@ class OursOnGpu(Ours):
         backend.synchronize()
 
     def reset_peak(self) -> None:
-        """From here on memory counts: what the first steps needed besides goes back to the device."""
+        """Measure memory from here on: return what only the first steps needed to the device."""
         backend.current().xp.get_default_memory_pool().free_all_blocks()
 
     def memory(self) -> dict[str, float]:
-        """MB that the pool has taken from the device, and that are taken of the device by whatever."""
+        """MB that the pool has taken from the device, and that are in use on it by anybody."""
         free, total = self.cuda.Device().mem_info
-        return {"peak_mb": round(backend.memory()[1] / 1e6, 1), "device_mb": round((total - free) / 1e6, 1)}
+        return {"peak_mb": round(backend.memory()[1] / 1e6, 1),
+                "device_mb": round((total - free) / 1e6, 1)}
 
     def layer_marks(self, batch: int) -> dict[str, tuple[Any, Any, Any]]:
-        """name -> marks before and after forward and after backward, each layer once, in training mode."""
+        """name -> marks before and after forward and after backward, each layer once, training."""
         self.feed(batch)
         self.optimizer.zero_grad()
-        x, marks = Tensor(self.images), {}
+        x = Tensor(self.images)
+        marks = {}
         for name, layer in self.model.train().named_children():
             start = self.mark()
             y = layer(x)
             middle = self.mark()
             if y.creator is not None:
                 y.backward(y.data)
-            marks[name] = start, middle, self.mark()
+            marks[name] = (start, middle, self.mark())
             x = Tensor(y.data, requires_grad=y.requires_grad)
         return marks
 
@@ -170,20 +196,25 @@ class OursOnGpu(Ours):
         return {"device": cli.describe_device(self.settings)}
 
 
-# the bare kernels
+# The bare kernels
 
 
 def bare_step(net: Ours) -> float:
-    """One training step of `net` by kernels alone, forwards and then backwards, on the arrays that net.optimizer
-    holds; the loss. To the bit what net.train_step() does."""
-    x, tape, layers = to_nhwc(net.images), [], list(net.model.children())
+    """One training step of `net` by kernels alone, on the arrays of net.optimizer; the loss.
+
+    It does to the bit what net.train_step() does.
+    """
+    x = to_nhwc(net.images)
+    tape = []  # what each layer's backward needs
+    layers = list(net.model.children())
     for layer in layers:
         x, saved = _forward(layer, x)
         tape.append(saved)
     losses, probs = cpu.softmax_cross_entropy(x, net.labels)
-    gy = cpu.softmax_cross_entropy_backward(np.full_like(losses, 1 / len(losses)), probs, net.labels)
+    mean = np.full_like(losses, 1 / len(losses))
+    gy = cpu.softmax_cross_entropy_backward(mean, probs, net.labels)
     first = next(i for i, layer in enumerate(layers) if hasattr(layer, "weight"))
-    for i in range(len(layers) - 1, first - 1, -1):
+    for i in reversed(range(first, len(layers))):  # nothing before `first` has weights
         gy = _backward(layers[i], tape.pop(), gy, i > first)
     group = net.optimizer.param_groups[0]
     cpu.sgd(net.optimizer.flat, net.optimizer.flat_grad, net.optimizer.velocity,
@@ -192,14 +223,16 @@ def bare_step(net: Ours) -> float:
 
 
 def _window(layer: Any) -> Window:
-    return Window.of(layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1), layer.ceil_mode)
+    dilation = getattr(layer, "dilation", 1)
+    return Window.of(layer.kernel_size, layer.stride, layer.padding, dilation, layer.ceil_mode)
 
 
 def _forward(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
     """(output, what the backward of the layer needs)."""
     match layer:
         case nn.Conv2d():
-            return cpu.conv2d(x, layer.weight.data, layer.bias.data, _window(layer), layer.groups), x
+            y = cpu.conv2d(x, layer.weight.data, layer.bias.data, _window(layer), layer.groups)
+            return y, x
         case nn.Linear():
             return cpu.linear(x, layer.weight.data, layer.bias.data), x
         case nn.ReLU():
@@ -211,31 +244,36 @@ def _forward(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
         case nn.AvgPool2d():
             return cpu.avg_pool2d(x, _window(layer), layer.count_include_pad), x.shape
         case nn.LocalResponseNorm() if layer.within_map:
-            y, scale = cpu.lrn_within(x, layer.size, layer.alpha / layer.size ** 2, layer.beta, layer.k)
+            alpha = layer.alpha / layer.size ** 2
+            y, scale = cpu.lrn_within(x, layer.size, alpha, layer.beta, layer.k)
             return y, (x, scale)
         case nn.LocalResponseNorm():
-            y, scale = cpu.lrn(x, layer.size, layer.alpha / layer.size, layer.beta, layer.k, layer.groups)
+            alpha = layer.alpha / layer.size
+            y, scale = cpu.lrn(x, layer.size, alpha, layer.beta, layer.k, layer.groups)
             return y, (x, scale)
         case nn.Dropout():
-            args = layer.p, 1 / (1 - layer.p) if layer.rule == "inverted" else 1.0, streams.next_dropout_key()
+            factor = 1 / (1 - layer.p) if layer.rule == "inverted" else 1.0
+            args = (layer.p, factor, streams.next_dropout_key())
             return cpu.dropout(x, *args), args
         case nn.Flatten():
             y = to_nchw(x)
-            return y.reshape(len(y), -1), y.shape
+            return y.reshape(len(y), -1), y.shape  # (N, C, H, W) -> (N, C*H*W)
         case Scale():
             return x * layer.factor, None
     raise TypeError(f"no bare kernels are known for {type(layer).__name__}")
 
 
-def _backward(layer: Any, saved: Any, gy: np.ndarray, wanted: bool) -> np.ndarray | None:
-    """The gradient of the layer's input, where it is wanted; those of its weights go to their places."""
+def _backward(layer: Any, saved: Any, gy: np.ndarray, needs_input: bool) -> np.ndarray | None:
+    """The gradient of the layer's input, if needed; those of its weights go to their places."""
     match layer:
         case nn.Conv2d():
-            layer.weight.grad_place[...] = cpu.conv2d_backward_weight(saved, gy, _window(layer), layer.groups)
+            window = _window(layer)
+            w = layer.weight
+            w.grad_place[...] = cpu.conv2d_backward_weight(saved, gy, window, layer.groups)
             layer.bias.grad_place[...] = cpu.sum_rows(gy)
-            if not wanted:
+            if not needs_input:
                 return None
-            return cpu.conv2d_backward_input(gy, layer.weight.data, saved.shape, _window(layer), layer.groups)
+            return cpu.conv2d_backward_input(gy, w.data, saved.shape, window, layer.groups)
         case nn.Linear():
             layer.weight.grad_place[...] = cpu.linear_backward_weight(gy, saved)
             layer.bias.grad_place[...] = cpu.sum_rows(gy)
@@ -247,11 +285,13 @@ def _backward(layer: Any, saved: Any, gy: np.ndarray, wanted: bool) -> np.ndarra
         case nn.AvgPool2d():
             return cpu.avg_pool2d_backward(gy, saved, _window(layer), layer.count_include_pad)
         case nn.LocalResponseNorm() if layer.within_map:
-            return cpu.lrn_within_backward(gy, *saved, layer.size, layer.alpha / layer.size ** 2, layer.beta)
+            alpha = layer.alpha / layer.size ** 2
+            return cpu.lrn_within_backward(gy, *saved, layer.size, alpha, layer.beta)
         case nn.LocalResponseNorm():
-            return cpu.lrn_backward(gy, *saved, layer.size, layer.alpha / layer.size, layer.beta, layer.groups)
+            alpha = layer.alpha / layer.size
+            return cpu.lrn_backward(gy, *saved, layer.size, alpha, layer.beta, layer.groups)
         case nn.Dropout():
             return cpu.dropout(gy, *saved)
         case nn.Flatten():
-            return to_nhwc(gy.reshape(saved))
+            return to_nhwc(gy.reshape(saved))  # (N, C*H*W) -> (N, C, H, W) -> (N, H, W, C)
     raise TypeError(f"no bare kernels are known for {type(layer).__name__}")

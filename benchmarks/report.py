@@ -127,8 +127,8 @@ def _efficiency(floors: dict, speed: dict) -> str:
         shares = [f"{100 * one / ceiling:.0f} %" if one else "" for one in speeds]
         work = f"{floor['gflop_per_image']:.3g}"
         rows.append([name, work, number(ceiling), *shares])
-    note = ("Training speed as a share of what the fastest matrix product above would allow if all "
-            "other work took no time. The gradient of the images is not counted: nobody computes "
+    note = ("Training speed as a share of what the fastest matrix product above would allow if "
+            "all other work took no time. The gradient of the images is not counted: nobody computes "
             "it.")
     head = ["workload", "GFLOP per image", "ceiling, img/s", *names]
     return table("Efficiency", note, [head, *rows])

@@ -1,4 +1,4 @@
-"""The same nets in PyTorch, as its user would write them and, for `torch-best`, as well as they can be tuned."""
+"""The same networks in PyTorch: as its user would write them, and tuned as well as we can."""
 import time
 from collections import OrderedDict
 from typing import Any
@@ -10,27 +10,40 @@ from torch import Tensor, nn
 
 from .workloads import GPU_WORKLOADS, RATES, WORKLOADS, malloc_setting
 
-DEVICE = "cuda"   # of TorchOnGpu
-BLOCK = 4 << 20  # bytes of images that FastNorm takes at a time on a CPU: they stay in the cache
-CHOICES = {  # what each contender changes
-    "torch": (), "torch-malloc": (), "torch-nhwc": ("nhwc",), "torch-lrn": ("nhwc", "lrn", "fused"),
+DEVICE = "cuda"  # that TorchOnGpu uses
+BLOCK = 4 << 20  # bytes of images that FastNorm handles at a time on a CPU: they stay in the cache
+
+# contender -> what it changes: channels_last, FastNorm, FastLinear, the fused SGD
+CHOICES: dict[str, tuple[str, ...]] = {
+    "torch": (),
+    "torch-malloc": (),
+    "torch-nhwc": ("nhwc",),
+    "torch-lrn": ("nhwc", "lrn", "fused"),
     "torch-best": ("nhwc", "lrn", "fused", "linear"),
-    "torch-fast": ("lrn", "fused"), "torch-fast-nhwc": ("nhwc", "lrn", "fused"),
+    "torch-fast": ("lrn", "fused"),
+    "torch-fast-nhwc": ("nhwc", "lrn", "fused"),
 }
 
 
+# Layers
+
+
 class Norm(nn.Module):
-    """Local response normalisation across 5 maps within each of `groups`, with torch's own function."""
+    """Local response normalisation across 5 maps within each of `groups`, by torch's function."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_contiguous():  # NCHW: the groups are a view
-            return F.local_response_norm(x.view(-1, x.shape[1] // self.groups, *x.shape[2:]), 5, 5e-4, 0.75,
-                                         2.0).view(x.shape)
-        return torch.cat([F.local_response_norm(p, 5, 5e-4, 0.75, 2.0) for p in x.chunk(self.groups, 1)], 1)
+        if x.is_contiguous():  # in NCHW memory the groups are a view
+            N, C, H, W = x.shape
+            # (N, C, H, W) -> (N*G, C/G, H, W)
+            groups = x.view(N * self.groups, C // self.groups, H, W)
+            return F.local_response_norm(groups, 5, 5e-4, 0.75, 2.0).view(x.shape)
+        parts = [F.local_response_norm(part, 5, 5e-4, 0.75, 2.0)
+                 for part in x.chunk(self.groups, 1)]
+        return torch.cat(parts, 1)
 
 
 class MapNorm(nn.Module):
@@ -41,17 +54,25 @@ class MapNorm(nn.Module):
 
 
 class _FastNorm(torch.autograd.Function):
-    """y = x d^-3/4, d = k + window sum of x^2. Three ideas: the window sum is a convolution with a constant kernel,
-    which oneDNN does at full speed; d^-3/4 is r sqrt(r) with r = d^-1/2; and all steps are done on a few images at
-    a time, in the cache. Saves x and d."""
+    """y = x d^-3/4, d = k + window sum of x^2.
+
+    Three ideas: the window sum is a convolution with a constant kernel, which oneDNN does at full
+    speed; d^-3/4 = r sqrt(r) with r = d^-1/2; and all steps are done on a few images at a time, in
+    the cache. Saves x and d.
+
+    gx = gy d^-3/4 - 3/2 x S(gy d^-3/4 x / d), where S is the same window sum: it includes alpha,
+    and an odd window is its own mirror image.
+    """
 
     @staticmethod
     def forward(ctx, x, window, k, padding, groups):
         ctx.save_for_backward(x, window)
-        ctx.how, ctx.denominators = {"padding": padding, "groups": groups}, []
-        y, images = torch.empty_like(x), _images(x)
+        ctx.options = {"padding": padding, "groups": groups}
+        ctx.denominators = []
+        y = torch.empty_like(x)
+        images = _images_per_block(x)
         for x_part, y_part in zip(x.split(images), y.split(images), strict=True):
-            d = F.conv2d(x_part * x_part, window, k, **ctx.how)
+            d = F.conv2d(x_part * x_part, window, k, **ctx.options)
             if ctx.needs_input_grad[0]:
                 ctx.denominators.append(d)
             r = torch.rsqrt(d)
@@ -61,17 +82,19 @@ class _FastNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gy):
         x, window = ctx.saved_tensors
-        gx, images = torch.empty_like(x), _images(x)
-        for x_part, g_part, gx_part, d in zip(x.split(images), gy.split(images), gx.split(images), ctx.denominators,
-                                              strict=True):
+        gx = torch.empty_like(x)
+        images = _images_per_block(x)
+        for x_part, gy_part, gx_part, d in zip(x.split(images), gy.split(images), gx.split(images),
+                                               ctx.denominators, strict=True):
             r = torch.rsqrt(d)
-            direct = r.mul_(torch.sqrt(r)).mul_(g_part)
-            shared = F.conv2d((direct * x_part).div_(d), window, **ctx.how)  # an odd window is its own mirror image
-            torch.addcmul(direct, shared, x_part, value=-1.5, out=gx_part)
+            direct = r.mul_(torch.sqrt(r)).mul_(gy_part)
+            neighbours = F.conv2d((direct * x_part).div_(d), window, **ctx.options)
+            torch.addcmul(direct, neighbours, x_part, value=-1.5, out=gx_part)
         return gx, None, None, None, None
 
 
-def _images(x: Tensor) -> int:
+def _images_per_block(x: Tensor) -> int:
+    """How many images fit into BLOCK bytes; all of them on a GPU."""
     return len(x) if x.is_cuda else max(1, BLOCK // (x[0].numel() * x.element_size()))
 
 
@@ -81,27 +104,36 @@ class FastNorm(nn.Module):
     def __init__(self, channels: int, groups: int = 1, within: bool = False) -> None:
         super().__init__()
         if within:
-            window, k, self.padding, self.groups = torch.full((channels, 1, 3, 3), 5e-5 / 9), 1.0, 1, channels
+            window = torch.full((channels, 1, 3, 3), 5e-5 / 9)  # depthwise, over 3 x 3 places
+            k = 1.0
+            self.padding = 1
+            self.groups = channels
         else:
             i = torch.arange(channels // groups)
-            band = ((i[:, None] - i).abs() <= 2) * (5e-4 / 5)
-            window, k, self.padding, self.groups = band.repeat(groups, 1)[:, :, None, None], 2.0, 0, groups
+            band = ((i[:, None] - i).abs() <= 2) * (5e-4 / 5)  # (C/G, C/G): 5 channels around each
+            window = band.repeat(groups, 1)[:, :, None, None]  # (C/G, C/G) -> (C, C/G, 1, 1)
+            k = 2.0
+            self.padding = 0
+            self.groups = groups
         self.register_buffer("window", window)
         self.register_buffer("k", torch.full((channels,), k))
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # in float32, as torch's own is under autocast
-            return _FastNorm.apply(x.to(self.window.dtype), self.window, self.k, self.padding, self.groups)
+        x = x.to(self.window.dtype)
+        with torch.autocast(x.device.type, enabled=False):  # in float32, as torch's own LRN is
+            return _FastNorm.apply(x, self.window, self.k, self.padding, self.groups)
 
 
 class FastLinear(nn.Linear):
-    """Linear by oneDNN: torch leaves float32 products to MKL, which on AMD's processors takes its AVX2 path."""
+    """Linear by oneDNN. torch leaves float32 products to MKL, which on AMD's CPUs uses AVX2."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x.to_mkldnn(), self.weight, self.bias).to_dense()
 
 
 class Scale(nn.Module):
+    """x times a constant: pixels to about size 1."""
+
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
@@ -111,10 +143,11 @@ class Scale(nn.Module):
 
 
 class Kit:
-    """The layers of which there are two kinds."""
+    """The layers of which there is a plain and a fast kind."""
 
     def __init__(self, fast_norm: bool = False, fast_linear: bool = False) -> None:
-        self.fast_norm, self.linear = fast_norm, FastLinear if fast_linear else nn.Linear
+        self.fast_norm = fast_norm
+        self.linear = FastLinear if fast_linear else nn.Linear
 
     def norm(self, channels: int, groups: int = 1) -> nn.Module:
         return FastNorm(channels, groups) if self.fast_norm else Norm(groups)
@@ -123,7 +156,11 @@ class Kit:
         return FastNorm(channels, within=True) if self.fast_norm else MapNorm()
 
 
+# Networks
+
+
 def stack(**layers: nn.Module) -> nn.Sequential:
+    """Layers by name, one after the other."""
     return nn.Sequential(OrderedDict(layers))
 
 
@@ -135,84 +172,165 @@ def pool() -> nn.MaxPool2d:
     return nn.MaxPool2d(3, 2, ceil_mode=True)
 
 
-def paper(kit: Kit, widths: tuple[int, ...], conv1: tuple[int, ...], features: int, hidden: int, classes: int,
-          **before: nn.Module) -> nn.Sequential:
-    """The paper's AlexNet. Its dropout is torch's, which doubles what it keeps while training; the paper halves all at
-    test time: the same function if fc7 and fc8 have half the paper's weights."""
+def paper(kit: Kit, widths: tuple[int, ...], conv1: tuple[int, ...], features: int, hidden: int,
+          classes: int, **before: nn.Module) -> nn.Sequential:
+    """The paper's AlexNet, with torch's dropout.
+
+    That doubles what it keeps while training, where the paper halves everything at test time: the
+    same function if fc7 and fc8 have half the paper's weights.
+    """
     a, b, c, d, e = widths
     return stack(
-        **before, conv1=nn.Conv2d(3, a, *conv1), relu1=relu(), lrn1=kit.norm(a, 2), pool1=pool(),
-        conv2=nn.Conv2d(a, b, 5, padding=2, groups=2), relu2=relu(), lrn2=kit.norm(b, 2), pool2=pool(),
-        conv3=nn.Conv2d(b, c, 3, padding=1), relu3=relu(), conv4=nn.Conv2d(c, d, 3, padding=1, groups=2), relu4=relu(),
-        conv5=nn.Conv2d(d, e, 3, padding=1, groups=2), relu5=relu(), pool5=pool(), flatten=nn.Flatten(),
-        fc6=kit.linear(features, hidden), relu6=relu(), drop6=nn.Dropout(), fc7=kit.linear(hidden, hidden),
-        relu7=relu(), drop7=nn.Dropout(), fc8=kit.linear(hidden, classes))
+        **before,
+        conv1=nn.Conv2d(3, a, *conv1),
+        relu1=relu(),
+        lrn1=kit.norm(a, 2),
+        pool1=pool(),
+        conv2=nn.Conv2d(a, b, 5, padding=2, groups=2),
+        relu2=relu(),
+        lrn2=kit.norm(b, 2),
+        pool2=pool(),
+        conv3=nn.Conv2d(b, c, 3, padding=1),
+        relu3=relu(),
+        conv4=nn.Conv2d(c, d, 3, padding=1, groups=2),
+        relu4=relu(),
+        conv5=nn.Conv2d(d, e, 3, padding=1, groups=2),
+        relu5=relu(),
+        pool5=pool(),
+        flatten=nn.Flatten(),
+        fc6=kit.linear(features, hidden),
+        relu6=relu(),
+        drop6=nn.Dropout(),
+        fc7=kit.linear(hidden, hidden),
+        relu7=relu(),
+        drop7=nn.Dropout(),
+        fc8=kit.linear(hidden, classes),
+    )
 
 
 def torchvision(kit: Kit) -> nn.Sequential:
-    """torchvision.models.alexnet; its adaptive pool does nothing at 224."""
+    """torchvision.models.alexnet; its adaptive pool does nothing at 224 x 224."""
     return stack(
-        conv1=nn.Conv2d(3, 64, 11, 4, 2), relu1=relu(), pool1=nn.MaxPool2d(3, 2),
-        conv2=nn.Conv2d(64, 192, 5, padding=2), relu2=relu(), pool2=nn.MaxPool2d(3, 2),
-        conv3=nn.Conv2d(192, 384, 3, padding=1), relu3=relu(), conv4=nn.Conv2d(384, 256, 3, padding=1), relu4=relu(),
-        conv5=nn.Conv2d(256, 256, 3, padding=1), relu5=relu(), pool5=nn.MaxPool2d(3, 2), flatten=nn.Flatten(),
-        drop6=nn.Dropout(), fc6=kit.linear(9216, 4096), relu6=relu(), drop7=nn.Dropout(), fc7=kit.linear(4096, 4096),
-        relu7=relu(), fc8=kit.linear(4096, 1000))
+        conv1=nn.Conv2d(3, 64, 11, 4, 2),
+        relu1=relu(),
+        pool1=nn.MaxPool2d(3, 2),
+        conv2=nn.Conv2d(64, 192, 5, padding=2),
+        relu2=relu(),
+        pool2=nn.MaxPool2d(3, 2),
+        conv3=nn.Conv2d(192, 384, 3, padding=1),
+        relu3=relu(),
+        conv4=nn.Conv2d(384, 256, 3, padding=1),
+        relu4=relu(),
+        conv5=nn.Conv2d(256, 256, 3, padding=1),
+        relu5=relu(),
+        pool5=nn.MaxPool2d(3, 2),
+        flatten=nn.Flatten(),
+        drop6=nn.Dropout(),
+        fc6=kit.linear(9216, 4096),
+        relu6=relu(),
+        drop7=nn.Dropout(),
+        fc7=kit.linear(4096, 4096),
+        relu7=relu(),
+        fc8=kit.linear(4096, 1000),
+    )
 
 
 def net_18(kit: Kit) -> nn.Sequential:
-    """cuda-convnet's 18 % net: see minitorch_alex/models/small.py."""
+    """cuda-convnet's 18 % network: see minitorch_alex/models/small.py."""
     def average() -> nn.AvgPool2d:
         return nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)
 
     return stack(
-        conv1=nn.Conv2d(3, 32, 5, padding=2), pool1=pool(), relu1=relu(), rnorm1=kit.map_norm(32),
-        conv2=nn.Conv2d(32, 32, 5, padding=2), relu2=relu(), pool2=average(), rnorm2=kit.map_norm(32),
-        conv3=nn.Conv2d(32, 64, 5, padding=2), relu3=relu(), pool3=average(), flatten=nn.Flatten(),
-        fc10=kit.linear(1024, 10))
+        conv1=nn.Conv2d(3, 32, 5, padding=2),
+        pool1=pool(),
+        relu1=relu(),
+        rnorm1=kit.map_norm(32),
+        conv2=nn.Conv2d(32, 32, 5, padding=2),
+        relu2=relu(),
+        pool2=average(),
+        rnorm2=kit.map_norm(32),
+        conv3=nn.Conv2d(32, 64, 5, padding=2),
+        relu3=relu(),
+        pool3=average(),
+        flatten=nn.Flatten(),
+        fc10=kit.linear(1024, 10),
+    )
 
 
 def net_w2(kit: Kit) -> nn.Sequential:
     """See nets.net_w2."""
     return stack(
-        conv1=nn.Conv2d(3, 32, 5, padding=2), pool1=nn.MaxPool2d(3, 2), relu1=relu(), lrn1=kit.norm(32),
-        conv2=nn.Conv2d(32, 32, 5, padding=2), relu2=relu(), pool2=nn.MaxPool2d(3, 2), lrn2=kit.norm(32),
-        conv3=nn.Conv2d(32, 64, 5, padding=2), relu3=relu(), pool3=nn.MaxPool2d(3, 2), flatten=nn.Flatten(),
-        fc10=kit.linear(576, 10))
+        conv1=nn.Conv2d(3, 32, 5, padding=2),
+        pool1=nn.MaxPool2d(3, 2),
+        relu1=relu(),
+        lrn1=kit.norm(32),
+        conv2=nn.Conv2d(32, 32, 5, padding=2),
+        relu2=relu(),
+        pool2=nn.MaxPool2d(3, 2),
+        lrn2=kit.norm(32),
+        conv3=nn.Conv2d(32, 64, 5, padding=2),
+        relu3=relu(),
+        pool3=nn.MaxPool2d(3, 2),
+        flatten=nn.Flatten(),
+        fc10=kit.linear(576, 10),
+    )
+
+
+def alexnet(kit: Kit) -> nn.Sequential:
+    """The paper's network at full size."""
+    return paper(kit, (96, 256, 384, 384, 256), (11, 4), 9216, 4096, 1000)
+
+
+def alexnet_cifar(kit: Kit) -> nn.Sequential:
+    """The preset `cifar` of minitorch_alex."""
+    return paper(kit, (48, 128, 192, 192, 128), (3, 1, 1), 2048, 1024, 10, scale=Scale(1 / 64))
 
 
 NETS = {
-    "alexnet": lambda kit: paper(kit, (96, 256, 384, 384, 256), (11, 4), 9216, 4096, 1000),
-    "alexnet_torchvision": torchvision, "net_18": net_18, "net_w2": net_w2,
-    "alexnet_cifar": lambda kit: paper(kit, (48, 128, 192, 192, 128), (3, 1, 1), 2048, 1024, 10, scale=Scale(1 / 64)),
+    "alexnet": alexnet,
+    "alexnet_torchvision": torchvision,
+    "net_18": net_18,
+    "net_w2": net_w2,
+    "alexnet_cifar": alexnet_cifar,
 }
 
 
-class Torch:
-    """A net in PyTorch with its optimiser, as the contender of that name has it."""
+# Training
 
-    def __init__(self, workload: str, contender: str, threads: int | None = None, device: str = "cpu") -> None:
+
+class Torch:
+    """A network in PyTorch with its optimizer, in the form of one contender."""
+
+    def __init__(self, workload: str, contender: str, threads: int | None = None,
+                 device: str = "cpu") -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         torch.manual_seed(0)
-        self.workload, self.device, choices = (WORKLOADS | GPU_WORKLOADS)[workload], device, CHOICES[contender]
+        choices = CHOICES[contender]
+        self.workload = (WORKLOADS | GPU_WORKLOADS)[workload]
+        self.device = device
         self.format = torch.channels_last if "nhwc" in choices else torch.contiguous_format
-        self.net = NETS[self.workload.net](Kit("lrn" in choices, "linear" in choices)).to(device,
-                                                                                         memory_format=self.format)
-        self.optimizer = torch.optim.SGD(self.net.parameters(), **RATES, fused="fused" in choices or None)
+        kit = Kit("lrn" in choices, "linear" in choices)
+        self.net = NETS[self.workload.net](kit).to(device, memory_format=self.format)
+        fused = "fused" in choices or None
+        self.optimizer = torch.optim.SGD(self.net.parameters(), **RATES, fused=fused)
 
     def feed(self, batch: int) -> None:
         """Draw a batch, in the memory order that the contender prefers."""
-        rng, size, edge = np.random.default_rng(0), self.workload.size, self.workload.edge
+        rng = np.random.default_rng(0)
+        size = self.workload.size
+        edge = self.workload.edge
         images = torch.from_numpy(rng.standard_normal((batch, 3, size, size), np.float32))
-        self.images = F.pad(images, (0, edge, 0, edge)).contiguous(memory_format=self.format).to(self.device)
-        self.labels = torch.from_numpy(rng.integers(0, self.workload.classes, batch)).to(self.device)
+        images = F.pad(images, (0, edge, 0, edge)).contiguous(memory_format=self.format)
+        labels = torch.from_numpy(rng.integers(0, self.workload.classes, batch))
+        self.images = images.to(self.device)
+        self.labels = labels.to(self.device)
 
     def mode(self, training: bool) -> None:
         self.net.train(training)
 
     def step(self) -> Tensor:
-        """One training step; the loss stays where it is."""
+        """One training step; the loss stays on its device."""
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.net(self.images), self.labels)
         loss.backward()
@@ -230,37 +348,47 @@ class Torch:
         return time.perf_counter()
 
     def layer_marks(self, batch: int) -> dict[str, tuple[Any, Any, Any]]:
-        """name -> marks before and after forward and after backward, each layer once, in training mode."""
+        """name -> marks before and after forward and after backward, each layer once, training."""
         self.feed(batch)
         self.optimizer.zero_grad()
-        x, marks = self.images, {}
+        x = self.images
+        marks = {}
         for name, layer in self.net.train().named_children():
             if isinstance(layer, nn.ReLU):
-                layer.inplace = False  # a leaf that wants a gradient may not be overwritten
+                layer.inplace = False  # a leaf that requires a gradient must not be overwritten
             start = self.mark()
             y = layer(x)
             middle = self.mark()
             if y.requires_grad:
                 y.backward(y.detach())
-            marks[name] = start, middle, self.mark()
+            marks[name] = (start, middle, self.mark())
             x = y.detach().requires_grad_(y.requires_grad)
         return marks
 
     def layer_times(self, batch: int) -> dict[str, tuple[float, float]]:
-        """As minitorch_alex.profile.layer_times, each layer once."""
-        return {name: (b - a, c - b) for name, (a, b, c) in self.layer_marks(batch).items()}
+        """name -> (seconds forward, seconds backward), as minitorch_alex.profile.layer_times."""
+        return {name: (middle - start, end - middle)
+                for name, (start, middle, end) in self.layer_marks(batch).items()}
 
     def setting(self) -> dict[str, Any]:
-        return {"threads": torch.get_num_threads(), "malloc": malloc_setting(),
-                "instructions": torch.backends.cpu.get_cpu_capability(), "memory_format": str(self.format)[6:]}
+        return {
+            "threads": torch.get_num_threads(),
+            "malloc": malloc_setting(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "memory_format": str(self.format).removeprefix("torch."),
+        }
 
 
 class TorchOnGpu(Torch):
-    """The same on a GPU: cuDNN tries its algorithms first and keeps the fastest. `precision` is of all products; fp16
-    is what torch recommends for it: autocast, and a loss that GradScaler scales."""
+    """The same on a GPU: cuDNN first tries its algorithms and keeps the fastest.
+
+    `precision` applies to all products. fp16 is done as torch recommends: autocast, and a loss
+    that GradScaler scales.
+    """
 
     def __init__(self, workload: str, contender: str, precision: str) -> None:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.benchmark = True
         super().__init__(workload, contender, device=DEVICE)
         self.scaler = torch.amp.GradScaler(DEVICE, enabled=precision == "fp16")
@@ -282,7 +410,7 @@ class TorchOnGpu(Torch):
             return super().layer_marks(batch)
 
     def mark(self) -> Any:
-        """An event that the device passes when it has done what it was asked for until now."""
+        """An event that the device passes when it has finished all work issued so far."""
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
@@ -295,16 +423,20 @@ class TorchOnGpu(Torch):
         torch.cuda.synchronize()
 
     def reset_peak(self) -> None:
-        """From here on memory counts: what cuDNN's trials and the first steps needed besides is given back."""
+        """Measure memory from here on: free what only trials and the first steps needed."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
     def memory(self) -> dict[str, float]:
-        """MB that the allocator has taken from the device at most, and that are taken of the device by whatever."""
+        """MB that the allocator has taken from the device at most, and that are in use on it by
+        anybody."""
         free, total = torch.cuda.mem_get_info()
         return {"peak_mb": round(torch.cuda.max_memory_reserved() / 1e6, 1),
                 "device_mb": round((total - free) / 1e6, 1)}
 
     def setting(self) -> dict[str, Any]:
-        return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
-                "memory_format": str(self.format)[6:]}
+        return {
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "memory_format": str(self.format).removeprefix("torch."),
+        }
