@@ -59,9 +59,9 @@ def ours(job: dict):
     class Bytes(Loader):
         """The loader without its last step: the windows as bytes."""
 
-        def _batch(self, rows, draws_from, readers):
-            draws = self.transform.draw((len(rows), *self.dataset.images.shape[1:]), draws_from)
-            return self._cut(rows, draws, readers), self.dataset.labels[rows]
+        def _transformed(self, reader, batch):
+            draws = self._draw(self.transform, batch)
+            return reader.windows(batch.rows, draws, self.transform), self.dataset.labels[batch.rows]
 
     kernels.keep_freed_memory()
     train, _ = load_imagenet(job["folder"])

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from . import data, models, plots
+from .data.decoding import central_square, grey_to_8_bits
 from .errors import DataError, DivergedError, UsageError
 from .evaluate import probabilities
 from .nn import Module
@@ -52,9 +53,7 @@ def read_image(path: str | Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):
-                grey = np.asarray(image).astype(np.int64)
-                image = Image.fromarray((grey >> 8 if grey.max() > 255 else grey).clip(0, 255).astype(np.uint8))
+            image = grey_to_8_bits(image)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -69,7 +68,7 @@ def read_image(path: str | Path) -> Image.Image:
 
 def square(image: Image.Image, side: int) -> np.ndarray:
     """The central square of a picture whose short side is made `side`: uint8 (side, side, 3)."""
-    return data.center_crop(np.asarray(data.resize_short_side(image, side))[None], side)[0]
+    return np.asarray(central_square(image, side))
 
 
 def of_run(path: Path, previous: bool = False, views: str = "single") -> Predictor:

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import os
 import shutil
 import signal
 import time
@@ -26,10 +25,12 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .data import shards, sources
+from .data.decoding import central_square, decode_rgb
 from .data.shards import Moments, Settings, Shard
 from .data.sources import Listing
 from .errors import DataError, DiskError, UsageError, UserError
 from .files import write_atomic
+from .machine import available_cpus
 from .training import cli
 
 INDEX, PLAN = "index.json", f"{shards.PARTIAL}/plan.json"
@@ -93,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     check(args)
     *source, target = args.paths
-    workers = args.workers or cpus()
+    workers = args.workers or available_cpus()
     if not args.dry_run:
         check_target(target, args.overwrite)
 
@@ -162,7 +163,7 @@ def estimate(listing: Listing, kind: str, size: int) -> tuple[float, float]:
     tried = np.unique(np.linspace(0, len(images) - 1, min(SAMPLED, 1 + len(images) // 20)).astype(int))
     for i in tried:
         try:
-            picture = shards.square(shards.decode_rgb(images.read(i)), size)
+            picture = central_square(decode_rgb(images.read(i)), size)
         except ValueError:
             continue
         Moments.zero(size).add(np.asarray(picture))
@@ -362,11 +363,6 @@ def as_npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
-
-
-def cpus() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def duration(seconds: float) -> str:

@@ -21,10 +21,11 @@ import pytest
 from PIL import Image
 
 from minitorch_alex import prepare
-from minitorch_alex.data import shards
+from minitorch_alex.data import decoding, shards
+from minitorch_alex.data.decoding import resize_short_side
 from minitorch_alex.data.shards import Moments, Settings, Shard
 from minitorch_alex.data.sources import Split, list_source
-from minitorch_alex.data.transforms import fit_pca, resize_short_side
+from minitorch_alex.data.transforms import fit_pca
 from minitorch_alex.errors import DataError, DiskError, UserError
 
 SMALL = ("--size", "32", "--shard-images", "5")
@@ -193,12 +194,12 @@ def flat(color, mode="RGB"):
     (trees.file_of(Image.fromarray(np.full((10, 20), 300 * 256 // 2, np.uint16)), "PNG"), (150, 150, 150)),
 ], ids=["rgb", "cmyk", "grey", "palette", "rgba", "grey with alpha", "black and white", "gif", "16 bits"])
 def test_every_kind_of_image_becomes_rgb(raw, expected):
-    got = np.asarray(shards.decode_rgb(raw)).astype(int)
+    got = np.asarray(decoding.decode_rgb(raw)).astype(int)
     assert got.shape == (10, 20, 3) and np.abs(got - expected).max() <= 3
 
 
 def test_the_exif_orientation_is_ignored():
-    assert shards.decode_rgb(trees.turned(trees.picture(1, 30, 20))).size == (30, 20)
+    assert decoding.decode_rgb(trees.turned(trees.picture(1, 30, 20))).size == (30, 20)
 
 
 @pytest.mark.parametrize("damage", range(0, 1400, 97))
@@ -208,28 +209,28 @@ def test_a_file_damaged_anywhere_is_decoded_or_refused(damage):
         raw[damage % len(raw)] ^= 0xFF
         for broken in (bytes(raw), bytes(raw[:damage % len(raw)])):
             with contextlib.suppress(ValueError):
-                assert shards.decode_rgb(broken).mode == "RGB"
+                assert decoding.decode_rgb(broken).mode == "RGB"
 
 
 def test_the_square_is_the_middle_of_what_averaging_over_areas_gives():
     image = trees.picture(3, 96, 64)
     blocks = np.asarray(image).astype(float).reshape(16, 4, 24, 4, 3).mean(axis=(1, 3))  # 24 x 16
-    assert np.abs(np.asarray(shards.square(image, 16)) - blocks[:, 4:20]).max() <= 1  # Pillow rounds twice
+    assert np.abs(np.asarray(decoding.central_square(image, 16)) - blocks[:, 4:20]).max() <= 1  # Pillow rounds twice
     small = trees.picture(4, 8, 8)
     bicubic = small.resize((16, 16), Image.Resampling.BICUBIC)
-    assert (np.asarray(shards.square(small, 16)) == np.asarray(bicubic)).all()
+    assert (np.asarray(decoding.central_square(small, 16)) == np.asarray(bicubic)).all()
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 2)])
 def test_a_line_is_not_enlarged_to_gigabytes(size):
     Image.init()
     tracked = []
-    original = shards.resize_short_side
-    shards.resize_short_side = lambda image, to: tracked.append(image.size) or original(image, to)
+    original = decoding.resize_short_side
+    decoding.resize_short_side = lambda image, to: tracked.append(image.size) or original(image, to)
     try:
-        assert shards.square(Image.new("RGB", size, "red"), 256).size == (256, 256)
+        assert decoding.central_square(Image.new("RGB", size, "red"), 256).size == (256, 256)
     finally:
-        shards.resize_short_side = original
+        decoding.resize_short_side = original
     assert max(tracked[0]) <= 8 * min(tracked[0])
 
 

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # knows arrays and not Tensors, and only `training` and the commands may import it.
 LAYERS = (
     ("errors",),
-    ("files",),
+    ("files", "machine"),
     ("streams",),
     ("backend",),
     ("kernels",),
@@ -59,7 +59,7 @@ def allowed(importer, imported):
     if importer == imported or importer == "__init__":
         return True
     if importer == "data":
-        return imported in ("streams", "files", "errors")
+        return imported in ("streams", "files", "machine", "errors")
     if (importer, imported) in LATE:
         return True
     if importer not in RANK:

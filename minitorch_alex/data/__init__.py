@@ -13,6 +13,7 @@ from ..errors import DataError
 from . import cifar10, shapes
 from .cifar10 import load_cifar10
 from .dataset import Dataset
+from .decoding import resize_short_side
 from .folders import folder_classes, load_folder
 from .imagenet import is_prepared, load_imagenet, prepared_classes, read_index
 from .loader import Loader
@@ -26,7 +27,6 @@ from .transforms import (
     nine_crop,
     pca_color,
     random_crop,
-    resize_short_side,
     subtract_mean,
     ten_crop,
 )

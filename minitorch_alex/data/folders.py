@@ -5,7 +5,6 @@
 
 A picture becomes RGB, its short side is scaled, and the central square is taken (paper, section 2).
 """
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import DataError
+from ..machine import available_cpus, memory_bytes
 from .dataset import Dataset
-from .shards import decode_rgb, square
+from .decoding import central_square, decode_rgb
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 
@@ -31,7 +31,7 @@ def load_folder(data_dir: str | Path, size: int, memory: int | None = None) -> t
     data_dir = Path(data_dir)
     classes = folder_classes(data_dir)
     parts = [_list(data_dir / part, classes) for part in ("train", "val")]
-    count, room = sum(len(files) for files, _ in parts), memory or _half_of_memory()
+    count, room = sum(len(files) for files, _ in parts), memory or memory_bytes() // 2
     need = count * size * size * 3
     if need > room:
         raise DataError(f"{data_dir} has {count:,} pictures; at {size} x {size} they take {need / 1e9:,.1f} GB, and a "
@@ -60,7 +60,7 @@ def read_pictures(files: Sequence[Path], size: int, name: str) -> np.ndarray:
     def read(i: int) -> None:
         images[i] = read_square(files[i], size)
 
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    pool = ThreadPoolExecutor(available_cpus())
     try:
         for _ in tqdm(pool.map(read, range(len(files))), total=len(files), desc=f"reading {name}", unit="image",
                       leave=False, disable=None):
@@ -74,7 +74,7 @@ def read_square(path: Path, size: int) -> np.ndarray:
     """uint8 (size, size, 3): the central square of a picture whose short side is made `size`, as `prepare` stores it.
     DataError when it cannot be read."""
     try:
-        return np.asarray(square(decode_rgb(path.read_bytes()), size))
+        return np.asarray(central_square(decode_rgb(path.read_bytes()), size))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read as a picture: {reason}; mend it or take it away") from None
@@ -98,8 +98,3 @@ def _list(folder: Path, classes: Sequence[str]) -> tuple[list[Path], np.ndarray]
     return [file for _, _, file in found], np.array([label for _, label, _ in found])
 
 
-def _half_of_memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return 4_000_000_000

@@ -1,10 +1,10 @@
-"""Batches for training: shuffled, transformed, and prepared by threads while the network computes."""
+"""Batches for training: shuffled, transformed, and prepared by threads while the network
+computes."""
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,24 +14,103 @@ from .dataset import Dataset
 from .transforms import Draws, Transform
 
 BatchTransform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Place = Callable[[int], np.ndarray]
+Item = TypeVar("Item")
+
+
+class _Batch(NamedTuple):
+    """What a batch is made from. Nothing else decides on its pixels, which is why the number of
+    workers cannot matter."""
+
+    number: int
+    rows: np.ndarray                  # its images, as places in the data set
+    generator: np.random.Generator    # the source of its random choices
+    place: np.ndarray | None          # where the images are to be written, or None
+
+
+class _InMemory:
+    """Reads from an array of images."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
+
+    def windows(self, rows: np.ndarray, draws: Draws, transform: Transform,
+                out: np.ndarray | None = None) -> np.ndarray:
+        """uint8 (N, h, w, 3): what `transform.cut` makes of the images `rows`, and for whole
+        images into `out`, where that is given."""
+        if out is None:
+            images = self.images[rows]
+        else:
+            # The default mode "raise" would go through a copy.
+            images = np.take(self.images, rows, axis=0, out=out, mode="clip")
+        return transform.cut(images, draws)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class _OnDisk:
+    """Reads images from files, in several threads, and copies no more of them than is needed."""
+
+    def __init__(self, images: Any, threads: int) -> None:
+        self.images = images
+        self.threads = threads
+        self.pool = ThreadPoolExecutor(threads, "loader-reader") if threads > 1 else None
+
+    def windows(self, rows: np.ndarray, draws: Draws, transform: Transform,
+                out: np.ndarray | None = None) -> np.ndarray:
+        """As _InMemory.windows. Only the pixels of the windows are copied, unless these reach into
+        a border."""
+        side = self.images.shape[1:3]
+        if draws.rows is None or draws.cols is None or transform.pad:
+            if out is None:
+                out = np.empty((len(rows), *side, 3), np.uint8)
+            self._share(self.images.read, (rows,), out)
+            return transform.cut(out, draws)
+        flips = np.zeros(len(rows), bool) if draws.flips is None else draws.flips
+        out = np.empty((len(rows), *transform.window(*side), 3), np.uint8)
+        self._share(self.images.cut, (rows, draws.rows, draws.cols, flips), out)
+        return out
+
+    def _share(self, read: Callable[..., None], arguments: tuple[np.ndarray, ...],
+               out: np.ndarray) -> None:
+        """Call read(*arguments, out), where each thread takes a stretch of the batch."""
+        if self.pool is None:
+            read(*arguments, out)
+            return
+        edges = np.linspace(0, len(out), self.threads + 1).astype(int)
+        stretches = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+        futures = [self.pool.submit(read, *(argument[part] for argument in arguments), out[part])
+                   for part in stretches]
+        for future in futures:
+            future.result()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self.pool is not None:
+            self.pool.shutdown(wait=True)
+
+
+_Reader = _InMemory | _OnDisk
 
 
 class Loader:
     """A Dataset as epochs of batches (x, labels).
 
-    x is float32 (N, 3, H, W), the transposed view of a C-contiguous (N, H, W, 3) array: PyTorch's shape on
-    channels-last memory. labels is int64 (N,).
+    x is float32 (N, 3, H, W), the transposed view of a C-contiguous (N, H, W, 3) array: PyTorch's
+    shape on channels-last memory. labels is int64 (N,).
 
-    The order is a permutation drawn from (seed, "shuffle", epoch), and what the transform draws comes from
-    (seed, "augment", epoch, batch). So the pixels are the same for any number of workers, and an epoch taken
-    up again at batch k goes on exactly as if it had never stopped.
+    The order is a permutation drawn from (seed, "shuffle", epoch), and what the transform draws
+    comes from (seed, "augment", epoch, batch). So the pixels are the same for any number of
+    workers, and an epoch resumed at batch k continues exactly as if it had never stopped.
 
     dataset     a Dataset
-    transform   (uint8 (N, H, W, 3), generator) -> float32 (N, h, w, 3); None only converts to float32
-    workers     threads that prepare batches, and as many that read the images of each where they are on the disk;
-                0 prepares each batch when it is asked for. Threads are enough: NumPy and Pillow let go of the
-                interpreter lock while they work on pixels (benchmarks/reader.py compares them with processes).
-    prefetch    at most so many batches are prepared ahead of the one that the consumer has
+    transform   (uint8 (N, H, W, 3), generator) -> float32 (N, h, w, 3); None only converts
+    workers     threads that prepare batches, and as many that read the images of each batch if
+                they are on the disk; 0 prepares each batch when it is asked for. Threads are
+                enough: NumPy and Pillow release the interpreter lock while they work on pixels
+                (benchmarks/reader.py compares them with processes).
+    prefetch    at most this many batches are prepared ahead of the one that the consumer has
     drop_last   leave out the last batch of an epoch when it is not full
 
     `wait` is the time in seconds, over all epochs, that the consumer spent waiting for batches.
@@ -42,11 +121,12 @@ class Loader:
                  seed: int = 0, shuffle: bool = True, workers: int = 1, prefetch: int = 3,
                  drop_last: bool = False) -> None:
         if batch_size < 1 or workers < 0 or prefetch < 1:
-            raise UsageError(f"loader: batch_size={batch_size} workers={workers} prefetch={prefetch}: "
-                             f"expected workers >= 0 and the others >= 1")
+            raise UsageError(f"loader: batch_size={batch_size} workers={workers} "
+                             f"prefetch={prefetch}: expected workers >= 0 and the others >= 1")
         if drop_last and batch_size > len(dataset):
-            raise UsageError(f"loader: batch_size={batch_size} is more than the {len(dataset)} images of "
-                             f"{dataset.name}, and drop_last leaves nothing: take a smaller batch")
+            raise UsageError(f"loader: batch_size={batch_size} is more than the {len(dataset)} "
+                             f"images of {dataset.name}, and drop_last leaves nothing; "
+                             "use a smaller batch")
         self.dataset = dataset
         self.batch_size = batch_size
         self.transform = transform
@@ -58,123 +138,126 @@ class Loader:
         self.wait = 0.0
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + bool(rest and not self.drop_last)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def epoch(self, epoch: int,
+              start: int = 0) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
         """The batches start, start + 1, ... of epoch number `epoch`, in order.
 
-        An exception in a worker is raised here, at the batch it belongs to. Leaving the loop early ends the
-        threads together with the iterator; whoever keeps the iterator must `close()` it.
+        An exception in a worker is raised here, at the batch it belongs to. Leaving the loop early
+        ends the threads together with the iterator; whoever keeps the iterator must `close()` it.
         """
-        return self._run(self._batch, epoch, start)
+        return self._run(self._transformed, self._batches(epoch, start), epoch)
 
-    def raw(self, epoch: int, place: Callable[[int], np.ndarray],
-            start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray, Draws]]:
-        """The same batches before anything is done to them: (images uint8 (N, H, W, 3), labels, what the transform,
-        a Transform, has drawn for them). transform.apply(images, draws) is what `epoch` gives.
+    def raw(self, epoch: int, place: Place, start: int = 0
+            ) -> Generator[tuple[np.ndarray, np.ndarray, Draws], None, None]:
+        """The same batches before anything is done to them: (images uint8 (N, H, W, 3), labels,
+        what the transform has drawn for them). The transform must be a Transform or None;
+        transform.apply(images, draws) is what `epoch` gives.
 
-        place(b) says where the images of batch b are to be written: uint8 (batch_size, H, W, 3) or larger, of which
-        the batch is the beginning. It is called in the consumer's thread, in the order of the batches, at most
-        `prefetch` ahead of the one that is asked for; from then on the place belongs to the loader until the
-        batch is handed out.
+        place(b) returns where the images of batch b are to be written: uint8 (batch_size, H, W, 3)
+        or larger, of which the batch is the beginning. It is called in the consumer's thread, in
+        the order of the batches, at most `prefetch` ahead of the one that is asked for; from then
+        on the place belongs to the loader until the batch is handed out.
         """
-        return self._run(self._raw, epoch, start, place)
+        return self._run(self._untransformed, self._batches(epoch, start, place), epoch)
 
-    def _run(self, make, epoch, start, place=None):
+    def _batches(self, epoch: int, start: int, place: Place | None = None) -> Iterator[_Batch]:
+        """The batches of an epoch from `start` on, each put together when it is asked for."""
         if not 0 <= start <= len(self):
-            raise UsageError(f"loader: cannot start at batch {start} of an epoch of {len(self)} batches")
+            raise UsageError(f"loader: cannot start at batch {start} of an epoch of {len(self)} "
+                             "batches")
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = rng(self.seed, "shuffle", epoch).permutation(order)
-        jobs = (partial(self._noted, make, order, epoch, b, *([place(b)] if place else []))
+        return (_Batch(b, order[b * self.batch_size:(b + 1) * self.batch_size],
+                       rng(self.seed, "augment", epoch, b), place(b) if place else None)
                 for b in range(start, len(self)))
-        return self._timed((self._threaded if self.workers else self._inline)(jobs))
 
-    def _noted(self, make: Callable, order: np.ndarray, epoch: int, b: int, *place: np.ndarray,
-               readers: ThreadPoolExecutor | None = None) -> tuple[Any, ...]:
-        # A pure function of its arguments: this is why the number of workers cannot matter.
-        try:
-            rows = order[b * self.batch_size:(b + 1) * self.batch_size]
-            return make(rows, rng(self.seed, "augment", epoch, b), *place, readers=readers)
-        except Exception as error:
-            error.add_note(f"while preparing batch {b} of epoch {epoch} of {self.dataset.name}")
-            raise
-
-    def _batch(self, rows, draws_from, readers):
-        x = self._read(rows, draws_from, readers) if self.dataset.on_disk else self._take(rows, draws_from)
-        x = np.ascontiguousarray(x, dtype=np.float32)
-        return x.transpose(0, 3, 1, 2), self.dataset.labels[rows]
-
-    def _take(self, rows, draws_from):
-        images = self.dataset.images[rows]
-        return images if self.transform is None else self.transform(images, draws_from)
-
-    def _read(self, rows, draws_from, readers):
-        """The same of images on the disk, of which only the windows that the transform cuts out are copied."""
-        shape = (len(rows), *self.dataset.images.shape[1:])
-        if not isinstance(self.transform, Transform) or self.transform.pad or self.transform.crop is None:
-            images = self._shared(self.dataset.images.read, (rows,), np.empty(shape, np.uint8), readers)
-            return images if self.transform is None else self.transform(images, draws_from)
-        draws = self.transform.draw(shape, draws_from)
-        return self.transform.apply(self._cut(rows, draws, readers), Draws(shift=draws.shift))
-
-    def _cut(self, rows, draws, readers):
-        """uint8 (N, h, w, 3): the windows of images on the disk, mirrored as drawn."""
-        windows = np.empty((len(rows), *self.transform.window(*self.dataset.images.shape[1:3]), 3), np.uint8)
-        flips = np.zeros(len(rows), bool) if draws.flips is None else draws.flips
-        return self._shared(self.dataset.images.cut, (rows, draws.rows, draws.cols, flips), windows, readers)
-
-    def _raw(self, rows, draws_from, place, readers):
-        images = place[:len(rows)]
-        if self.dataset.on_disk:
-            self._shared(self.dataset.images.read, (rows,), images, readers)
+    def _transformed(self, reader: _Reader, batch: _Batch) -> tuple[np.ndarray, np.ndarray]:
+        """(x, labels) of a batch."""
+        transform = self.transform
+        if isinstance(transform, Transform):
+            draws = self._draw(transform, batch)
+            x = transform.center(reader.windows(batch.rows, draws, transform), draws)
         else:
-            np.take(self.dataset.images, rows, axis=0, out=images, mode="clip")  # "raise" would copy
-        draws = Draws() if self.transform is None else self.transform.draw(images.shape, draws_from)
-        return images, self.dataset.labels[rows], draws
+            x = reader.windows(batch.rows, Draws(), Transform())
+            if transform is not None:
+                x = transform(x, batch.generator)
+        x = np.ascontiguousarray(x, dtype=np.float32)
+        return x.transpose(0, 3, 1, 2), self.dataset.labels[batch.rows]  # NHWC -> NCHW, a view
 
-    def _shared(self, read, arguments, out, readers):
-        """read(*arguments, out), shared out among the readers: each takes a stretch of the batch. Returns `out`."""
-        if readers is None:
-            read(*arguments, out)
-            return out
-        cuts = np.linspace(0, len(out), self.workers + 1).astype(int)
-        parts = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if a < b]
-        for done in [readers.submit(read, *(a[part] for a in arguments), out[part]) for part in parts]:
-            done.result()
-        return out
+    def _untransformed(self, reader: _Reader,
+                       batch: _Batch) -> tuple[np.ndarray, np.ndarray, Draws]:
+        """(images, labels, draws) of a batch that has a place."""
+        transform = Transform() if self.transform is None else self.transform
+        if not isinstance(transform, Transform):
+            raise UsageError(f"loader: the transform is {transform!r}; raw batches need a "
+                             "data.Transform, which can draw its random choices ahead")
+        assert batch.place is not None
+        images = reader.windows(batch.rows, Draws(), Transform(), batch.place[:len(batch.rows)])
+        return images, self.dataset.labels[batch.rows], self._draw(transform, batch)
 
-    def _inline(self, jobs):
-        for job in jobs:
-            yield job()
+    def _draw(self, transform: Transform, batch: _Batch) -> Draws:
+        shape = (len(batch.rows), *self.dataset.images.shape[1:])
+        return transform.draw(shape, batch.generator)
 
-    def _threaded(self, jobs):
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
-        readers = ThreadPoolExecutor(self.workers, thread_name_prefix="loader-reader") \
-            if self.dataset.on_disk and self.workers > 1 else None
-        ahead = deque()  # futures in the order of their batches: bounds the memory, keeps the order
-        try:
-            for job in jobs:
-                ahead.append(pool.submit(job, readers=readers))
-                if len(ahead) > self.prefetch:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:  # at the end, after an exception, and when the consumer drops the iterator
-            pool.shutdown(wait=True, cancel_futures=True)
-            if readers is not None:
-                readers.shutdown(wait=True)
-
-    def _timed(self, source):
+    def _run(self, make: Callable[[_Reader, _Batch], Item], batches: Iterator[_Batch],
+             epoch: int) -> Generator[Item, None, None]:
+        """make(reader, batch) of each batch, in order. The time until each is there counts as
+        `wait`."""
+        results = self._results(make, batches, epoch)
         try:
             while True:
                 begin = time.perf_counter()
-                batch = next(source, None)
+                result = next(results, None)
                 self.wait += time.perf_counter() - begin
-                if batch is None:
+                if result is None:
                     return
-                yield batch
+                yield result
         finally:
-            source.close()
+            results.close()
+
+    def _results(self, make: Callable[[_Reader, _Batch], Item], batches: Iterator[_Batch],
+                 epoch: int) -> Generator[Item, None, None]:
+        """The same without the clock: at once, or in threads that are ahead by `prefetch`
+        batches."""
+        reader = self._open_reader()
+
+        def prepare(batch: _Batch) -> Item:
+            try:
+                return make(reader, batch)
+            except Exception as error:
+                error.add_note(f"while preparing batch {batch.number} of epoch {epoch} of "
+                               f"{self.dataset.name}")
+                raise
+
+        try:
+            if self.workers:
+                yield from self._prepare_ahead(prepare, batches)
+            else:
+                yield from map(prepare, batches)
+        finally:  # at the end, after an exception, and when the consumer drops the iterator
+            reader.close()
+
+    def _open_reader(self) -> _Reader:
+        if self.dataset.on_disk:
+            return _OnDisk(self.dataset.images, self.workers)
+        return _InMemory(self.dataset.images)
+
+    def _prepare_ahead(self, prepare: Callable[[_Batch], Item],
+                       batches: Iterator[_Batch]) -> Generator[Item, None, None]:
+        pool = ThreadPoolExecutor(self.workers, "loader")
+        # In the order of the batches; its length bounds the memory.
+        futures: deque[Future[Item]] = deque()
+        try:
+            for batch in batches:
+                futures.append(pool.submit(prepare, batch))
+                if len(futures) > self.prefetch:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import tarfile
-import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,13 +23,13 @@ import numpy as np
 from PIL import Image
 
 from ..files import disk_error, replacing
+from .decoding import central_square, decode_rgb
 from .sources import Split
-from .transforms import resize_short_side
+from .transforms import principal_axes
 
 FORMATS = ("tar", "npy")
 QUALITY = 95  # of the 2012 code's make-data; colour at half resolution, as its OpenCV did and Pillow does
 SAMPLE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("label", "<i4")])
-STRIP = 8  # of a picture longer than this many times its short side, only the middle is looked at
 PARTIAL = "partial"
 
 
@@ -92,11 +91,9 @@ class Moments:
         sums = [int(s) for s in self.total.sum(axis=(0, 1))]
         # Python's integers: n Sxy - Sx Sy cancels most digits, and the quotient is rounded once.
         covariance = [[(n * int(self.products[i, j]) - sums[i] * sums[j]) / n**2 for j in range(3)] for i in range(3)]
-        values, vectors = np.linalg.eigh(np.array(covariance))
-        values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-        vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), range(3)] < 0, -1.0, 1.0)
-        return {"mean": [s / n for s in sums], "covariance": covariance, "eigenvalues": values.tolist(),
-                "eigenvectors": vectors.tolist()}
+        axes = principal_axes(np.array(covariance))
+        return {"mean": [s / n for s in sums], "covariance": covariance,
+                "eigenvalues": axes.eigenvalues.tolist(), "eigenvectors": axes.eigenvectors.tolist()}
 
 
 class Done(NamedTuple):
@@ -114,45 +111,6 @@ def shards_of(split: str, images: Split, per_shard: int) -> list[Shard]:
     """The images of a split in shards of `per_shard`, the last one with what is left."""
     return [Shard(split, number, first, images.part(first, first + per_shard))
             for number, first in enumerate(range(0, len(images), per_shard))]
-
-
-def decode_rgb(raw: bytes) -> Image.Image:
-    """The picture in a file's bytes as RGB, told by its content, not by its name. Raises ValueError when it is none, or
-    is cut short.
-
-    As in 2012 and in torchvision, the EXIF orientation is ignored, transparency is dropped, and CMYK (which Adobe
-    stores inverted, as Pillow knows) is converted without a colour profile. 16 bits of grey become their upper 8.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of corrupt EXIF and of palettes: nothing that concerns the pixels
-            with Image.open(io.BytesIO(raw)) as image:
-                if image.mode.startswith("I"):
-                    grey = np.asarray(image).astype(np.int64)
-                    grey = (grey >> 8 if grey.max() > 255 else grey).clip(0, 255)
-                    image = Image.fromarray(grey.astype(np.uint8))
-                return image.convert("RGB")
-    except MemoryError:
-        raise
-    except Image.UnidentifiedImageError:
-        raise ValueError("no image that Pillow can read" if raw else "the file is empty") from None
-    except Exception as error:  # a damaged file can fail in any way at all
-        raise ValueError(f"{type(error).__name__}: {error}") from None
-
-
-def square(image: Image.Image, size: int) -> Image.Image:
-    """The central size x size pixels of a picture whose short side is made `size` (paper, section 2)."""
-    def centre(w, h):
-        left, top = (image.width - w) // 2, (image.height - h) // 2
-        return image.crop((left, top, left + w, top + h))
-
-    short = min(image.size)
-    if not short:
-        raise ValueError("the image has no pixels")
-    if max(image.size) > STRIP * short:  # a line of a pixel's width would be enlarged to gigabytes before it is cut
-        image = centre(*(min(side, STRIP * short) for side in image.size))
-    image = resize_short_side(image, size)
-    return centre(size, size)
 
 
 def encode(image: Image.Image) -> bytes:
@@ -224,7 +182,7 @@ def _squares(shard, size, rejected, tell) -> Iterator[tuple[int, int, Image.Imag
     """(key, label, picture) of each image that can be decoded; the others go to `rejected`."""
     for i in range(len(shard.images)):
         try:
-            picture = square(decode_rgb(shard.images.read(i)), size)
+            picture = central_square(decode_rgb(shard.images.read(i)), size)
         except ValueError as error:
             rejected.append((shard.images.names[i], str(error)))
         else:

@@ -1,32 +1,37 @@
-"""Cropping, flipping, colour noise and the mean image: whole batches at a time, arrays in, arrays out.
+"""Cropping, flipping, colour noise and the mean image, for whole batches: arrays in, arrays out.
 
-Letters: N images, H W their size, C = 3. Images are NHWC, uint8 or float32, always on the 0..255 scale: that
-scale minus the mean image is the paper's recipe (section 2), not a choice of units.
+Letters: N images, H W their size, C = 3, V views. Images are NHWC, uint8 or float32, always on the
+0..255 scale: that scale minus the mean image is the paper's recipe (section 2), not a choice of
+units.
 
-Each random transform is a pair: a pure function of its draws (`crop`, `flip`, `add_color`), and one that
-makes the draws, one for each image in the order of the batch (`random_crop`, `horizontal_flip`, `pca_color`).
-`Transform` joins them, and keeps drawing apart from doing: `draw` decides, always on the host, and `apply` here or
-kernels.gpu.augment on a device carries out. So both train on the same pixels.
+Each random transform is a pair: a pure function of its draws (`crop`, `flip`, `add_color`), and
+one that makes the draws, one for each image in the order of the batch (`random_crop`,
+`horizontal_flip`, `pca_color`). `Transform` joins them, and keeps drawing apart from applying:
+`draw` makes the random choices, always on the host, and `apply` here or kernels.gpu.augment on a
+device carries them out. So both back ends train on the same pixels.
 """
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from PIL import Image
 
-from ..errors import ShapeError
+from ..errors import ShapeError, UsageError
+
+# Windows and mirror images.
 
 
 def crop(images: np.ndarray, rows: np.ndarray, cols: np.ndarray, size: int) -> np.ndarray:
-    """(N, size, size, C): from image i the window whose top left corner is (rows[i], cols[i])."""
+    """(N, size, size, C): the window of image i whose top left corner is (rows[i], cols[i])."""
     images = np.ascontiguousarray(images)
     N, H, W, C = images.shape
     _check_window(H, W, size)
     sn, sh, sw, sc = images.strides
-    # Every window there is, as a view: picking N of them copies whole rows of bytes, far faster than a loop.
-    windows = as_strided(images, (N, H - size + 1, W - size + 1, size, size * C), (sn, sh, sw, sh, sc),
-                         writeable=False)
+    # All possible windows, as a view: [n, r, c] is the window of image n with the corner (r, c).
+    # Picking N of them copies whole rows of size * C numbers, far faster than a loop over images.
+    windows = as_strided(images, (N, H - size + 1, W - size + 1, size, size * C),
+                         (sn, sh, sw, sh, sc), writeable=False)
+    # (N, size, size*C) -> (N, size, size, C)
     return windows[np.arange(N), rows, cols].reshape(N, size, size, C)
 
 
@@ -40,39 +45,47 @@ def add_border(images: np.ndarray, pad: int) -> np.ndarray:
     return out
 
 
-def random_crop(images: np.ndarray, size: int, rng: np.random.Generator, pad: int = 0) -> np.ndarray:
-    """A size x size window at a place drawn for each image (paper, section 4.1), all places equally likely.
+def random_crop(images: np.ndarray, size: int, rng: np.random.Generator,
+                pad: int = 0) -> np.ndarray:
+    """A size x size window at a random place of each image (paper, section 4.1), each place
+    equally likely.
 
-    From 256 to 224 that is 33 x 33 places, both ends included, as in the 2012 code; the paper counts 32 x 32.
-    `pad` first adds a border of zeros: pad=4 keeps 32 x 32 and shifts by up to 4 pixels, a later CIFAR habit.
+    From 256 to 224 there are 33 x 33 places, both ends included, as in the 2012 code; the paper
+    counts 32 x 32. `pad` first adds a border of zeros: pad=4 keeps 32 x 32 and shifts by up to 4
+    pixels, a later habit for CIFAR. Raises ShapeError when the window does not fit.
     """
     images = add_border(images, pad)
     N, H, W, _ = images.shape
     _check_window(H, W, size)
-    return crop(images, rng.integers(0, H - size + 1, N), rng.integers(0, W - size + 1, N), size)
+    rows = rng.integers(0, H - size + 1, N)
+    cols = rng.integers(0, W - size + 1, N)
+    return crop(images, rows, cols, size)
 
 
 def center_crop(images: np.ndarray, size: int) -> np.ndarray:
-    """The central size x size window of (N, H, W, C), a view; an odd border is smaller at the top left."""
+    """The central size x size window of (N, H, W, C), a view. An odd border is smaller at the top
+    and left. Raises ShapeError when the window does not fit."""
     H, W = images.shape[1:3]
     _check_window(H, W, size)
-    top, left = (H - size) // 2, (W - size) // 2
+    top = (H - size) // 2
+    left = (W - size) // 2
     return images[:, top:top + size, left:left + size]
 
 
-def _check_window(H, W, size):
-    if not 0 < size <= min(H, W):
-        raise ShapeError(f"cannot crop {size}x{size} out of images of {H}x{W}")
+def _check_window(height: int, width: int, size: int) -> None:
+    if not 0 < size <= min(height, width):
+        raise ShapeError(f"cannot crop {size}x{size} out of images of {height}x{width}")
 
 
 def flip(images: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """A copy of the batch in which the images where `which` (N,) is true are mirrored left to right."""
+    """A copy of the batch, mirrored left to right where `which` (N,) is true."""
     images = np.ascontiguousarray(images)
-    # A pixel as one opaque item: NumPy then moves pixels rather than bytes.
+    # View a pixel of C numbers as one opaque item, so that NumPy moves pixels rather than numbers:
+    # (N, H, W, C) -> (N, H, W, 1)
     pixels = images.view(np.dtype((np.void, images.itemsize * images.shape[3])))
     out = pixels.copy()
     out[which] = pixels[which][:, :, ::-1]
-    return out.view(images.dtype)
+    return out.view(images.dtype)  # (N, H, W, 1) -> (N, H, W, C)
 
 
 def horizontal_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -81,77 +94,102 @@ def horizontal_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def subtract_mean(images: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """images (..., h, w, C) minus the CENTRAL h x w window of the mean image (H, W, C). Float32.
+    """images (..., h, w, C) minus the CENTRAL h x w window of the mean image (H, W, C), in
+    float32.
 
-    The central one whatever window each image was cut from, and never mirrored: `data_mean_crop` of the 2012
-    code. ShapeError when the images are larger than the mean image.
+    The central one wherever an image's own window was cut, and never mirrored: `data_mean_crop` of
+    the 2012 code. Raises ShapeError when the images are larger than the mean image.
     """
-    (H, W), (h, w) = mean.shape[:2], images.shape[-3:-1]
+    H, W = mean.shape[:2]
+    h, w = images.shape[-3:-1]
     if h > H or w > W:
         raise ShapeError(f"images of {h}x{w} are larger than the mean image of {H}x{W}")
-    top, left = (H - h) // 2, (W - w) // 2
+    top = (H - h) // 2
+    left = (W - w) // 2
     window = np.ascontiguousarray(mean[top:top + h, left:left + w], dtype=np.float32)
     return np.subtract(images, window, dtype=np.float32)
 
 
-DIVISORS = {"source": 1.1, "paper": 1.0}  # of images with a shifted colour, by convention: see add_color
+# Colour noise.
+
+# What images with a shifted colour are divided by, in each convention of `add_color`.
+DIVISORS = {"source": 1.1, "paper": 1.0}
 
 
 class ColorPCA(NamedTuple):
-    """The main axes of a set's RGB pixels, on the 0..255 scale.
+    """The main axes of the RGB pixels of a data set, on the 0..255 scale.
 
-    eigenvalues (3,) of their covariance, the largest first; eigenvectors (3, 3), one a column.
+    eigenvalues   (3,), of the pixels' covariance, the largest first
+    eigenvectors  (3, 3), one per column
     """
 
     eigenvalues: np.ndarray
     eigenvectors: np.ndarray
 
 
-def fit_pca(images: np.ndarray) -> ColorPCA:
-    """Eigenvalues and eigenvectors of the 3 x 3 covariance (divided by N) of all pixels of the set.
+def principal_axes(covariance: np.ndarray) -> ColorPCA:
+    """Eigenvalues and eigenvectors of a covariance (3, 3).
 
-    Of the whole training set (paper, section 4.1), not image by image. An eigenvector's sign is free; here
-    its largest entry is positive.
+    The sign of an eigenvector is arbitrary; here its largest entry is positive.
     """
-    pixels = images.reshape(-1, 3)
-    total, product = np.zeros(3), np.zeros((3, 3))
-    for start in range(0, len(pixels), 1 << 18):
-        part = pixels[start:start + (1 << 18)].astype(np.float64)
+    values, vectors = np.linalg.eigh(covariance)  # the smallest eigenvalue first
+    values = np.maximum(values[::-1], 0)  # rounding can make a tiny one negative
+    vectors = vectors[:, ::-1]
+    largest = vectors[np.abs(vectors).argmax(axis=0), range(3)]
+    return ColorPCA(values, vectors * np.where(largest < 0, -1.0, 1.0))
+
+
+def fit_pca(images: np.ndarray) -> ColorPCA:
+    """The main axes of all pixels of a set (N, H, W, 3): of the whole training set (paper, section
+    4.1), not image by image. The covariance is divided by the number of pixels."""
+    pixels = images.reshape(-1, 3)  # (N, H, W, 3) -> (N*H*W, 3)
+    total = np.zeros(3)
+    product = np.zeros((3, 3))
+    step = 1 << 18  # pixels at a time: float64 takes eight times the memory of bytes
+    for start in range(0, len(pixels), step):
+        part = pixels[start:start + step].astype(np.float64)
         total += part.sum(axis=0)
         product += part.T @ part
     mean = total / len(pixels)
-    values, vectors = np.linalg.eigh(product / len(pixels) - np.outer(mean, mean))
-    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-    return ColorPCA(values, vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), range(3)]))
+    return principal_axes(product / len(pixels) - np.outer(mean, mean))
 
 
-def add_color(images: np.ndarray, pca: ColorPCA, draws: np.ndarray, convention: str = "source") -> np.ndarray:
-    """Shift all pixels of image i by one colour, made of draws[i], three standard normal numbers. Float32.
+def add_color(images: np.ndarray, pca: ColorPCA, draws: np.ndarray,
+              convention: str = "source") -> np.ndarray:
+    """Shift all pixels of image i by one colour, made of draws[i], three standard normal numbers.
 
-    "source"  x := (x + V (s * 0.1 draw)) / 1.1, with s = sqrt(eigenvalues) and x free of its mean: the
-              released 2012 code (convdata.py). About 12 grey levels along ImageNet's first axis.
-    "paper"   x := x + V (l * 0.1 draw), with l = eigenvalues: the text of section 4.1. Its strength depends
-              on the scale of the pixels; on 0..255 it would destroy the image. Read on the 0..1 scale, as
-              later reimplementations did, it is l = eigenvalues / 255 for 0..255. About 5.5 grey levels.
+    "source"  x := (x + V (s * 0.1 draw)) / 1.1, with s = sqrt(eigenvalues) and x free of its
+              mean: the released 2012 code (convdata.py). About 12 grey levels along the first
+              axis of ImageNet.
+    "paper"   x := x + V (l * 0.1 draw), with l = eigenvalues: the text of section 4.1. Its
+              strength depends on the scale of the pixels; on 0..255 it would destroy the image.
+              Read on the 0..1 scale, as later reimplementations did, it is l = eigenvalues / 255
+              for 0..255. About 5.5 grey levels.
+
+    Returns float32. Raises ValueError for any other convention.
     """
-    return _shifted(images, color_shift(pca, draws, convention), DIVISORS[convention])
+    return _shift_colors(images, color_shift(pca, draws, convention), DIVISORS[convention])
 
 
 def color_shift(pca: ColorPCA, draws: np.ndarray, convention: str = "source") -> np.ndarray:
-    """(N, 3) float32: the colour that `add_color` adds to each image, before it divides by DIVISORS[convention]."""
+    """(N, 3) float32: the colour that `add_color` adds to each image, before it divides."""
     if convention not in DIVISORS:
         raise ValueError(f"convention {convention!r}: expected 'source' or 'paper'")
-    strength = np.sqrt(pca.eigenvalues) if convention == "source" else pca.eigenvalues / 255
+    if convention == "source":
+        strength = np.sqrt(pca.eigenvalues)
+    else:
+        strength = pca.eigenvalues / 255
     return ((0.1 * draws * strength) @ pca.eigenvectors.T).astype(np.float32)
 
 
-def _shifted(images, shift, divisor):
+def _shift_colors(images: np.ndarray, shift: np.ndarray, divisor: float) -> np.ndarray:
     N, H, W, C = images.shape
-    # Added to whole rows of W*C numbers: broadcasting along the three channels only is many times slower.
+    # (N, H, W, C) -> (N, H, W*C): whole rows of W*C numbers at once. Broadcasting along the three
+    # channels alone is many times slower.
     out = images.reshape(N, H, W * C) + np.tile(shift, W)[:, None, :]
     if divisor != 1:
         out /= np.float32(divisor)
-    return out.reshape(N, H, W, C)
+    return out.reshape(N, H, W, C)  # (N, H, W*C) -> (N, H, W, C)
 
 
 def pca_color(images: np.ndarray, pca: ColorPCA, rng: np.random.Generator,
@@ -160,28 +198,38 @@ def pca_color(images: np.ndarray, pca: ColorPCA, rng: np.random.Generator,
     return add_color(images, pca, rng.standard_normal((len(images), 3)), convention)
 
 
-def _windows(kind, height, width, size):
-    """(row, column, mirrored) of each window of the view "ten" or "nine"."""
+# Test views.
+
+
+def _view_windows(kind: str, height: int, width: int, size: int) -> list[tuple[int, int, bool]]:
+    """(row, column, mirrored) of each window of the views "ten" or "nine"."""
     _check_window(height, width, size)
-    bottom, right = height - size, width - size
+    bottom = height - size
+    right = width - size
     if kind == "nine":
-        return [(row, col, False) for row in (0, bottom // 2, bottom) for col in (0, right // 2, right)]
-    five = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
-    return [(*corner, mirrored) for mirrored in (False, True) for corner in five]
+        return [(row, col, False) for row in (0, bottom // 2, bottom)
+                for col in (0, right // 2, right)]
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    return [(row, col, mirrored) for mirrored in (False, True) for row, col in corners]
 
 
-def _views(images, size, kind):
-    windows = [(images[:, r:r + size, c:c + size], mirrored)
-               for r, c, mirrored in _windows(kind, *images.shape[1:3], size)]
-    return np.stack([view[:, :, ::-1] if mirrored else view for view, mirrored in windows])
+def _cut_views(images: np.ndarray, size: int, kind: str) -> np.ndarray:
+    """(V, N, size, size, C)"""
+    height, width = images.shape[1:3]
+    views = []
+    for row, col, mirrored in _view_windows(kind, height, width, size):
+        view = images[:, row:row + size, col:col + size]
+        views.append(view[:, :, ::-1] if mirrored else view)
+    return np.stack(views)
 
 
 def ten_crop(images: np.ndarray, size: int) -> np.ndarray:
-    """(10, N, size, size, C): top left, top right, bottom left, bottom right, centre, then the five mirrored.
+    """(10, N, size, size, C): top left, top right, bottom left, bottom right, centre, then the
+    five mirrored.
 
-    The test of the paper (section 4.1), which averages the softmax outputs for the ten.
+    The test of the paper (section 4.1), which averages the softmax outputs of the ten.
     """
-    return _views(images, size, "ten")
+    return _cut_views(images, size, "ten")
 
 
 def nine_crop(images: np.ndarray, size: int) -> np.ndarray:
@@ -189,24 +237,16 @@ def nine_crop(images: np.ndarray, size: int) -> np.ndarray:
 
     The CIFAR test of the 2012 code (convdata_cifar.py).
     """
-    return _views(images, size, "nine")
+    return _cut_views(images, size, "nine")
 
 
-def resize_short_side(image: Image.Image, size: int = 256) -> Image.Image:
-    """Scale a picture so that its shorter side is `size` (paper, section 2).
-
-    Averages over areas when shrinking, bicubic when enlarging, as the authors' make-data did with OpenCV.
-    """
-    w, h = image.size
-    scale = size / min(w, h)
-    to = (max(size, round(w * scale)), max(size, round(h * scale)))
-    return image.resize(to, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC)
+# All of them together.
 
 
 class Draws(NamedTuple):
-    """What is decided for each of N images before a pixel moves.
+    """The random choices for each of N images, made before a pixel moves.
 
-    rows, cols   (N,) integers: the corner of its window, counted from the border; None: the whole image
+    rows, cols   (N,) integers: the corner of its window, counted from the border; None: no window
     flips        (N,) bool: whether it is mirrored; None: none is
     shift        (N, 3) float32: the colour added to it (color_shift); None: no colour noise
     """
@@ -219,17 +259,20 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """From a uint8 batch to the network's float32 input: crop, flip, subtract the mean, shift the colour.
+    """From a uint8 batch to the network's float32 input: crop, flip, subtract the mean, shift the
+    colour.
 
         train = Transform(train_set.mean_image(), crop=24, flip=True)
         x = train(images, rng)
-        x = train.eval()(images)                    for testing, without chance
+        x = train.eval()(images)                    for testing: nothing is random
 
-    mean   (H, W, 3), or None for no subtraction
-    crop   side of the window, or None for all of the image
-    pad    border of zeros around the image before a random crop
-    flip   mirror half of the images
-    pca    colour noise along these axes, by `convention`
+    mean        (H, W, 3), or None for no subtraction
+    crop        side of the window, or None for the whole image
+    pad         border of zeros around the image before a random crop
+    flip        mirror half of the images
+    pca         axes of the colour noise, or None for no noise
+    convention  strength of the colour noise, see `add_color`
+    random      whether choices are drawn; without it, see `eval`
     """
 
     mean: np.ndarray | None = None
@@ -244,36 +287,64 @@ class Transform:
         return self.apply(images, self.draw(images.shape, rng))
 
     def window(self, height: int, width: int) -> tuple[int, int]:
-        """(rows, columns) of what is made of images of height x width."""
-        whole = self.crop is None and not self.pad
-        return (height, width) if whole else (self.crop or height,) * 2
+        """(rows, columns) of the window that is cut from images of height x width."""
+        if self.crop is None and not self.pad:
+            return height, width
+        size = self.crop or height
+        return size, size
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | None = None) -> Draws:
-        """What chance decides for images of shape (N, H, W, ...); for testing (`eval`) the centre, without chance."""
-        (N, H, W), (size, _) = shape[:3], self.window(*shape[1:3])
+        """Draw the random choices for images of shape (N, H, W, ...). In eval mode nothing is
+        random: the central window. Raises UsageError when a choice needs `rng` and there is
+        none."""
+        N, H, W = shape[:3]
         rows = cols = flips = shift = None
         if self.crop is not None or self.pad:
-            border = self.pad if self.random else 0
-            _check_window(H + 2 * border, W + 2 * border, size)
-            if self.random:
-                rows, cols = (rng.integers(0, side + 2 * self.pad - size + 1, N) for side in (H, W))
-            else:
-                rows, cols = (np.full(N, self.pad + (side - size) // 2) for side in (H, W))
+            rows, cols = self._draw_corners(N, H, W, rng)
         if self.flip and self.random:
-            flips = rng.random(N) < 0.5
+            flips = _needed(rng).random(N) < 0.5
         if self.pca and self.random:
-            shift = color_shift(self.pca, rng.standard_normal((N, 3)), self.convention)
+            shift = color_shift(self.pca, _needed(rng).standard_normal((N, 3)), self.convention)
         return Draws(rows, cols, flips, shift)
 
+    def _draw_corners(self, N: int, H: int, W: int,
+                      rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, cols) of the corners of N windows, counted from the border."""
+        size, _ = self.window(H, W)
+        border = self.pad if self.random else 0
+        _check_window(H + 2 * border, W + 2 * border, size)
+        if self.random:
+            rows = _needed(rng).integers(0, H + 2 * self.pad - size + 1, N)
+            cols = _needed(rng).integers(0, W + 2 * self.pad - size + 1, N)
+        else:
+            rows = np.full(N, self.pad + (H - size) // 2)
+            cols = np.full(N, self.pad + (W - size) // 2)
+        return rows, cols
+
     def apply(self, images: np.ndarray, draws: Draws) -> np.ndarray:
-        """(N, h, w, 3) float32 from uint8 (N, H, W, 3), as decided. kernels.gpu.augment does the same on a device."""
-        if draws.rows is not None:
+        """(N, h, w, 3) float32 from uint8 (N, H, W, 3), as drawn. kernels.gpu.augment does the
+        same on a device."""
+        return self.center(self.cut(images, draws), draws)
+
+    def cut(self, images: np.ndarray, draws: Draws) -> np.ndarray:
+        """The first half of `apply`: the windows, mirrored as drawn, still uint8 (N, h, w, 3)."""
+        if draws.rows is not None and draws.cols is not None:
             size, _ = self.window(*images.shape[1:3])
             images = crop(add_border(images, self.pad), draws.rows, draws.cols, size)
         if draws.flips is not None:
             images = flip(images, draws.flips)
-        x = images.astype(np.float32) if self.mean is None else subtract_mean(images, self.mean)
-        return x if draws.shift is None else _shifted(x, draws.shift, self.divisor)
+        return images
+
+    def center(self, windows: np.ndarray, draws: Draws) -> np.ndarray:
+        """The second half of `apply`: minus the mean, with the colours shifted as drawn,
+        float32."""
+        if self.mean is None:
+            x = windows.astype(np.float32)
+        else:
+            x = subtract_mean(windows, self.mean)
+        if draws.shift is not None:
+            x = _shift_colors(x, draws.shift, self.divisor)
+        return x
 
     @property
     def divisor(self) -> float:
@@ -281,24 +352,37 @@ class Transform:
         return DIVISORS[self.convention] if self.pca else 1.0
 
     def eval(self) -> "Transform":
-        """The same without chance: the central crop, no flip, no noise."""
+        """The same with nothing random: the central window, no flip, no noise."""
         return replace(self, random=False)
 
     def view_draws(self, shape: tuple[int, ...], kind: str = "ten") -> list[Draws]:
-        """The test views of images of shape (N, H, W, ...), each as what is to be applied to them: see `views`."""
+        """The test views of images of shape (N, H, W, ...), each as the draws that give it: see
+        `views`."""
         if kind == "single":
             return [self.eval().draw(shape)]
-        (N, H, W), (size, _) = shape[:3], self.window(*shape[1:3])
-        height, width = H + 2 * self.pad, W + 2 * self.pad
-        if height == size:
-            return [Draws(), Draws(flips=np.ones(N, bool))][:2 if kind == "ten" else 1]
+        N, H, W = shape[:3]
+        size, _ = self.window(H, W)
+        height = H + 2 * self.pad
+        width = W + 2 * self.pad
+        if height == size:  # all windows are the whole image
+            whole, mirrored = Draws(), Draws(flips=np.ones(N, bool))
+            return [whole, mirrored] if kind == "ten" else [whole]
         return [Draws(np.full(N, row), np.full(N, col), np.ones(N, bool) if mirrored else None)
-                for row, col, mirrored in _windows(kind, height, width, size)]
+                for row, col, mirrored in _view_windows(kind, height, width, size)]
 
     def views(self, images: np.ndarray, kind: str = "ten") -> np.ndarray:
-        """Test views of each image, mean subtracted: (V, N, size, size, 3), windows of what training crops from.
+        """Test views of each image, (V, N, size, size, 3): windows of what training crops from,
+        minus the mean.
 
-        V is 10 for `kind` "ten", 9 for "nine", and 1, the centre, for "single". Where training sees whole images all
-        windows are the same one: V is then 2 for "ten", the image and its mirror image, and 1 for "nine".
+        V is 10 for the `kind` "ten", 9 for "nine", and 1, the centre, for "single". A net trained
+        on whole images has a single window: V is then 2 for "ten", the image and its mirror image,
+        and 1 for "nine".
         """
-        return np.stack([self.apply(images, draws) for draws in self.view_draws(images.shape, kind)])
+        draws = self.view_draws(images.shape, kind)
+        return np.stack([self.apply(images, each) for each in draws])
+
+
+def _needed(rng: np.random.Generator | None) -> np.random.Generator:
+    if rng is None:
+        raise UsageError("this transform draws random choices: give it a generator, or use eval()")
+    return rng

@@ -15,6 +15,7 @@ from functools import partial
 from threadpoolctl import LibController, ThreadpoolController
 
 from ..errors import UsageError
+from ..machine import available_cpus
 
 PIECES_PER_THREAD = 2  # when one thread is slow, another takes over its second piece
 
@@ -41,14 +42,7 @@ class _Team:
             return self._pool
 
 
-def _available_cpus() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-_team = _Team(_available_cpus())
+_team = _Team(available_cpus())
 
 
 def set_threads(count: int) -> None:
