@@ -28,6 +28,7 @@ class Backend:
 
 _backends: dict[str, Backend] = {}
 _offers: dict[str, Any] = {}  # the kernels of backends that are loaded when first asked for
+_homes: dict[type, Backend] = {}  # type of array -> its backend, as far as asked for
 _current = "numpy"
 
 
@@ -67,12 +68,23 @@ def current() -> Backend:
     return _backends[_current]
 
 
+def _home(kind: type) -> Backend | None:
+    """The backend whose arrays are of this type. Every operation asks, so the answer is kept while it holds."""
+    home = _homes.get(kind)
+    if home is None or _backends.get(home.name) is not home:
+        home = next((b for b in _backends.values() if issubclass(kind, b.array_type)), None)
+        if home is not None:
+            _homes[kind] = home
+    return home
+
+
 def _backend_of(*arrays: Any) -> Backend:
+    """The backend of these arrays (None entries are skipped); BackendError when they are of two, or of none."""
     found = None
     for array in arrays:
         if array is None:
             continue
-        home = next((b for b in _backends.values() if isinstance(array, b.array_type)), None)
+        home = _home(type(array))
         if home is None:
             raise BackendError(f"got a {type(array).__name__}, expected an array of: {', '.join(sorted(_backends))}; "
                                "wrap data in a Tensor first")
