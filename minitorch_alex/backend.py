@@ -180,6 +180,10 @@ def set_precision(precision: str) -> None:
         if precision in ("tf32", "bf16") and int(current().xp.cuda.Device().compute_capability) < 80:
             raise BackendError(f"this GPU has no {precision.upper()} (compute capability below 8.0); use precision "
                                "fp32 or fp16")
+        # for `@` outside of the kernels; private, but CuPy's only switch at run time
+        from cupy._core import _routines_linalg, set_compute_type
+        kinds = _routines_linalg
+        set_compute_type(np.float32, kinds.COMPUTE_TYPE_TF32 if precision == "tf32" else kinds.COMPUTE_TYPE_DEFAULT)
     elif precision != "fp32":
         raise BackendError(f"precision {precision!r} needs the cupy backend, the current one is {_current!r}")
     _precision = precision
