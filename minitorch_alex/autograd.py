@@ -1,14 +1,16 @@
-"""The engine: operations remember what they need, and `backward` walks from a loss back to the leaves.
+"""The engine: operations remember what they need, and `backward` walks from a loss back to the
+leaves.
 
-An operation instance is node and context in one. `forward` works on raw arrays and saves what its `backward` will
-need; the graph consists of these instances alone, each holding an edge to the instance that made each input.
+An operation instance is node and context in one. `forward` works on raw arrays and saves what its
+`backward` will need; the graph consists of these instances alone, each holding an edge to the
+instance that made each input.
 
-    x ──> Mul ──> Add ──> loss          forward: every Function notes who made its inputs (its edges)
-    w ──────┘      │
-    b ─────────────┘                    backward: from Add along the edges to Mul, and on to the leaves x, w, b
+    x ──> Mul ──> Add ──> y       forward: each Function notes who made its inputs (its edges)
+    w ─────┘       │
+    b ─────────────┘              backward: from Add along the edges to Mul and the leaves
 
-There is no double backward: gradients are raw arrays, not Tensors. That halves the engine (a convolution's gradient
-would need a gradient of its own), and training never asks for it.
+There is no double backward: gradients are raw arrays, not Tensors. That halves the engine (a
+convolution's gradient would need a gradient of its own), and training never asks for it.
 """
 import contextlib
 import functools
@@ -23,14 +25,16 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 Array = Any  # NumPy's or a device's
-Edge = tuple[Union["Function", "Tensor", None], tuple[int, ...]]  # who made an input, and the input's shape
+# who made an input, and the input's shape
+Edge = tuple[Union["Function", "Tensor", None], tuple[int, ...]]
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)  # one per thread
 
 
 @contextlib.contextmanager
 def no_grad() -> Iterator[None]:
-    """Inside, operations leave no trace: no graph, no saved arrays, no gradients. For evaluation."""
+    """Inside, operations leave no trace: no graph, no saved arrays, no gradients. For evaluation.
+    """
     token = _recording.set(False)
     try:
         yield
@@ -46,15 +50,18 @@ def is_grad_enabled() -> bool:
 class Function:
     """One operation. A subclass takes its settings in `__init__` and defines
 
-        forward(self, *arrays) -> array           calls self.save(...) with what backward needs, and nothing more
-        backward(self, gy) -> array or tuple      one gradient per input; may be None where needs[i] is False
+        forward(self, *arrays) -> array         calls self.save(...) with what backward needs
+        backward(self, gy) -> array or tuple    one gradient per input; may be None where
+                                                needs[i] is False
 
     An instance is used once: `y = ReLU()(x)`. Its attributes afterwards:
 
-        needs   for each input, whether anyone wants its gradient; conv1 need not compute the image's
+        needs   for each input, whether anyone wants its gradient: conv1 need not compute the
+                image's
         saved   the arrays that forward saved, freed as the backward pass goes by
-        edges   for each input (source, shape): source is the Function that made it, the leaf Tensor itself, or None
-                where no gradient is needed; None altogether once the graph has been freed
+        edges   for each input (source, shape): source is the Function that made it, the leaf
+                Tensor itself, or None where no gradient is needed; edges is None once the graph
+                has been freed
     """
 
     saved: tuple = ()
@@ -108,22 +115,25 @@ def _edge(tensor: "Tensor | None", needed: bool) -> Edge:
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     """Sum a gradient back to the shape its input had before broadcasting.
 
-    Broadcasting copies, and the gradient of a value that was copied is the sum over its copies: over the axes that
-    broadcasting put in front, and over those it stretched from 1.
+    Broadcasting copies, and the gradient of a value that was copied is the sum over its copies:
+    over the axes that broadcasting put in front, and over those it stretched from 1.
     """
     if g.shape == shape:
         return g
     front = g.ndim - len(shape)
-    g = g.sum(axis=tuple(range(front))) if front > 0 else g  # (5, 2, 3) -> (2, 3) for an input (2, 3) or (1, 3)
+    # (5, 2, 3) -> (2, 3) for an input (2, 3) or (1, 3)
+    g = g.sum(axis=tuple(range(front))) if front > 0 else g
     stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
-    g = g.sum(axis=stretched, keepdims=True) if stretched else g  # (2, 3) -> (1, 3) for an input (1, 3)
+    # (2, 3) -> (1, 3) for an input (1, 3)
+    g = g.sum(axis=stretched, keepdims=True) if stretched else g
     if g.shape != shape:
         raise RuntimeError(f"a gradient of shape {g.shape} for an input of shape {shape}")
     return g
 
 
 def count_consumers(root: Function) -> dict[Function, int]:
-    """For root and each node behind it, how many edges lead to it: how many gradients it has to wait for."""
+    """For root and each node behind it, how many edges lead to it: how many gradients it has to
+    wait for."""
     consumers: dict[Function, int] = {root: 0}
     todo = [root]
     while todo:
@@ -139,8 +149,8 @@ def count_consumers(root: Function) -> dict[Function, int]:
 def order(root: Function) -> Iterator[Function]:
     """root and the nodes behind it, each once, and each after all nodes that used its result.
 
-    Only then is its gradient complete. Counting consumers gives this order without sorting and without recursion: a
-    chain of 1,000 operations would exceed Python's limit.
+    Only then is its gradient complete. Counting consumers gives this order without sorting and
+    without recursion: a chain of 1,000 operations would exceed Python's limit.
     """
     waiting = count_consumers(root)
     ready = [root]
@@ -158,22 +168,24 @@ def order(root: Function) -> Iterator[Function]:
 def backward(tensor: "Tensor", gradient: Array | None = None, retain_graph: bool = False) -> None:
     """Add to every leaf behind `tensor` the gradient of (tensor * gradient).sum().
 
-    `gradient` has the tensor's shape and is 1 by default for a tensor of one element. The graph is freed on the way
-    unless retain_graph is True. Raises UsageError when the tensor has no graph, when its graph has been freed, or when
-    the gradient is missing or has another shape.
+    `gradient` has the tensor's shape and is 1 by default for a tensor of one element. The graph is
+    freed on the way unless retain_graph is True. Raises UsageError when the tensor has no graph,
+    when its graph has been freed, or when the gradient is missing or has another shape.
     """
     if not tensor.requires_grad:
-        raise UsageError("backward() on a tensor that does not require a gradient; make its leaves with "
-                         "requires_grad=True, and compute it outside no_grad()")
+        raise UsageError("backward() on a tensor that does not require a gradient; make its "
+                         "leaves with requires_grad=True, and compute it outside no_grad()")
     xp = backend.xp_of(tensor.data)
     if gradient is None:
         if tensor.size != 1:
-            raise UsageError(f"backward() on a tensor of shape {tensor.shape} needs a gradient of that shape; "
-                             "reduce it to a scalar first, or pass backward(gradient=...)")
+            raise UsageError(f"backward() on a tensor of shape {tensor.shape} needs a gradient of "
+                             "that shape; reduce it to a scalar first, or pass "
+                             "backward(gradient=...)")
         gradient = xp.ones(tensor.shape, tensor.dtype)
     gradient = xp.asarray(gradient, dtype=tensor.dtype)
     if gradient.shape != tensor.shape:
-        raise UsageError(f"backward() got a gradient of shape {gradient.shape} for a tensor of shape {tensor.shape}")
+        raise UsageError(f"backward() got a gradient of shape {gradient.shape} for a tensor of "
+                         f"shape {tensor.shape}")
     if tensor.creator is None:  # a leaf: there is nothing behind it
         accumulate(tensor, gradient)
     else:
@@ -182,15 +194,18 @@ def backward(tensor: "Tensor", gradient: Array | None = None, retain_graph: bool
 
 def walk(root: Function, gradient: Array, add_to_leaf: Callable[["Tensor", Array], None],
          retain_graph: bool = False) -> None:
-    """Send `gradient` back from root, each node once, and hand every leaf what reaches it: add_to_leaf(leaf, g).
+    """Send `gradient` back from root, each node once, and hand every leaf what reaches it:
+    add_to_leaf(leaf, g).
 
-    Gradients in flight live in the table below and are dropped as they are used; only leaves keep theirs.
+    Gradients in flight live in the table below and are dropped as they are used; only leaves keep
+    theirs.
     """
     flight = {root: gradient}
     for node in order(root):
         if node.edges is None:
-            raise UsageError(f"backward() through {type(node).__name__} a second time: its graph was freed by the "
-                             "first; use backward(retain_graph=True) there to keep it")
+            raise UsageError(f"backward() through {type(node).__name__} a second time: its graph "
+                             "was freed by the first; use backward(retain_graph=True) there to "
+                             "keep it")
         gradients = node.backward(flight.pop(node))
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         for (source, shape), g in zip(node.edges, gradients, strict=True):
@@ -198,7 +213,8 @@ def walk(root: Function, gradient: Array, add_to_leaf: Callable[["Tensor", Array
                 continue
             g = unbroadcast(g, shape)
             if isinstance(source, Function):
-                # Never +=, for g may also be another input's: addition hands one array to both of its inputs.
+                # Never +=, for g may also be another input's: addition hands one array to both of
+                # its inputs.
                 flight[source] = flight[source] + g if source in flight else g
             else:
                 add_to_leaf(source, g)
@@ -207,7 +223,8 @@ def walk(root: Function, gradient: Array, add_to_leaf: Callable[["Tensor", Array
 
 
 def accumulate(leaf: "Tensor", g: Array) -> None:
-    """Add g to leaf.grad. A parameter that lives in an optimizer's flat buffer has a place for its gradient there."""
+    """Add g to leaf.grad. A parameter that lives in an optimizer's flat buffer has a place for its
+    gradient there."""
     if leaf.grad_place is None:
         # The first gradient is copied: the array may be another leaf's as well.
         leaf.grad = backend.xp_of(g).array(g) if leaf.grad is None else leaf.grad + g

@@ -1,30 +1,35 @@
 """Are the gradients right? Compare them with finite differences, in float64."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from . import backend, streams
 from .tensor import Tensor
 
-ABSOLUTE, RELATIVE = 1e-9, 1e-6   # right code stays below 1e-9 relative, honest bugs lie above 1e-5
+ABSOLUTE = 1e-9  # right code stays below 1e-9 relative, honest bugs are above 1e-5
+RELATIVE = 1e-6
+SAMPLES = 200  # elements checked of an input that is too large to check all
 
 
 class GradcheckError(AssertionError):
-    """A gradient that finite differences contradict; says which input, which element, got and expected."""
+    """A gradient that finite differences contradict: at which input and element, got, expected."""
 
 
-def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Tensor], eps: float = 1e-5, seed: int = 0,
-              elements: int = 500) -> bool:
-    """Compare the gradients of fn(*inputs) with central differences; True, or GradcheckError.
+def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Tensor], eps: float = 1e-5,
+              seed: int = 0, elements: int = 500) -> bool:
+    """Compare the gradients of fn(*inputs) with central differences.
 
-    The scalar is <fn(inputs), c> with c drawn from N(0,1): with c = 1 everywhere, errors that sum to zero stay hidden
-    (a softmax whose backward returns 0 passes). For each input that requires a gradient and each element
+    The scalar f is <fn(inputs), c> with c drawn from N(0,1). With c = 1 everywhere, errors that
+    sum to zero would stay hidden: a softmax whose backward returns 0 would pass. For each input
+    that requires a gradient and each element i
 
-        numeric = (f(x + eps e_i) - f(x - eps e_i)) / (2 eps)      |analytic - numeric| <= 1e-9 + 1e-6 max(|a|, |n|)
+        numeric = (f(x + eps e_i) - f(x - eps e_i)) / (2 eps)
+        |analytic - numeric| <= 1e-9 + 1e-6 max(|analytic|, |numeric|)
 
-    where rounding of f itself is allowed for: 1e-9 grows with |f| / eps. Of an input with more than `elements`
-    elements 200 are sampled, and one random direction is checked on top. `fn` must be deterministic, and smooth
-    within eps of the inputs: keep ReLU inputs away from 0 and pooled values apart. Inputs must be float64.
+    where rounding of f itself is allowed for: 1e-9 grows with |f| / eps. Of an input with more
+    than `elements` elements 200 are sampled, and one random direction is checked in addition. `fn`
+    must be deterministic, and smooth within eps of the inputs: keep ReLU inputs away from 0 and
+    pooled values apart. Inputs must be float64. Returns True; raises GradcheckError.
     """
     rng = streams.rng(seed, "gradcheck")
     for i, x in enumerate(inputs):
@@ -33,42 +38,63 @@ def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Tensor], eps: float = 
         x.grad = None
     y = fn(*inputs)
     cotangent = backend.asarray(rng.standard_normal(y.shape))
+    y.backward(cotangent)
 
-    def value() -> float:
+    def f() -> float:
         return float(backend.to_numpy((fn(*inputs).data * cotangent).sum()))
 
-    y.backward(cotangent)
-    slack = ABSOLUTE + 4 * np.finfo(np.float64).eps * abs(backend.to_numpy((abs(y.data * cotangent)).sum())) / eps
+    size = float(backend.to_numpy(abs(y.data * cotangent).sum()))
+    slack = ABSOLUTE + 4 * np.finfo(np.float64).eps * size / eps
     for i, x in enumerate(inputs):
-        if not x.requires_grad:
-            continue
-        if x.grad is None:
-            raise GradcheckError(f"gradcheck: input {i} received no gradient")
-        if x.grad.shape != x.shape or x.grad.dtype != x.dtype:
-            raise GradcheckError(f"gradcheck: the gradient of input {i} is {x.grad.shape} {x.grad.dtype}, expected "
-                                 f"{x.shape} {x.dtype}")
-        analytic, before = backend.to_numpy(x.grad), x.data
-
-        def moved(direction: np.ndarray, x: Tensor = x, before: object = before) -> float:
-            values = []
-            for sign in (1, -1):
-                x.data = before + backend.asarray(sign * eps * direction)
-                values.append(value())
-            x.data = before
-            return (values[0] - values[1]) / (2 * eps)
-
-        def compare(what: str, a: float, n: float, i: int = i) -> None:
-            if not abs(a - n) <= slack + RELATIVE * max(abs(a), abs(n)):
-                raise GradcheckError(f"gradcheck: input {i}, {what}: backward says {a:.10g}, differences say {n:.10g}")
-
-        picked = range(x.size) if x.size <= elements else rng.choice(x.size, 200, replace=False)
-        for flat in picked:
-            index = np.unravel_index(flat, x.shape)
-            direction = np.zeros(x.shape)
-            direction[index] = 1.0
-            compare(f"element {tuple(int(j) for j in index)}", float(analytic[index]), moved(direction))
-        if x.size > elements:
-            direction = rng.standard_normal(x.shape)
-            direction /= np.linalg.norm(direction)
-            compare("a random direction", float((analytic * direction).sum()), moved(direction))
+        if x.requires_grad:
+            gradient = _gradient_of(x, i)
+            for place, direction, slope in _slopes(gradient, elements, rng):
+                difference = _difference(f, x, direction, eps)
+                _compare(f"input {i}, {place}", slope, difference, slack)
     return True
+
+
+def _gradient_of(x: Tensor, i: int) -> np.ndarray:
+    """The gradient that backward gave to input i. Raises GradcheckError if it cannot be one."""
+    if x.grad is None:
+        raise GradcheckError(f"gradcheck: input {i} received no gradient")
+    if x.grad.shape != x.shape or x.grad.dtype != x.dtype:
+        raise GradcheckError(f"gradcheck: the gradient of input {i} is {x.grad.shape} "
+                             f"{x.grad.dtype}, expected {x.shape} {x.dtype}")
+    return backend.to_numpy(x.grad)
+
+
+def _slopes(gradient: np.ndarray, elements: int,
+            rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, float]]:
+    """(place, direction, slope of f in that direction): along each axis, or along a sample of them
+    and one random direction of length 1, in which every element has a part."""
+    sample: Iterable[int] = range(gradient.size)
+    if gradient.size > elements:
+        sample = rng.choice(gradient.size, SAMPLES, replace=False)
+    for flat in sample:
+        index = np.unravel_index(flat, gradient.shape)
+        direction = np.zeros(gradient.shape)
+        direction[index] = 1.0
+        yield f"element {tuple(int(j) for j in index)}", direction, float(gradient[index])
+    if gradient.size > elements:
+        direction = rng.standard_normal(gradient.shape)
+        direction /= np.linalg.norm(direction)
+        yield "a random direction", direction, float((gradient * direction).sum())
+
+
+def _difference(f: Callable[[], float], x: Tensor, direction: np.ndarray, eps: float) -> float:
+    """(f(x + eps direction) - f(x - eps direction)) / (2 eps); x has its data back afterwards."""
+    before = x.data
+    x.data = before + backend.asarray(eps * direction)
+    above = f()
+    x.data = before + backend.asarray(-eps * direction)
+    below = f()
+    x.data = before
+    return (above - below) / (2 * eps)
+
+
+def _compare(place: str, analytic: float, numeric: float, slack: float) -> None:
+    # `not <=` rather than `>`: a NaN on either side fails too.
+    if not abs(analytic - numeric) <= slack + RELATIVE * max(abs(analytic), abs(numeric)):
+        raise GradcheckError(f"gradcheck: {place}: backward says {analytic:.10g}, differences say "
+                             f"{numeric:.10g}")

@@ -15,7 +15,7 @@ from .tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A leaf tensor that training changes. As an attribute of a Module it is found by `parameters()`."""
+    """A leaf tensor that training changes; Module.parameters finds it among the attributes."""
 
     __slots__ = ()
 
@@ -24,14 +24,16 @@ class Parameter(Tensor):
 
     @classmethod
     def drawn(cls, shape: tuple[int, ...], init: Init) -> "Parameter":
-        """float32 values from `init`, drawn by the next generator that follows from streams.manual_seed."""
+        """float32 values from `init`, drawn by the next generator that follows from
+        streams.manual_seed."""
         values = init(streams.next_weight_rng(), shape)
         return cls(backend.asarray(np.ascontiguousarray(values, np.float32)))
 
 
 class Module:
-    """A layer or a whole network. Parameters and sub-modules are found among its attributes, in the order of their
-    definition; `forward` defines what the module computes, and calling the module calls it."""
+    """A layer or a whole network. Parameters and sub-modules are found among its attributes, in
+    the order of their definition; `forward` defines what the module computes, and calling the
+    module calls it."""
 
     training = True
 
@@ -88,11 +90,12 @@ class Module:
             parameter.grad = None
 
     def astype(self, dtype: Any) -> "Module":
-        """Convert all parameters, in place, to float32 or float64 (before an optimizer takes them)."""
+        """Convert all parameters to float32 or float64, before an optimizer takes them."""
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = None
-            parameter.grad_place = None  # a place in an optimizer's buffer would have the old dtype
+            # a place in an optimizer's buffer would have the old dtype
+            parameter.grad_place = None
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -100,21 +103,24 @@ class Module:
         return {name: np.array(backend.to_numpy(p.data)) for name, p in self.named_parameters()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Take parameters by name. Raises RunError, which names every missing, surplus or misshapen entry, and then
-        changes nothing."""
+        """Take parameters by name. Raises RunError, which names every missing, surplus or
+        misshapen entry, and then changes nothing."""
         own = dict(self.named_parameters())
         faults = [f"missing {name}" for name in own if name not in state]
         faults += [f"surplus {name}" for name in state if name not in own]
-        faults += [f"{name} is {tuple(state[name].shape)}, expected {p.shape}" for name, p in own.items()
+        faults += [f"{name} is {tuple(state[name].shape)}, expected {p.shape}"
+                   for name, p in own.items()
                    if name in state and tuple(state[name].shape) != p.shape]
         if faults:
-            raise RunError(f"the weights do not fit this {type(self).__name__}: {'; '.join(faults)}")
+            raise RunError(f"the weights do not fit this {type(self).__name__}: "
+                           f"{'; '.join(faults)}")
         for name, parameter in own.items():
             # into the same memory: an optimizer may hold it as a part of its flat buffer
             parameter.data[...] = backend.asarray(state[name], parameter.dtype)
 
     def __repr__(self) -> str:
-        lines = [f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        lines = [f"  ({name}): {child!r}".replace("\n", "\n  ")
+                 for name, child in self.named_children()]
         body = "\n" + "\n".join(lines) + "\n" if lines else self.describe()
         return f"{type(self).__name__}({body})"
 
@@ -127,8 +133,8 @@ class Module:
 
 @contextlib.contextmanager
 def in_mode(model: Module, training: bool) -> Iterator[None]:
-    """Inside, the model and everything below behave as in training, or as in evaluation; afterwards each module has
-    the mode that it had before."""
+    """Inside, the model and everything below behave as in training, or as in evaluation;
+    afterwards each module has the mode that it had before."""
     before = [(module, module.training) for module in model.modules()]
     model.train(training)
     try:
@@ -139,12 +145,12 @@ def in_mode(model: Module, training: bool) -> Iterator[None]:
 
 
 def evaluating(model: Module) -> contextlib.AbstractContextManager[None]:
-    """Inside, the model behaves as in evaluation: `with nn.evaluating(model): logits = model(x)`."""
+    """Inside, the model behaves as in evaluation: `with nn.evaluating(model): y = model(x)`."""
     return in_mode(model, training=False)
 
 
 class Sequential(Module):
-    """Modules one after the other, numbered from 0, or named: Sequential(conv1=Conv2d(...), ...)."""
+    """Modules one after the other, numbered from 0 or named: Sequential(conv1=Conv2d(3, 8, 5))."""
 
     def __init__(self, *modules: Module, **named: Module) -> None:
         for i, module in enumerate(modules):
@@ -168,7 +174,8 @@ class Sequential(Module):
 
 
 class _Weighted(Module):
-    """Layers with a weight and a bias share their creation. Without initialisers they start as torch's do."""
+    """Layers with a weight and a bias share their creation. Without initialisers they start as
+    torch's do."""
 
     weight: Parameter
     bias: Parameter | None
@@ -176,23 +183,26 @@ class _Weighted(Module):
     def _create(self, weight_shape: tuple[int, ...], bias_shape: tuple[int, ...] | None,
                 weight_init: Init | None, bias_init: Init | None) -> None:
         if min(weight_shape) < 1:
-            raise ShapeError(f"{type(self).__name__}: got a weight of shape {weight_shape}, expected at least 1 along "
-                             "each axis")
+            raise ShapeError(f"{type(self).__name__}: got a weight of shape {weight_shape}, "
+                             "expected at least 1 along each axis")
         fan = fan_in(weight_shape)
         self.weight = Parameter.drawn(weight_shape, weight_init or torch_uniform(fan))
-        self.bias = None if bias_shape is None else Parameter.drawn(bias_shape, bias_init or torch_uniform(fan))
+        self.bias = None
+        if bias_shape is not None:
+            self.bias = Parameter.drawn(bias_shape, bias_init or torch_uniform(fan))
 
 
 class Conv2d(_Weighted):
     """See functional.conv2d. weight (O, C/groups, KH, KW), bias (O,)."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | Pair, stride: int | Pair = 1,
-                 padding: int | Pair = 0, dilation: int | Pair = 1, groups: int = 1, bias: bool = True,
-                 ceil_mode: bool = False, weight_init: Init | None = None, bias_init: Init | None = None) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | Pair,
+                 stride: int | Pair = 1, padding: int | Pair = 0, dilation: int | Pair = 1,
+                 groups: int = 1, bias: bool = True, ceil_mode: bool = False,
+                 weight_init: Init | None = None, bias_init: Init | None = None) -> None:
         kernel = pair(kernel_size, "kernel_size", 1)
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ShapeError(f"Conv2d: {groups} groups do not divide {in_channels} input and {out_channels} output "
-                             "channels")
+            raise ShapeError(f"Conv2d: {groups} groups do not divide {in_channels} input and "
+                             f"{out_channels} output channels")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = kernel
@@ -202,19 +212,22 @@ class Conv2d(_Weighted):
         self.groups = groups
         self.ceil_mode = ceil_mode
         weight_shape = (out_channels, in_channels // groups, *kernel)
-        self._create(weight_shape, (out_channels,) if bias else None, weight_init, bias_init)
+        bias_shape = (out_channels,) if bias else None
+        self._create(weight_shape, bias_shape, weight_init, bias_init)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
-                        self.ceil_mode)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation,
+                        self.groups, self.ceil_mode)
 
 
 class LocallyConnected2d(_Weighted):
-    """See functional.locally_connected2d. The input size is part of the weight's shape: (OH, OW, O, C, KH, KW)."""
+    """See functional.locally_connected2d. weight (OH, OW, O, C, KH, KW), so that the layer takes
+    inputs of one size; bias (O, OH, OW)."""
 
-    def __init__(self, in_channels: int, out_channels: int, in_size: int | Pair, kernel_size: int | Pair,
-                 stride: int | Pair = 1, padding: int | Pair = 0, bias: bool = True,
-                 weight_init: Init | None = None, bias_init: Init | None = None) -> None:
+    def __init__(self, in_channels: int, out_channels: int, in_size: int | Pair,
+                 kernel_size: int | Pair, stride: int | Pair = 1, padding: int | Pair = 0,
+                 bias: bool = True, weight_init: Init | None = None,
+                 bias_init: Init | None = None) -> None:
         win = Window.of(kernel_size, stride, padding)
         OH, OW = win.out(*pair(in_size, "in_size", 1))
         self.in_channels = in_channels
@@ -224,7 +237,8 @@ class LocallyConnected2d(_Weighted):
         self.stride = stride
         self.padding = padding
         weight_shape = (OH, OW, out_channels, in_channels, *win.kernel)
-        self._create(weight_shape, (out_channels, OH, OW) if bias else None, weight_init, bias_init)
+        bias_shape = (out_channels, OH, OW) if bias else None
+        self._create(weight_shape, bias_shape, weight_init, bias_init)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.locally_connected2d(x, self.weight, self.bias, self.stride, self.padding)
@@ -237,7 +251,8 @@ class Linear(_Weighted):
                  weight_init: Init | None = None, bias_init: Init | None = None) -> None:
         self.in_features = in_features
         self.out_features = out_features
-        self._create((out_features, in_features), (out_features,) if bias else None, weight_init, bias_init)
+        bias_shape = (out_features,) if bias else None
+        self._create((out_features, in_features), bias_shape, weight_init, bias_init)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
@@ -260,8 +275,9 @@ class Tanh(Module):
 class MaxPool2d(Module):
     """See functional.max_pool2d."""
 
-    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
-                 dilation: int | Pair = 1, ceil_mode: bool = False) -> None:
+    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None,
+                 padding: int | Pair = 0, dilation: int | Pair = 1,
+                 ceil_mode: bool = False) -> None:
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -269,14 +285,16 @@ class MaxPool2d(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation,
+                            self.ceil_mode)
 
 
 class AvgPool2d(Module):
     """See functional.avg_pool2d."""
 
-    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
-                 ceil_mode: bool = False, count_include_pad: bool = True) -> None:
+    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None,
+                 padding: int | Pair = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True) -> None:
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -284,14 +302,16 @@ class AvgPool2d(Module):
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                            self.count_include_pad)
 
 
 class LocalResponseNorm(Module):
-    """See functional.local_response_norm; torch's defaults (k = 1, alpha divided by the window size)."""
+    """See functional.local_response_norm; torch's defaults (k = 1, alpha divided by the window
+    size)."""
 
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, groups: int = 1,
-                 within_map: bool = False) -> None:
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0,
+                 groups: int = 1, within_map: bool = False) -> None:
         self.size = size
         self.alpha = alpha
         self.beta = beta
@@ -300,7 +320,8 @@ class LocalResponseNorm(Module):
         self.within_map = within_map
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.groups, self.within_map)
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k, self.groups,
+                                     self.within_map)
 
 
 class Dropout(Module):

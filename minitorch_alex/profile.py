@@ -1,4 +1,7 @@
-"""python -m minitorch_alex.profile MODEL: what a network costs, layer by layer: sizes, multiply-adds, memory, time."""
+"""python -m minitorch_alex.profile MODEL: what a network costs, layer by layer.
+
+Output sizes, parameters, multiply-adds, memory and time; and how much of the signal arrives.
+"""
 import argparse
 import os
 import time
@@ -32,7 +35,8 @@ def outputs(model: Sequential, x: Tensor) -> Iterator[tuple[str, Module, Tensor]
 
 def blank(model: Network, images: int) -> Tensor:
     """A batch of zeros of the size that the model takes: (images, 3, S, S)."""
-    return Tensor(backend.asarray(np.zeros((images, 3, model.image_size, model.image_size), np.float32)))
+    size = model.image_size
+    return Tensor(backend.asarray(np.zeros((images, 3, size, size), np.float32)))
 
 
 # The ledger: what each layer costs.
@@ -40,8 +44,9 @@ def blank(model: Network, images: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Entry:
-    """One layer: its output shape without the batch, its parameters, and for one image the multiply-adds of forward,
-    the bytes of its output and the bytes that a whole im2col matrix would have (float32)."""
+    """One layer: its output shape without the batch, its parameters, and for one image the
+    multiply-adds of forward, the bytes of its output and the bytes that a whole im2col matrix
+    would have (float32)."""
 
     name: str
     kind: str
@@ -53,10 +58,12 @@ class Entry:
 
 
 def ledger(model: Network) -> list[Entry]:
-    """One entry per layer. A convolution or a locally connected layer multiplies KH KW C/G numbers for each output, a
-    linear layer its inputs; bias, ReLU, LRN and pools are not counted, as in the literature."""
+    """One entry per layer. A convolution or a locally connected layer multiplies KH KW C/G numbers
+    for each output, a linear layer its inputs; bias, ReLU, LRN and pools are not counted, as in
+    the literature."""
     with evaluating(model):
-        return [_entry(name, layer, y.shape[1:]) for name, layer, y in outputs(model, blank(model, 1))]
+        return [_entry(name, layer, y.shape[1:])
+                for name, layer, y in outputs(model, blank(model, 1))]
 
 
 def _entry(name: str, layer: Module, shape: tuple[int, ...]) -> Entry:
@@ -70,20 +77,23 @@ def _entry(name: str, layer: Module, shape: tuple[int, ...]) -> Entry:
         column_bytes = FLOAT_BYTES * window * prod(shape[1:])
     elif isinstance(layer, Linear):
         terms = layer.in_features
-    return Entry(name, type(layer).__name__, shape, parameters=sum(p.size for p in layer.parameters()),
-                 multiply_adds=terms * prod(shape), output_bytes=FLOAT_BYTES * prod(shape), column_bytes=column_bytes)
+    return Entry(name, type(layer).__name__, shape,
+                 parameters=sum(p.size for p in layer.parameters()),
+                 multiply_adds=terms * prod(shape), output_bytes=FLOAT_BYTES * prod(shape),
+                 column_bytes=column_bytes)
 
 
 def total(entries: list[Entry]) -> Entry:
     """The sums over all layers."""
     return Entry("total", "", (), parameters=sum(e.parameters for e in entries),
-                 multiply_adds=sum(e.multiply_adds for e in entries), output_bytes=sum(e.output_bytes for e in entries),
+                 multiply_adds=sum(e.multiply_adds for e in entries),
+                 output_bytes=sum(e.output_bytes for e in entries),
                  column_bytes=sum(e.column_bytes for e in entries))
 
 
 def layer_table(model: Network, times: Times | None = None, markdown: bool = False) -> str:
-    """The ledger as text or as a Markdown table, with the sums below; with `times` also milliseconds forward and
-    backward."""
+    """The ledger as text or as a Markdown table, with the sums below; with `times` also
+    milliseconds forward and backward."""
     rows = _rows(model, times)
     if markdown:
         rule = "|" + "".join("---|" if i < 3 else "--:|" for i in range(len(rows[0])))
@@ -94,7 +104,8 @@ def layer_table(model: Network, times: Times | None = None, markdown: bool = Fal
 
 
 def _rows(model: Network, times: Times | None) -> list[list[str]]:
-    """The ledger as cells: a heading, the input, one row per layer, the sums; with `times` also milliseconds."""
+    """The ledger as cells: a heading, the input, one row per layer, the sums; with `times` also
+    milliseconds."""
     heading = ["layer", "kind", "output", "parameters", "multiply-adds", "output", "im2col"]
     if times:
         heading += ["forward", "backward"]
@@ -104,7 +115,8 @@ def _rows(model: Network, times: Times | None) -> list[list[str]]:
     for entry in [*entries, total(entries)]:
         row = _cells(entry)
         if times:
-            row += [f"{1e3 * seconds:,.2f} ms" for seconds in times.get(entry.name, _total_times(times))]
+            row += [f"{1e3 * seconds:,.2f} ms"
+                    for seconds in times.get(entry.name, _total_times(times))]
         rows.append(row)
     return rows
 
@@ -118,7 +130,8 @@ def _cells(entry: Entry) -> list[str]:
 
 
 def _total_times(times: Times) -> tuple[float, float]:
-    return sum(forward for forward, _ in times.values()), sum(backward for _, backward in times.values())
+    forward, backward = zip(*times.values(), strict=True)
+    return sum(forward), sum(backward)
 
 
 def _aligned(row: list[str], widths: list[int]) -> str:
@@ -131,9 +144,11 @@ def _aligned(row: list[str], widths: list[int]) -> str:
 def draw(model: Network, path: str | os.PathLike, title: str = "") -> None:
     """The network as a figure in the manner of the paper's figure 2; see plots.network."""
     entries = ledger(model)
-    layers = [(entry.name, layer, entry.shape) for entry, layer in zip(entries, model.children(), strict=True)]
+    layers = [(entry.name, layer, entry.shape)
+              for entry, layer in zip(entries, model.children(), strict=True)]
     sums = total(entries)
-    note = f"{sums.parameters:,} parameters, {sums.multiply_adds / 1e6:,.1f} M multiply-adds per image"
+    note = (f"{sums.parameters:,} parameters, "
+            f"{sums.multiply_adds / 1e6:,.1f} M multiply-adds per image")
     plots.network(layers, (3, model.image_size, model.image_size), path, title, note)
 
 
@@ -177,9 +192,9 @@ def _flat(saved: Any) -> Iterator[Any]:
 
 
 def memory_needs(model: Network) -> tuple[int, int]:
-    """(bytes for any batch, bytes per image) of a training step: weights, gradients and velocities; and what forward
-    keeps for backward, measured on two images. Work memory of the kernels and gradients in flight come on top (tens of
-    MB)."""
+    """(bytes for any batch, bytes per image) of a training step: weights, gradients and
+    velocities; and what forward keeps for backward, measured on two images. Work memory of the
+    kernels and gradients in flight come on top (tens of MB)."""
     images = 2
     with in_mode(model, training=True):
         logits = model(blank(model, images))
@@ -197,10 +212,12 @@ def step_bytes(model: Network, batch_size: int) -> int:
 
 
 def layer_times(model: Network, batch_size: int, repeats: int = 3) -> Times:
-    """name -> (seconds forward, seconds backward) of each layer on a batch of noise in training mode, the fastest of
-    `repeats`. The first layer with weights computes no gradient of the image, as in training."""
+    """name -> (seconds forward, seconds backward) of each layer on a batch of noise in training
+    mode, the fastest of `repeats`. The first layer with weights computes no gradient of the image,
+    as in training."""
     rng = streams.rng(0, "profile")
-    images = rng.standard_normal((batch_size, model.image_size, model.image_size, 3)).astype(np.float32) * 60
+    shape = (batch_size, model.image_size, model.image_size, 3)
+    images = rng.standard_normal(shape).astype(np.float32) * 60  # about the std of real pixels
     x = Tensor(backend.asarray(images.transpose(0, 3, 1, 2)))  # (N,H,W,3) -> (N,3,H,W)
     times = {}
     with in_mode(model, training=True):
@@ -216,7 +233,7 @@ def layer_times(model: Network, batch_size: int, repeats: int = 3) -> Times:
 
 
 def _time_layer(layer: Module, x: Tensor) -> tuple[Tensor, float, float]:
-    """(output, seconds forward, seconds backward) of one layer; without a graph backward takes no time."""
+    """(output, seconds forward, seconds backward) of one layer; backward needs a graph."""
     start = _now()
     y = layer(x)
     middle = _now()
@@ -232,9 +249,10 @@ def _now() -> float:
 
 
 def statistics(model: Sequential, x: Tensor) -> str:
-    """One line per layer: mean, standard deviation and largest magnitude of its output and of its weight. For finding
-    the layer in which the numbers stopped being finite."""
-    lines = [f"{'layer':<10} {'output mean':>12} {'std':>10} {'max':>10}   {'weight std':>10} {'max':>10}"]
+    """One line per layer: mean, standard deviation and largest magnitude of its output and of its
+    weight. For finding the layer in which the numbers stopped being finite."""
+    lines = [f"{'layer':<10} {'output mean':>12} {'std':>10} {'max':>10}   {'weight std':>10} "
+             f"{'max':>10}"]
     with np.errstate(all="ignore"):
         for name, layer, y in outputs(model, x):
             a = backend.to_numpy(y.data)
@@ -248,9 +266,11 @@ def statistics(model: Sequential, x: Tensor) -> str:
 
 # Does the signal reach the end?
 
-STALLS = 0.001    # Signal.ratio before the last layer below which a net is known not to learn, see signal_verdict
-DOUBTFUL = 0.005  # below this no net is known to learn
-VANISHED = 1e-6   # bounds of Signal.spread after the last layer
+# Signal.ratio before the last layer, see signal_verdict:
+STALLS = 0.001    # below this a network is known not to learn
+DOUBTFUL = 0.005  # below this none is known to learn
+# Signal.spread after the last layer:
+VANISHED = 1e-6
 EXPLODED = 100.0
 
 
@@ -286,14 +306,17 @@ class _Activation:
 
     @classmethod
     def of(cls, x: Tensor) -> "_Activation":
-        a = backend.to_numpy(x.data).reshape(x.shape[0], -1).astype(np.float64)  # (N, ...) -> (N, units)
+        a = backend.to_numpy(x.data)
+        a = a.reshape(len(a), -1).astype(np.float64)  # (N, ...) -> (N, units)
         with np.errstate(all="ignore"):
-            return cls(float(np.sqrt(a.var(axis=0).mean())), float(np.sqrt((a.mean(axis=0) ** 2).mean())),
-                       float(a.std()))
+            spread = np.sqrt(a.var(axis=0).mean())
+            common = np.sqrt((a.mean(axis=0) ** 2).mean())
+            return cls(float(spread), float(common), float(a.std()))
 
 
 def signal_ratios(model: Sequential, x: Tensor) -> list[Signal]:
-    """A Signal for each layer with weights, on a batch (N,3,H,W) of at least 2 images, in evaluation mode.
+    """A Signal for each layer with weights, on a batch (N,3,H,W) of at least 2 images, in
+    evaluation mode.
 
     A network can only learn from the differences between images (_Activation.spread).
     Raises UsageError for a single image.
@@ -316,37 +339,46 @@ def signal_ratios(model: Sequential, x: Tensor) -> list[Signal]:
 def signal_table(signals: list[Signal]) -> str:
     """One line per layer."""
     width = max(len("layer"), *(len(s.name) for s in signals))
-    heading = (f"{'layer':<{width}}  {'std in':>9}  {'std out / in':>12}  {'images / common, in':>19}  "
-               f"{'images, out':>11}")
-    lines = [f"{s.name:<{width}}  {s.input_std:>9.3g}  {s.gain:>12.3g}  {s.ratio:>19.2g}  {s.spread:>11.2g}"
+    heading = (f"{'layer':<{width}}  {'std in':>9}  {'std out / in':>12}  "
+               f"{'images / common, in':>19}  {'images, out':>11}")
+    lines = [f"{s.name:<{width}}  {s.input_std:>9.3g}  {s.gain:>12.3g}  {s.ratio:>19.2g}  "
+             f"{s.spread:>11.2g}"
              for s in signals]
     return "\n".join([heading, *lines])
 
 
 def signal_verdict(signals: list[Signal]) -> str | None:
-    """What is wrong with initial weights and inputs, and what helps; None where no problem is known.
+    """What is wrong with initial weights and inputs, and what helps; None where no problem is
+    known.
 
-    The measure is the ratio before the last layer. The paper's text (std 0.01 in each layer, biases 1) gives 0.008 with
-    inputs 0..255 and learns, slowly at first; 0.00015 with inputs of std 1, and stalls: loss at ln K for epochs. What
-    ran in 2012 (std 0.03 in conv3 to conv5) gives 0.09, Caffe's biases of 0.1 give 0.04; from 0.006 on every set-up is
-    reported to train, between 0.001 and 0.005 no report is known."""
+    The measure is the ratio before the last layer. The paper's text (std 0.01 in each layer,
+    biases 1) gives 0.008 with inputs 0..255 and learns, slowly at first; 0.00015 with inputs of
+    std 1, and stalls: loss at ln K for epochs. What ran in 2012 (std 0.03 in conv3 to conv5) gives
+    0.09, Caffe's biases of 0.1 give 0.04; from 0.006 on every set-up is reported to train, between
+    0.001 and 0.005 no report is known."""
     first = signals[0]
     last = signals[-1]
-    remedies = ["biases of 0.1 in place of 1", "larger weights (what ran in 2012 had std 0.03 in conv3 to conv5)"]
+    remedies = ["biases of 0.1 in place of 1",
+                "larger weights (what ran in 2012 had std 0.03 in conv3 to conv5)"]
     if first.input_std < 10:
-        remedies.insert(0, f"inputs of 0..255 minus the mean (their std is about 60, here it is {first.input_std:.2g})")
+        remedies.insert(0, "inputs of 0..255 minus the mean (their std is about 60, here it is "
+                           f"{first.input_std:.2g})")
     advice = "; what helps: " + "; ".join(remedies)
-    share = f"the differences between images that reach {last.name} are {last.ratio:.2g} of what all images share"
+    share = (f"the differences between images that reach {last.name} are {last.ratio:.2g} of what "
+             "all images share")
     if not np.isfinite(last.spread) or last.spread > EXPLODED:
-        return (f"explodes: the outputs of {last.name} differ by {last.spread:.2g} between images, and the first "
-                "losses will be as large; what helps: smaller weights or inputs")
+        return (f"explodes: the outputs of {last.name} differ by {last.spread:.2g} between "
+                "images, and the first losses will be as large; what helps: smaller weights or "
+                "inputs")
     if last.ratio < STALLS:
-        return f"known to stall: {share}, so the biases dominate and the loss stays at chance level{advice}"
+        return (f"known to stall: {share}, so the biases dominate and the loss stays at chance "
+                f"level{advice}")
     if last.ratio < DOUBTFUL:
-        return f"doubtful: {share}; set-ups that are known to train have more than {DOUBTFUL:g}{advice}"
+        return (f"doubtful: {share}; set-ups that are known to train have more than "
+                f"{DOUBTFUL:g}{advice}")
     if last.spread < VANISHED:
-        return (f"vanishes: the outputs of {last.name} differ by {last.spread:.2g} between images, which leaves "
-                f"gradients too small to learn from{advice}")
+        return (f"vanishes: the outputs of {last.name} differ by {last.spread:.2g} between "
+                f"images, which leaves gradients too small to learn from{advice}")
     return None
 
 
@@ -370,20 +402,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line. Raises UsageError for a batch size or a memory that makes no sense."""
-    parser = cli.parser("minitorch_alex.profile", "What a network costs for one image, layer by layer.")
+    parser = cli.parser("minitorch_alex.profile",
+                        "What a network costs for one image, layer by layer.")
     parser.add_argument("model", metavar="MODEL", help=", ".join(models.MODELS))
     parser.add_argument("-b", "--batch-size", type=int, default=32, metavar="N",
                         help="number of images to time (default: 32; 0 skips the timing)")
     parser.add_argument("--memory", type=float, default=3.0, metavar="GB",
-                        help="report the largest batch that trains in this much memory (default: 3, the paper's "
-                             "GTX 580)")
+                        help="report the largest batch that trains in this much memory (default: "
+                             "3, the paper's GTX 580)")
     cli.add_device_flags(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--plot", metavar="FILE",
                         help="only draw the network, as in the paper's figure 2 (png, svg or pdf)")
     args = parser.parse_args(argv)
     if args.batch_size < 0 or args.memory <= 0:
-        raise UsageError(f"--batch-size must be 0 or more and --memory above 0, got {args.batch_size}, {args.memory}")
+        raise UsageError("--batch-size must be 0 or more and --memory above 0, got "
+                         f"{args.batch_size}, {args.memory}")
     return args
 
 
@@ -392,8 +426,8 @@ def describe_memory(model: Network, gigabytes: float) -> str:
     fixed, per_image = memory_needs(model)
     batch = int((gigabytes * 1e9 - fixed) // per_image)
     verdict = f"a batch of {batch:,} fits" if batch > 0 else "not one image fits"
-    return (f"training takes {fixed / 1e6:,.0f} MB for weights, gradients and velocities and {per_image / 1e6:,.2f} MB "
-            f"per image; {verdict} into {gigabytes:g} GB")
+    return (f"training takes {fixed / 1e6:,.0f} MB for weights, gradients and velocities and "
+            f"{per_image / 1e6:,.2f} MB per image; {verdict} into {gigabytes:g} GB")
 
 
 if __name__ == "__main__":

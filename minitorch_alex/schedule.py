@@ -1,14 +1,15 @@
-"""Learning-rate schedules: the learning rate as a function of the epoch, or of the validation error.
+"""Learning-rate schedules: the rate as a function of the epoch, or of the validation error.
 
 Each schedule is one number, `scale()`, and every parameter group's learning rate is
 
     lr = initial_lr * scale()
 
-computed afresh from `initial_lr` at each step, never by multiplying the last value. So a group with twice
-the rate (the biases of AlexNet) keeps twice the rate, and a schedule restored from its `state_dict` sets
-exactly the rates it would have reached by itself. A group with the entry "constant": True keeps its
-`initial_lr` whatever the schedule says. Names and meaning are those of torch.optim.lr_scheduler:
-build the schedule on the optimizer, call `step()` once at the end of each epoch.
+computed from `initial_lr` at each step, never by multiplying the last value. So a group with twice
+the rate (the biases of AlexNet) keeps twice the rate, and a schedule restored from its
+`state_dict` sets exactly the rates that it would have reached without the interruption. A group
+with the entry "constant": True keeps its `initial_lr` whatever the schedule says. Names and
+meaning are those of torch.optim.lr_scheduler: build the schedule on the optimizer, call `step()`
+once at the end of each epoch.
 
     schedule = WarmUp(MultiStepLR(optimizer, milestones=[25, 51, 79]), epochs=2, start_factor=0.1)
     for epoch in range(schedule.last_epoch, 90):
@@ -24,19 +25,21 @@ from .errors import UsageError
 
 
 class HasGroups(Protocol):
-    """What a schedule needs of an optimizer: groups, each a dict with 'lr' and perhaps 'initial_lr'."""
+    """An optimizer, as far as schedules know it: groups with 'lr' and perhaps 'initial_lr'."""
 
     param_groups: list[dict[str, Any]]
 
 
 class Schedule:
-    """The base: counts epochs and writes `initial_lr * scale()` into every group. By itself, a constant rate.
+    """The base class, and a constant rate: counts epochs and writes `initial_lr * scale()` into
+    every group.
 
-    `last_epoch` is the number of `step()` calls so far, which is the index of the epoch about to run
-    (PyTorch's name and meaning). `initial_lr` is taken from 'lr' where a group does not have it yet.
+    `last_epoch` is the number of `step()` calls so far, which is the index of the epoch about to
+    run (PyTorch's name and meaning). `initial_lr` is taken from 'lr' where a group does not have
+    it yet.
     """
 
-    moves: tuple[str, ...] = ("last_epoch",)  # the attributes that change during training: all of the state
+    moves: tuple[str, ...] = ("last_epoch",)  # the attributes that training changes: the state
 
     def __init__(self, optimizer: HasGroups) -> None:
         self.optimizer = optimizer
@@ -50,7 +53,8 @@ class Schedule:
         return 1.0
 
     def step(self, metric: float | None = None) -> None:
-        """One epoch is over; `metric` is its validation error (any unit; smaller is better), if known."""
+        """End an epoch; `metric` is its validation error, if known (any unit; smaller is better).
+        """
         self.last_epoch += 1
         self._apply()
 
@@ -59,14 +63,17 @@ class Schedule:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """The moving parts, in JSON's types. Milestones and factors are settings, and are not among them."""
+        """The attributes that training changes, in JSON's types; no settings such as milestones.
+        """
         return {name: getattr(self, name) for name in self.moves}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state` was written, and set the learning rates. UsageError: of another schedule."""
+        """Resume where `state` was written, and set the learning rates. Raises UsageError for the
+        state of another schedule."""
         if set(state) != set(self.state_dict()):
-            raise UsageError(f"{type(self).__name__} cannot resume from the state of another schedule: "
-                             f"expected {sorted(self.state_dict())}, got {sorted(state)}")
+            raise UsageError(f"{type(self).__name__} cannot resume from the state of another "
+                             f"schedule: expected {sorted(self.state_dict())}, "
+                             f"got {sorted(state)}")
         for name in self.moves:
             setattr(self, name, state[name])
         self._apply()
@@ -77,16 +84,20 @@ class Schedule:
 
 
 class MultiStepLR(Schedule):
-    """lr = initial_lr * gamma^(number of milestones <= epoch): a drop at the start of each milestone's epoch.
+    """lr = initial_lr * gamma^(number of milestones <= epoch): a drop at the start of each
+    milestone's epoch.
 
-    The 2012 network was run by hand this way: 0.01, then a tenth of the rate before from epochs 25, 51 and 79
-    on (the comments of cuda-convnet's layer-params files). A milestone named twice counts twice, as in
-    PyTorch; no milestones are a constant rate. UsageError: a negative or fractional milestone, gamma <= 0.
+    The 2012 network was run by hand this way: 0.01, then a tenth of the rate before from epochs
+    25, 51 and 79 on (the comments of cuda-convnet's layer-params files). A milestone named twice
+    counts twice, as in PyTorch; without milestones the rate is constant.
+    Raises UsageError for a negative or fractional milestone, or gamma <= 0.
     """
 
-    def __init__(self, optimizer: HasGroups, milestones: Sequence[int], gamma: float = 0.1) -> None:
+    def __init__(self, optimizer: HasGroups, milestones: Sequence[int],
+                 gamma: float = 0.1) -> None:
         if any(m != int(m) or m < 0 for m in milestones):
-            raise UsageError(f"milestones are epoch numbers, whole and not negative: got {list(milestones)}")
+            raise UsageError("milestones are epoch numbers, whole and not negative: got "
+                             f"{list(milestones)}")
         self.milestones = sorted(int(m) for m in milestones)
         self.gamma = _positive("gamma", gamma)
         super().__init__(optimizer)
@@ -96,9 +107,10 @@ class MultiStepLR(Schedule):
 
 
 class ExponentialLR(Schedule):
-    """lr = initial_lr * gamma^epoch. UsageError: gamma <= 0.
+    """lr = initial_lr * gamma^epoch. Raises UsageError for gamma <= 0.
 
-    cuda-convnet's run notes found plain exponential decay worse than sharp drops; it is here to compare.
+    cuda-convnet's run notes found plain exponential decay worse than sharp drops; it is here to
+    compare.
     """
 
     def __init__(self, optimizer: HasGroups, gamma: float) -> None:
@@ -110,29 +122,34 @@ class ExponentialLR(Schedule):
 
 
 class ReduceLROnPlateau(Schedule):
-    """lr = initial_lr * factor^drops: a drop each time the validation error stalls, `max_drops` in all.
+    """lr = initial_lr * factor^drops: a drop each time the validation error stalls, `max_drops` in
+    all.
 
-    Paper, section 5: "divide the learning rate by 10 when the validation error rate stopped improving with
-    the current learning rate. The learning rate was initialized at 0.01 and reduced three times prior to
-    termination."
+    Paper, section 5: "divide the learning rate by 10 when the validation error rate stopped
+    improving with the current learning rate. The learning rate was initialized at 0.01 and reduced
+    three times prior to termination."
 
-    An epoch improves when metric < best * (1 - threshold). After more than `patience` epochs in a row without
-    that, the rate drops and the count starts again, while `best` stays: PyTorch's rule with mode="min",
-    threshold_mode="rel" and no cooldown. A NaN is no improvement. Unlike PyTorch's, `max_drops` ends the
-    drops, and there is no `eps` below which a drop is skipped.
-    UsageError: factor outside (0, 1), patience, threshold or max_drops out of range; step() without a metric.
+    An epoch improves when metric < best * (1 - threshold). After more than `patience` epochs in a
+    row without that, the rate drops and the count restarts, while `best` stays: PyTorch's rule
+    with mode="min", threshold_mode="rel" and no cooldown. A NaN is not an improvement. Unlike
+    PyTorch's, `max_drops` ends the drops, and there is no `eps` below which a drop is skipped.
+    Raises UsageError when factor is outside (0, 1), when patience, threshold or max_drops is out
+    of range, and for step() without a metric.
     """
 
     moves = ("last_epoch", "best", "num_bad_epochs", "drops")
 
-    def __init__(self, optimizer: HasGroups, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4,
-                 max_drops: int = 3) -> None:
+    def __init__(self, optimizer: HasGroups, factor: float = 0.1, patience: int = 10,
+                 threshold: float = 1e-4, max_drops: int = 3) -> None:
         if not 0 < factor < 1:
-            raise UsageError(f"factor must lie between 0 and 1, got {factor}")
+            raise UsageError(f"factor must be between 0 and 1, got {factor}")
         if patience < 0 or max_drops < 0 or not 0 <= threshold < 1:
             raise UsageError(f"expected patience >= 0, max_drops >= 0 and 0 <= threshold < 1, "
                              f"got {patience}, {max_drops} and {threshold}")
-        self.factor, self.patience, self.threshold, self.max_drops = factor, patience, threshold, max_drops
+        self.factor = factor
+        self.patience = patience
+        self.threshold = threshold
+        self.max_drops = max_drops
         self.best: float | None = None  # None before the first epoch: infinity is not JSON
         self.num_bad_epochs = 0
         self.drops = 0
@@ -147,31 +164,37 @@ class ReduceLROnPlateau(Schedule):
         metric = float(metric)
         best = math.inf if self.best is None else self.best
         if metric < best * (1 - self.threshold):
-            self.best, self.num_bad_epochs = metric, 0
+            self.best = metric
+            self.num_bad_epochs = 0
         else:
             self.num_bad_epochs += 1
         if self.num_bad_epochs > self.patience and self.drops < self.max_drops:
-            self.drops, self.num_bad_epochs = self.drops + 1, 0
+            self.drops += 1
+            self.num_bad_epochs = 0
         super().step()
 
 
 class WarmUp(Schedule):
     """scale = ramp * (scale of the wrapped schedule), ramp = a + (1 - a) * min(1, epoch / epochs).
 
-    a is `start_factor`. Not in the paper: a remedy for a deep net that does not leave its initial loss. The
-    wrapped schedule counts every epoch from 0, so its milestones stay plain epoch numbers. PyTorch's
-    ChainedScheduler([LinearLR(start_factor=a, total_iters=epochs), schedule]) gives the same rates.
-    UsageError: epochs < 1, start_factor outside (0, 1].
+    a is `start_factor`. Not in the paper: a remedy for a deep net that does not leave its initial
+    loss. The wrapped schedule counts every epoch from 0, so its milestones stay plain epoch
+    numbers. PyTorch's ChainedScheduler([LinearLR(start_factor=a, total_iters=epochs), schedule])
+    gives the same rates. Raises UsageError for epochs < 1 or a start_factor outside (0, 1].
     """
 
     def __init__(self, schedule: Schedule, epochs: int, start_factor: float = 0.1) -> None:
         if epochs < 1 or not 0 < start_factor <= 1:
-            raise UsageError(f"expected epochs >= 1, 0 < start_factor <= 1; got {epochs} and {start_factor}")
-        self.schedule, self.epochs, self.start_factor = schedule, epochs, start_factor
+            raise UsageError(f"expected epochs >= 1, 0 < start_factor <= 1; got {epochs} and "
+                             f"{start_factor}")
+        self.schedule = schedule
+        self.epochs = epochs
+        self.start_factor = start_factor
         super().__init__(schedule.optimizer)
 
     def scale(self) -> float:
-        ramp = self.start_factor + (1 - self.start_factor) * min(1.0, self.last_epoch / self.epochs)
+        progress = min(1.0, self.last_epoch / self.epochs)
+        ramp = self.start_factor + (1 - self.start_factor) * progress
         return ramp * self.schedule.scale()
 
     def step(self, metric: float | None = None) -> None:

@@ -13,12 +13,13 @@ class Tensor:
     """An n-dimensional array that remembers where it came from.
 
         data            the raw array, float32 or float64, on the host or on a device
-        grad            the accumulated gradient, a raw array of the same shape, on leaves only; None before backward
+        grad            the accumulated gradient, a raw array of the same shape, on leaves only;
+                        None before backward
         requires_grad   whether backward should reach it
         creator         the Function that made it, None for a leaf
 
-    `data` may be anything that `numpy.asarray` takes; integers and Python floats become float32, an array of float32
-    or float64 keeps its dtype. Names and meanings are PyTorch's.
+    `data` may be anything that `numpy.asarray` takes; integers and Python floats become float32,
+    an array of float32 or float64 keeps its dtype. Names and meanings are PyTorch's.
     """
 
     __slots__ = ("__weakref__", "creator", "data", "grad", "grad_place", "requires_grad")
@@ -35,7 +36,8 @@ class Tensor:
             data = data.astype(np.float32)
         self.data = data
         self.grad: Any = None
-        self.grad_place: Any = None  # a view into an optimizer's flat gradient buffer, see optim.SGD
+        # a view into an optimizer's flat gradient buffer, see optim.SGD
+        self.grad_place: Any = None
         self.requires_grad = requires_grad
         self.creator: autograd.Function | None = None
 
@@ -62,19 +64,23 @@ class Tensor:
         origin = ", leaf" if self.requires_grad else ""
         if self.creator:
             origin = f", from {type(self.creator).__name__}"
-        values = np.array2string(backend.to_numpy(self.data), precision=4, threshold=20, prefix="Tensor(")
+        values = np.array2string(backend.to_numpy(self.data), precision=4, threshold=20,
+                                 prefix="Tensor(")
         return f"Tensor({values}, shape {self.shape}, {self.dtype}{origin})"
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
-        """Add d(self * gradient).sum()/d(leaf) to the .grad of every leaf behind self. See autograd.backward."""
-        autograd.backward(self, gradient.data if isinstance(gradient, Tensor) else gradient, retain_graph)
+        """Add d(self * gradient).sum()/d(leaf) to the .grad of every leaf behind self. See
+        autograd.backward."""
+        autograd.backward(self, gradient.data if isinstance(gradient, Tensor) else gradient,
+                          retain_graph)
 
     def detach(self) -> "Tensor":
         """The same data as a leaf that no gradient passes."""
         return Tensor(self.data)
 
     def item(self) -> float:
-        """The value of a one-element tensor. On a GPU this waits for the device: ask for it rarely."""
+        """The value of a one-element tensor. On a GPU this waits for the device: ask for it
+        rarely."""
         if self.size != 1:
             raise UsageError(f"item() needs a tensor of one element, got shape {self.shape}")
         return float(backend.to_numpy(self.data).reshape(()))
@@ -87,7 +93,8 @@ class Tensor:
         """Forget the gradient."""
         self.grad = None
 
-    # The operators. Each calls the function of the same name in functional/, where the mathematics is.
+    # The operators. Each calls the function of the same name in functional/, where the mathematics
+    # is.
 
     def __add__(self, other: "Operand") -> "Tensor":
         return _functional().add(self, other)
@@ -131,7 +138,8 @@ class Tensor:
         return _functional().mean(self, axis, keepdims)
 
     def reshape(self, *shape: Any) -> "Tensor":
-        """The same elements in another shape, as reshape(2, 3) or reshape((2, 3)); one entry may be -1."""
+        """The same elements in another shape, as reshape(2, 3) or reshape((2, 3)); one entry may
+        be -1."""
         return _functional().reshape(self, *shape)
 
     def permute(self, *dims: Any) -> "Tensor":
@@ -161,6 +169,7 @@ Operand = Tensor | float | np.ndarray  # what may stand on the other side of an 
 
 @functools.cache
 def _functional() -> ModuleType:
-    """functional/, imported when an operator is first used: it is the floor above and imports this file."""
+    """functional/, imported when an operator is first used: it is the floor above and imports this
+    file."""
     from . import functional
     return functional

@@ -477,7 +477,7 @@ def test_a_gradient_replaced_by_hand_is_the_one_that_counts():
     checks.assert_close(host(p.data), [0.9, 0.9], 1e-6, "w after a step along the halved gradient")
 
 
-def test_an_optimiser_resumes_to_the_bit():
+def test_an_optimizer_resumes_to_the_bit():
     def train(net, sgd, steps):
         x, labels = batch()
         for step in steps:

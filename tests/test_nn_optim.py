@@ -1,4 +1,4 @@
-"""Modules, parameters and the optimiser."""
+"""Modules, parameters and the optimizer."""
 import numpy as np
 import pytest
 
@@ -185,7 +185,7 @@ def test_a_gradient_set_by_hand_counts():
     assert np.allclose(w.data, 0.75)
 
 
-def test_the_optimisers_state_round_trips():
+def test_the_optimizers_state_round_trips():
     a, b = net(), net()
     opt_a, opt_b = optim.SGD(a.parameters(), 0.1, 0.9), optim.SGD(b.parameters(), 0.1, 0.9)
     step(a, opt_a)
@@ -225,12 +225,12 @@ def test_a_parameter_that_has_left_the_flat_arrays_is_not_forgotten_in_silence()
     model = net()
     first = optim.SGD(model.parameters(), 0.1)
     optim.SGD(model.parameters(), 0.1)
-    with pytest.raises(UsageError, match=r"shape \(3, 2, 3, 3\) has left this optimiser's flat arrays"):
+    with pytest.raises(UsageError, match=r"shape \(3, 2, 3, 3\) has left this optimizer's flat arrays"):
         step(model, first)
     model = net()
     optimizer = optim.SGD(model.parameters(), 0.1)
     model.fc.weight.data = model.fc.weight.data * 2
-    with pytest.raises(UsageError, match="build the optimiser last"):
+    with pytest.raises(UsageError, match="build the optimizer last"):
         step(model, optimizer)
 
 

@@ -116,7 +116,7 @@ def test_resuming_after_any_epoch_gives_the_same_rates_to_the_bit(build, stop):
     (lambda o: MultiStepLR(o, [-1]), "not negative"),
     (lambda o: MultiStepLR(o, [1], gamma=0), "gamma must be positive"),
     (lambda o: ExponentialLR(o, -0.1), "gamma must be positive"),
-    (lambda o: ReduceLROnPlateau(o, factor=1.0), "factor must lie between 0 and 1"),
+    (lambda o: ReduceLROnPlateau(o, factor=1.0), "factor must be between 0 and 1"),
     (lambda o: ReduceLROnPlateau(o, patience=-1), "patience >= 0"),
     (lambda o: ReduceLROnPlateau(o).step(), "needs the validation error"),
     (lambda o: WarmUp(Schedule(o), epochs=0), "epochs >= 1"),

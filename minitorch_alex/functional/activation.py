@@ -6,7 +6,8 @@ from .layout import to_nchw, to_nhwc
 
 
 class ReLU(Function):
-    """y = max(x, 0): it does not saturate for x > 0, so its gradient there is 1 (paper section 3.1). Saves y."""
+    """y = max(x, 0): it does not saturate for x > 0, so its gradient there is 1 (paper section
+    3.1). Saves y."""
 
     def forward(self, x):
         x = to_nhwc(x)

@@ -1,4 +1,5 @@
-"""Arithmetic, reshaping, reduction. Broadcasting is NumPy's; autograd.unbroadcast undoes it, nobody here needs to."""
+"""Arithmetic, reshaping, reduction. Broadcasting is NumPy's; autograd.unbroadcast undoes it,
+nobody here needs to."""
 import math
 from typing import Any, TypeGuard
 
@@ -15,7 +16,7 @@ class Add(Function):
         return a + b
 
     def backward(self, gy):
-        return gy, gy
+        return gy, gy  # one array for both: whoever receives it must not write into it
 
 
 class Mul(Function):
@@ -27,7 +28,9 @@ class Mul(Function):
 
     def backward(self, gy):
         a, b = self.saved
-        return gy * b if self.needs[0] else None, gy * a if self.needs[1] else None
+        ga = gy * b if self.needs[0] else None
+        gb = gy * a if self.needs[1] else None
+        return ga, gb
 
 
 class Div(Function):
@@ -39,7 +42,9 @@ class Div(Function):
 
     def backward(self, gy):
         a, b = self.saved
-        return gy / b if self.needs[0] else None, -gy * a / (b * b) if self.needs[1] else None
+        ga = gy / b if self.needs[0] else None
+        gb = -gy * a / (b * b) if self.needs[1] else None
+        return ga, gb
 
 
 class MulScalar(Function):
@@ -93,7 +98,8 @@ class Pow(Function):
 
     def backward(self, gy):
         (x,) = self.saved
-        return gy * (self.p * x ** (self.p - 1)) if self.p else gy * 0.0  # x^-1 is infinite at 0, 0 x^-1 is not
+        # x^-1 is infinite at 0, 0 x^-1 is not
+        return gy * (self.p * x ** (self.p - 1)) if self.p else gy * 0.0
 
 
 class Exp(Function):
@@ -132,14 +138,17 @@ class MatMul(Function):
 
     def backward(self, gy):
         a, b = self.saved
-        return gy @ b.T if self.needs[0] else None, a.T @ gy if self.needs[1] else None
+        ga = gy @ b.T if self.needs[0] else None  # (M,N) @ (N,K)
+        gb = a.T @ gy if self.needs[1] else None  # (K,M) @ (M,N)
+        return ga, gb
 
 
 class Sum(Function):
     """y = sum over `axis` (all axes if None)."""
 
     def __init__(self, axis: int | tuple[int, ...] | None, keepdims: bool) -> None:
-        self.axis, self.keepdims = axis, keepdims
+        self.axis = axis
+        self.keepdims = keepdims
 
     def forward(self, x):
         self.shape = x.shape
@@ -148,25 +157,27 @@ class Sum(Function):
     def backward(self, gy):
         xp = backend.xp_of(gy)
         if self.axis is not None and not self.keepdims:
-            gy = xp.expand_dims(gy, self.axis)
-        return xp.broadcast_to(gy, self.shape)
+            gy = xp.expand_dims(gy, self.axis)  # the summed axes come back with size 1
+        return xp.broadcast_to(gy, self.shape)  # each term of a sum receives the sum's gradient
 
 
 class Reshape(Function):
-    """y = x in another shape, elements in row-major order of the logical shape whatever the memory order."""
+    """y = x in another shape, elements in row-major order of the logical shape whatever the memory
+    order."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
     def forward(self, x):
-        self.before = x.shape
+        self.x_shape = x.shape
         try:
             return x.reshape(self.shape)
         except ValueError:
-            raise ShapeError(f"reshape: {x.shape} has {x.size} elements and does not fit {self.shape}") from None
+            raise ShapeError(f"reshape: {x.shape} has {x.size} elements and does not fit "
+                             f"{self.shape}") from None
 
     def backward(self, gy):
-        return gy.reshape(self.before)
+        return gy.reshape(self.x_shape)
 
 
 class Permute(Function):
@@ -179,16 +190,18 @@ class Permute(Function):
         return x.transpose(self.axes)
 
     def backward(self, gy):
+        # y's axis k is x's axis axes[k]; back again, x's axis i is the one of y that came from it.
         return gy.transpose(tuple(self.axes.index(i) for i in range(len(self.axes))))
 
 
 def _check_broadcast(name: str, a: Tensor, b: Tensor) -> None:
-    """Raises ShapeError unless the shapes fit, compared from the last axis on: (4, 3) and (3,) do, (4, 3) and (4,)
-    do not."""
+    """Raises ShapeError unless the shapes fit, compared from the last axis on: (4, 3) and (3,) do,
+    (4, 3) and (4,) do not."""
     for m, n in zip(reversed(a.shape), reversed(b.shape), strict=False):
         if m != n and m != 1 and n != 1:
-            raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast: counted from the last axis, "
-                             f"{m} meets {n}, expected equal sizes or 1; reshape one of them")
+            raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast: counted "
+                             f"from the last axis, {m} meets {n}, expected equal sizes or 1; "
+                             "reshape one of them")
 
 
 def _tensor(value: Any) -> Tensor:
@@ -248,7 +261,8 @@ def sub(a: Operand, b: Operand) -> Tensor:
 def power(x: Tensor, p: float) -> Tensor:
     """x^p for a number p."""
     if not _is_number(p):
-        raise ShapeError(f"x ** p needs a number p, got {type(p).__name__}; write exp(p * log(x)) for a tensor")
+        raise ShapeError(f"x ** p needs a number p, got {type(p).__name__}; write exp(p * log(x)) "
+                         "for a tensor")
     return Pow(p)(x)
 
 
@@ -267,7 +281,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     return MatMul()(a, b)
 
 
-def sum(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:  # noqa: A001
+def sum(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """The sum over `axis`, or over everything."""
     return Sum(axis, keepdims)(x)
 
@@ -281,7 +295,7 @@ def mean(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = 
 
 
 def _axes(given: tuple) -> tuple[int, ...]:
-    """f(2, 3) and f((2, 3)) mean the same."""
+    """The axes or sizes of a call: f(2, 3) and f((2, 3)) mean the same."""
     return tuple(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else given
 
 
@@ -294,7 +308,8 @@ def permute(x: Tensor, *dims: int) -> Tensor:
     """x with its axes in the order `dims`; negative ones count from the end."""
     order = tuple(d % x.ndim for d in _axes(dims))
     if sorted(order) != list(range(x.ndim)):
-        raise ShapeError(f"permute: {_axes(dims)} does not name each of the {x.ndim} axes of {x.shape} once")
+        raise ShapeError(f"permute: {_axes(dims)} does not name each of the {x.ndim} axes of "
+                         f"{x.shape} once")
     return Permute(order)(x)
 
 
@@ -306,5 +321,5 @@ def transpose(x: Tensor, dim0: int = 0, dim1: int = 1) -> Tensor:
 
 
 def flatten(x: Tensor, start_dim: int = 1) -> Tensor:
-    """x with all axes from start_dim on made into one: (N,C,H,W) becomes (N, C H W)."""
+    """x with all axes from start_dim on made into one: (N,C,H,W) becomes (N, C*H*W)."""
     return Reshape((*x.shape[:start_dim], math.prod(x.shape[start_dim:])))(x)

@@ -10,125 +10,156 @@ from .layout import contiguous, to_nchw, to_nhwc
 class Conv2d(Function):
     """y[n,o,oh,ow] = b[o] + sum_{c,kh,kw} w[o,c,kh,kw] x[n, c, oh S - P + kh D, ow S - P + kw D]
 
-    (a cross-correlation, as everywhere in deep learning), where c runs over o's group of channels. Saves x and w, or
-    what the kernels would rather have: on a GPU that is the im2col matrix, where memory allows, and w in its rows. On a
-    CPU the matrix is gathered again in backward, since it has up to 25 times the numbers of the image.
+    (a cross-correlation, as everywhere in deep learning), where c runs over o's group of channels.
+    Saves x and w, or what the kernels would rather have: on a GPU that is the im2col matrix, where
+    memory allows, and w in its rows. On a CPU the matrix is gathered again in backward, since it
+    has up to 25 times the numbers of the image.
     """
 
     def __init__(self, win: Window, groups: int) -> None:
-        self.win, self.groups = win, groups
+        self.win = win
+        self.groups = groups
 
     def forward(self, x, w, b):
-        x, w, b = to_nhwc(x), contiguous(w), contiguous(b)
+        x = to_nhwc(x)
+        w = contiguous(w)
+        b = contiguous(b)
         self.x_shape = x.shape
-        k = backend.kernels_for(x, w, b)
-        if hasattr(k, "conv2d_forward"):  # kernels that save something else
-            y, saved = k.conv2d_forward(x, w, b, self.win, self.groups, self.needs[1])
+        kernels = backend.kernels_for(x, w, b)
+        if hasattr(kernels, "conv2d_forward"):  # kernels that save something else
+            y, saved = kernels.conv2d_forward(x, w, b, self.win, self.groups, self.needs[1])
         else:
-            y, saved = k.conv2d(x, w, b, self.win, self.groups), (x, w)
+            y = kernels.conv2d(x, w, b, self.win, self.groups)
+            saved = x, w
         self.save(*saved)
         return to_nchw(y)
 
     def backward(self, gy):
         gy = to_nhwc(gy)
-        k = backend.kernels_for(gy)
-        gx, gw = None, None
-        if hasattr(k, "conv2d_backward"):
-            gx, gw = k.conv2d_backward(gy, self.saved, self.x_shape, self.win, self.groups, self.needs)
+        kernels = backend.kernels_for(gy)
+        gx = None
+        gw = None
+        if hasattr(kernels, "conv2d_backward"):
+            gx, gw = kernels.conv2d_backward(gy, self.saved, self.x_shape, self.win, self.groups,
+                                             self.needs)
         else:
             x, w = self.saved
             if self.needs[0]:
-                gx = k.conv2d_backward_input(gy, w, self.x_shape, self.win, self.groups)
+                gx = kernels.conv2d_backward_input(gy, w, self.x_shape, self.win, self.groups)
             if self.needs[1]:
-                gw = k.conv2d_backward_weight(x, gy, self.win, self.groups)
-        gb = k.sum_rows(gy) if self.needs[2] else None
+                gw = kernels.conv2d_backward_weight(x, gy, self.win, self.groups)
+        gb = kernels.sum_rows(gy) if self.needs[2] else None  # (N,OH,OW,O) -> (O,)
         return None if gx is None else to_nchw(gx), gw, gb
 
 
 class LocallyConnected2d(Function):
-    """As Conv2d with a weight of its own at every output place: w[oh,ow,o,c,kh,kw], b[o,oh,ow]. Saves x and w."""
+    """As Conv2d with a weight of its own at every output place: w[oh,ow,o,c,kh,kw], b[o,oh,ow].
+    Saves x and w."""
 
     def __init__(self, win: Window) -> None:
         self.win = win
 
     def forward(self, x, w, b):
-        x, w = to_nhwc(x), contiguous(w)
+        x = to_nhwc(x)
+        w = contiguous(w)
         self.save(x, w)
-        b = None if b is None else contiguous(b.transpose(1, 2, 0))
+        b = None if b is None else contiguous(b.transpose(1, 2, 0))  # (O,OH,OW) -> (OH,OW,O)
         return to_nchw(backend.kernels_for(x, w, b).locally_connected2d(x, w, b, self.win))
 
     def backward(self, gy):
         x, w = self.saved
-        gy, k = to_nhwc(gy), backend.kernels_for(gy)
-        gx = to_nchw(k.locally_connected2d_backward_input(gy, w, x.shape, self.win)) if self.needs[0] else None
-        gw = k.locally_connected2d_backward_weight(x, gy, self.win) if self.needs[1] else None
-        gb = gy.sum(axis=0).transpose(2, 0, 1) if self.needs[2] else None
+        gy = to_nhwc(gy)
+        kernels = backend.kernels_for(gy)
+        gx = None
+        gw = None
+        gb = None
+        if self.needs[0]:
+            gx = to_nchw(kernels.locally_connected2d_backward_input(gy, w, x.shape, self.win))
+        if self.needs[1]:
+            gw = kernels.locally_connected2d_backward_weight(x, gy, self.win)
+        if self.needs[2]:
+            gb = gy.sum(axis=0).transpose(2, 0, 1)  # (N,OH,OW,O) -> (OH,OW,O) -> (O,OH,OW)
         return gx, gw, gb
 
 
 def check_images(name: str, x: Tensor) -> None:
-    """ShapeError unless x is a batch of images."""
+    """Raises ShapeError unless x is a batch of images."""
     if x.ndim != 4:
         raise ShapeError(f"{name}: got input {x.shape}, expected (N, C, H, W)")
 
 
 def check_dtypes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    """UsageError unless all are of one dtype: mixed, everything after would quietly run in float64."""
+    """Raises UsageError unless all have one dtype. If they were mixed, all that follows would run
+    in float64, and nobody would notice."""
     if len({t.dtype for t in (x, weight, bias) if t is not None}) > 1:
-        raise UsageError(f"{name}: got input of {x.dtype} and weight of {weight.dtype}, expected one dtype; convert "
-                         "the data with .astype, or the model with model.astype")
+        raise UsageError(f"{name}: got input of {x.dtype} and weight of {weight.dtype}, expected "
+                         "one dtype; convert the data with .astype, or the model with "
+                         "model.astype")
 
 
 def out_size(name: str, win: Window, x: Tensor) -> Pair:
-    """(OH, OW) of the windows on x (N,C,H,W); ShapeError, naming the operation, when they do not fit."""
+    """(OH, OW) of the windows on x (N,C,H,W). Raises ShapeError, which names the operation, when
+    they do not fit."""
     try:
         return win.out(*x.shape[2:])
     except ShapeError as error:
         raise ShapeError(f"{name}: {error}") from None
 
 
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1, padding: int | Pair = 0,
-           dilation: int | Pair = 1, groups: int = 1, ceil_mode: bool = False) -> Tensor:
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1,
+           padding: int | Pair = 0, dilation: int | Pair = 1, groups: int = 1,
+           ceil_mode: bool = False) -> Tensor:
     """Convolve x (N,C,H,W) with weight (O,C/groups,KH,KW) and add bias (O,): (N,O,OH,OW).
 
-    OH = 1 + floor((H + 2 padding - dilation (KH-1) - 1) / stride), with ceil_mode the ceiling instead, zeros being
-    read past the right and bottom edge: the 2012 code's rounding, by which 224 gives 55 (AlexNet-Source-Code
-    layer.py:1004); a window that this adds but that would see no pixel is left out, as in torch's pooling. `groups`
-    splits input and output channels into that many separate convolutions, the paper's two GPUs (section 3.5).
-    ShapeError when the shapes do not fit, UsageError when the dtypes differ.
+        OH = 1 + floor((H + 2 padding - dilation (KH-1) - 1) / stride)
+
+    With ceil_mode it is the ceiling, and zeros are read past the right and bottom edge: the 2012
+    code's rounding, by which 224 gives 55 (AlexNet-Source-Code layer.py:1004). A window that this
+    adds but that would see no pixel is left out, as in torch's pooling. `groups` splits input and
+    output channels into that many separate convolutions, the paper's two GPUs (section 3.5).
+    Raises ShapeError when the shapes do not fit, UsageError when the dtypes differ.
     """
     check_images("conv2d", x)
     if weight.ndim != 4:
         raise ShapeError(f"conv2d: got weight {weight.shape}, expected (O, C/groups, KH, KW)")
-    (C, O), cg = (x.shape[1], weight.shape[0]), weight.shape[1]
+    C = x.shape[1]
+    O, group_channels, KH, KW = weight.shape
     if groups < 1 or C % groups or O % groups:
-        raise ShapeError(f"conv2d: {groups} groups do not divide {C} input and {O} output channels")
-    if cg * groups != C:
-        raise ShapeError(f"conv2d: got input {x.shape} with {C} channels, expected {cg * groups} "
-                         f"(weight {weight.shape}, groups {groups})")
+        raise ShapeError(f"conv2d: {groups} groups do not divide {C} input and {O} output "
+                         "channels")
+    if group_channels * groups != C:
+        raise ShapeError(f"conv2d: got input {x.shape} with {C} channels, expected "
+                         f"{group_channels * groups} (weight {weight.shape}, groups {groups})")
     if bias is not None and bias.shape != (O,):
         raise ShapeError(f"conv2d: got bias {bias.shape}, expected ({O},)")
     check_dtypes("conv2d", x, weight, bias)
-    win = Window.of(weight.shape[2:], stride, padding, dilation, ceil_mode)
+    win = Window.of((KH, KW), stride, padding, dilation, ceil_mode)
     out_size("conv2d", win, x)
     return Conv2d(win, groups)(x, weight, bias)
 
 
-def locally_connected2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1,
-                        padding: int | Pair = 0, dilation: int | Pair = 1) -> Tensor:
-    """Convolve x (N,C,H,W) with weights that differ from place to place: weight (OH,OW,O,C,KH,KW), bias (O,OH,OW).
+def locally_connected2d(x: Tensor, weight: Tensor, bias: Tensor | None = None,
+                        stride: int | Pair = 1, padding: int | Pair = 0,
+                        dilation: int | Pair = 1) -> Tensor:
+    """As conv2d with weights that differ from place to place: x (N,C,H,W), weight
+    (OH,OW,O,C,KH,KW), bias (O,OH,OW).
 
-    The `local` layers of the 2012 CIFAR nets (AlexNet-Source-Code example-layers/layers-conv-local-13pct.cfg).
-    ShapeError when the shapes do not fit.
+    The `local` layers of the 2012 CIFAR nets (AlexNet-Source-Code
+    example-layers/layers-conv-local-13pct.cfg). Raises ShapeError when the shapes do not fit,
+    UsageError when the dtypes differ.
     """
     check_images("locally_connected2d", x)
     if weight.ndim != 6:
-        raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected (OH, OW, O, C, KH, KW)")
+        raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected "
+                         "(OH, OW, O, C, KH, KW)")
     check_dtypes("locally_connected2d", x, weight, bias)
-    win = Window.of(weight.shape[4:], stride, padding, dilation)
-    expected = (*out_size("locally_connected2d", win, x), weight.shape[2], x.shape[1], *win.kernel)
+    O, KH, KW = weight.shape[2], weight.shape[4], weight.shape[5]
+    win = Window.of((KH, KW), stride, padding, dilation)
+    OH, OW = out_size("locally_connected2d", win, x)
+    expected = (OH, OW, O, x.shape[1], KH, KW)
     if weight.shape != expected:
-        raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected {expected} for input {x.shape}")
-    if bias is not None and bias.shape != (expected[2], *expected[:2]):
-        raise ShapeError(f"locally_connected2d: got bias {bias.shape}, expected {(expected[2], *expected[:2])}")
+        raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected {expected} "
+                         f"for input {x.shape}")
+    if bias is not None and bias.shape != (O, OH, OW):
+        raise ShapeError(f"locally_connected2d: got bias {bias.shape}, expected {(O, OH, OW)}")
     return LocallyConnected2d(win)(x, weight, bias)

@@ -1,7 +1,11 @@
-"""Between the shapes users see, NCHW, and the memory kernels work in, NHWC (PyTorch calls it channels_last).
+"""Between the shapes that users see, NCHW, and the memory that kernels work in, NHWC.
 
-A result of one operation is an NCHW view of NHWC memory, so the next operation's conversion costs nothing. A plain
-NCHW array costs one copy, and gives the same answer.
+PyTorch calls this memory channels_last. The result of an operation is an NCHW view of NHWC memory,
+so the conversion at the next operation costs nothing:
+
+    image ──copy──> NHWC ─conv2d─> NHWC ──view──> NCHW ──view──> NHWC ─relu─> NHWC ──view──> NCHW
+
+A plain NCHW array costs one copy, and gives the same answer.
 """
 from typing import Any
 
@@ -14,7 +18,7 @@ def contiguous(x: Any) -> Any:
 
 
 def to_nhwc(x: Any) -> Any:
-    """(N,C,H,W) -> (N,H,W,C), C-contiguous; other ranks just C-contiguous. A view where the memory allows."""
+    """(N,C,H,W) -> (N,H,W,C), C-contiguous; other ranks just C-contiguous. A view if possible."""
     return contiguous(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
 
 

@@ -11,37 +11,46 @@ class Linear(Function):
     """y = x w^T + b; saves x and w.   gx = gy w,  gw = gy^T x,  gb = sum over the batch of gy."""
 
     def forward(self, x, w, b):
-        x, w, b = contiguous(x), contiguous(w), contiguous(b)
-        k = backend.kernels_for(x, w, b)
-        if hasattr(k, "linear_forward"):  # kernels that save something else
-            y, saved = k.linear_forward(x, w, b)
+        x = contiguous(x)
+        w = contiguous(w)
+        b = contiguous(b)
+        kernels = backend.kernels_for(x, w, b)
+        if hasattr(kernels, "linear_forward"):  # kernels that save something else
+            y, saved = kernels.linear_forward(x, w, b)
         else:
-            y, saved = k.linear(x, w, b), (x, w)
+            y = kernels.linear(x, w, b)
+            saved = x, w
         self.save(*saved)
         return y
 
     def backward(self, gy):
         gy = contiguous(gy)
-        k = backend.kernels_for(gy)
-        gx, gw = None, None
-        if hasattr(k, "linear_backward"):
-            gx, gw = k.linear_backward(gy, self.saved, self.needs)
+        kernels = backend.kernels_for(gy)
+        gx = None
+        gw = None
+        if hasattr(kernels, "linear_backward"):
+            gx, gw = kernels.linear_backward(gy, self.saved, self.needs)
         else:
             x, w = self.saved
             if self.needs[0]:
-                gx = k.linear_backward_input(gy, w)
+                gx = kernels.linear_backward_input(gy, w)
             if self.needs[1]:
-                gw = k.linear_backward_weight(gy, x)
-        gb = k.sum_rows(gy) if self.needs[2] else None
+                gw = kernels.linear_backward_weight(gy, x)
+        gb = kernels.sum_rows(gy) if self.needs[2] else None  # (N,O) -> (O,)
         return gx, gw, gb
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (N,I) times weight (O,I) transposed, plus bias (O,): (N,O). ShapeError when the shapes do not fit."""
+    """x (N,I) times weight (O,I) transposed, plus bias (O,): (N,O).
+
+    Raises ShapeError when the shapes do not fit, UsageError when the dtypes differ.
+    """
     if x.ndim != 2:
-        raise ShapeError(f"linear: got input {x.shape}, expected (N, features); flatten images first")
+        raise ShapeError(f"linear: got input {x.shape}, expected (N, features); flatten images "
+                         "first")
     if weight.ndim != 2 or x.shape[1] != weight.shape[1]:
-        raise ShapeError(f"linear: got input {x.shape}, expected (N, {weight.shape[-1]}) for weight {weight.shape}")
+        raise ShapeError(f"linear: got input {x.shape}, expected (N, {weight.shape[-1]}) for "
+                         f"weight {weight.shape}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"linear: got bias {bias.shape}, expected {weight.shape[:1]}")
     check_dtypes("linear", x, weight, bias)

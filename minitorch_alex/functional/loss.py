@@ -1,5 +1,7 @@
-"""Softmax and the loss: multinomial logistic regression (paper section 3.5), softmax and log fused so that neither
-overflow nor log(0) can happen."""
+"""Softmax and the loss: multinomial logistic regression (paper section 3.5).
+
+Softmax and logarithm are one operation, so that neither overflow nor log(0) can happen.
+"""
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ class LogSoftmax(Function):
 
     def forward(self, x):
         xp = backend.xp_of(x)
-        y = x - x.max(axis=self.dim, keepdims=True)
+        y = x - x.max(axis=self.dim, keepdims=True)  # exp of at most 0: it cannot overflow
         y = y - xp.log(xp.exp(y).sum(axis=self.dim, keepdims=True))
         self.save(y)
         return y
@@ -47,20 +49,24 @@ class Softmax(Function):
 
 
 class CrossEntropy(Function):
-    """loss_n = -log softmax(logits_n)[label_n]; saves the probabilities.   glogits = g (softmax - onehot)."""
+    """loss_n = -log softmax(logits_n)[label_n]; saves the probabilities.
+
+    glogits = g (softmax - onehot).
+    """
 
     def __init__(self, labels: Any) -> None:
         self.labels = labels
 
     def forward(self, logits):
         logits = contiguous(logits)
-        loss, probs = backend.kernels_for(logits, self.labels).softmax_cross_entropy(logits, self.labels)
+        kernels = backend.kernels_for(logits, self.labels)
+        loss, probs = kernels.softmax_cross_entropy(logits, self.labels)
         self.save(probs)
         return loss
 
     def backward(self, g):
         (probs,) = self.saved
-        g = contiguous(g)  # from mean() or sum() it comes as one number seen N times
+        g = contiguous(g)  # from mean() or sum() it comes as a view that shows one number N times
         return backend.kernels_for(g, probs).softmax_cross_entropy_backward(g, probs, self.labels)
 
 
@@ -75,22 +81,30 @@ def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Any, reduction: str = "mean") -> Tensor:
-    """-log softmax(logits)[label] for logits (N,K) and integer labels (N,), a raw array: the mean over the batch, the
-    "sum", or with "none" the N losses (natural logarithm; ln K at chance). ShapeError for labels of the wrong shape
-    or kind, or outside 0..K-1."""
+    """-log softmax(logits)[label] for logits (N,K) and integer labels (N,), a raw array.
+
+    The natural logarithm: ln K at chance level. `reduction` is "mean" over the batch, "sum", or
+    "none" for the N losses. Raises ShapeError for labels of the wrong shape or kind, or outside
+    0..K-1, and UsageError for another reduction.
+    """
     labels = labels if backend.is_array(labels) else np.asarray(labels)
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(logits):
         raise ShapeError(f"cross_entropy: got logits {logits.shape} and labels {labels.shape}; "
                          "expected (N, K) and (N,) with N of at least 1")
     if labels.dtype.kind not in "iu":
         raise ShapeError(f"cross_entropy: got labels of {labels.dtype}, expected integers")
-    if isinstance(labels, np.ndarray):  # labels that are on a device already are not read back to be checked
+    if isinstance(labels, np.ndarray):  # on a device they are not read back to be checked
         wrong = np.flatnonzero((labels < 0) | (labels >= logits.shape[1]))
         if wrong.size:
-            raise ShapeError(f"cross_entropy: label {labels[wrong[0]]} at position {wrong[0]} is not a class "
-                             f"0..{logits.shape[1] - 1}")
+            raise ShapeError(f"cross_entropy: label {labels[wrong[0]]} at position {wrong[0]} is "
+                             f"not a class 0..{logits.shape[1] - 1}")
         labels = backend.asarray(labels)
     if reduction not in ("mean", "sum", "none"):
-        raise UsageError(f"cross_entropy: got reduction {reduction!r}, expected 'mean', 'sum' or 'none'")
+        raise UsageError(f"cross_entropy: got reduction {reduction!r}, "
+                         "expected 'mean', 'sum' or 'none'")
     losses = CrossEntropy(labels)(logits)
-    return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
+    if reduction == "mean":
+        return losses.mean()
+    if reduction == "sum":
+        return losses.sum()
+    return losses

@@ -8,14 +8,20 @@ from .layout import to_nchw, to_nhwc
 
 
 class LocalResponseNorm(Function):
-    """y_i = x_i / (k + a sum_{j in window(i)} x_j^2)^beta over neighbouring channels; saves x and the bracket.
+    """y_i = x_i D_i^-beta,  D_i = k + a sum_{j in window(i)} x_j^2,  over neighbouring channels.
 
-    gx_i = gy_i D_i^-beta - 2 a beta x_i sum_{j: i in window(j)} gy_j x_j D_j^(-beta-1),  D the bracket: the second
-    term is the neighbours' share, and its window is the mirror image of the first (the same one for odd sizes).
+        gx_i = gy_i D_i^-beta - 2 a beta x_i sum_{j: i in window(j)} gy_j x_j D_j^(-beta-1)
+
+    The second term is the neighbours' share: x_i is in their windows. Those windows together are
+    the mirror image of i's own (the same one for odd sizes). Saves x and D.
     """
 
     def __init__(self, size: int, a: float, beta: float, k: float, groups: int) -> None:
-        self.size, self.a, self.beta, self.k, self.groups = size, a, beta, k, groups
+        self.size = size
+        self.a = a
+        self.beta = beta
+        self.k = k
+        self.groups = groups
 
     def forward(self, x):
         x = to_nhwc(x)
@@ -25,15 +31,21 @@ class LocalResponseNorm(Function):
 
     def backward(self, gy):
         x, scale = self.saved
-        gy, kernels = to_nhwc(gy), backend.kernels_for(gy)
-        return to_nchw(kernels.lrn_backward(gy, x, scale, self.size, self.a, self.beta, self.groups))
+        gy = to_nhwc(gy)
+        kernels = backend.kernels_for(gy)
+        gx = kernels.lrn_backward(gy, x, scale, self.size, self.a, self.beta, self.groups)
+        return to_nchw(gx)
 
 
 class LocalResponseNormWithin(Function):
-    """As LocalResponseNorm with a size x size spatial window of the same map in place of the channels."""
+    """As LocalResponseNorm with a size x size spatial window of the same map in place of the
+    channels."""
 
     def __init__(self, size: int, a: float, beta: float, k: float) -> None:
-        self.size, self.a, self.beta, self.k = size, a, beta, k
+        self.size = size
+        self.a = a
+        self.beta = beta
+        self.k = k
 
     def forward(self, x):
         x = to_nhwc(x)
@@ -43,26 +55,30 @@ class LocalResponseNormWithin(Function):
 
     def backward(self, gy):
         x, scale = self.saved
-        gy, kernels = to_nhwc(gy), backend.kernels_for(gy)
+        gy = to_nhwc(gy)
+        kernels = backend.kernels_for(gy)
         return to_nchw(kernels.lrn_within_backward(gy, x, scale, self.size, self.a, self.beta))
 
 
-def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0,
-                        groups: int = 1, within_map: bool = False) -> Tensor:
+def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75,
+                        k: float = 1.0, groups: int = 1, within_map: bool = False) -> Tensor:
     """y = x / (k + alpha / M * sum of squares over a window of M cells)^beta, for x (N,C,H,W).
 
-    The window is `size` channels, i - size//2 ... i - size//2 + size - 1 (M = size), cut at the edges and, with
-    `groups`, at the seams between groups: in the paper the windows do not cross from one GPU to the other. With
-    within_map it is size x size places of one channel (M = size^2; the 2012 code's `rnorm` layers).
+    The window is `size` channels, i - size//2 ... i - size//2 + size - 1 (M = size), cut at the
+    edges and, with `groups`, at the seams between groups: in the paper the windows do not cross
+    from one GPU to the other. With within_map it is size x size places of one channel (M = size^2;
+    the 2012 code's `rnorm` layers).
 
-    Three conventions are about. The paper prints alpha without a division; the 2012 code, Caffe and torch divide by
-    the window size, as here: pass alpha * size for the printed formula. The paper sets k = 2, torch and Caffe 1.
-    ShapeError for a size below 1 or groups that do not divide the channels.
+    Conventions differ. The paper prints alpha without a division; the 2012 code, Caffe and torch
+    divide by the window size, as here: pass alpha * size for the printed formula. The paper sets
+    k = 2, torch and Caffe 1. Raises ShapeError for a size below 1 or groups that do not divide the
+    channels.
     """
     check_images("local_response_norm", x)
     if size < 1 or groups < 1 or x.shape[1] % groups:
-        raise ShapeError(f"local_response_norm: got size {size}, groups {groups} for {x.shape[1]} channels, expected "
-                         "a size of at least 1 and groups that divide the channels")
+        raise ShapeError(f"local_response_norm: got size {size}, groups {groups} for {x.shape[1]} "
+                         "channels, expected a size of at least 1 and groups that divide the "
+                         "channels")
     if within_map:
         return LocalResponseNormWithin(size, alpha / size ** 2, beta, k)(x)
     return LocalResponseNorm(size, alpha / size, beta, k, groups)(x)

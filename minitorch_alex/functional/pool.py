@@ -1,5 +1,8 @@
-"""Pooling: the largest or the mean value of each window. Overlapping when the stride is below the kernel size, as in
-the paper (section 3.4: size 3, stride 2)."""
+"""Pooling: the largest or the mean value of each window.
+
+Windows overlap when the stride is below the kernel size, as in the paper (section 3.4: size 3,
+stride 2).
+"""
 from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError
@@ -10,7 +13,8 @@ from .layout import to_nchw, to_nhwc
 
 
 class MaxPool2d(Function):
-    """y[n,c,oh,ow] = max over the window; the padding is -inf and never wins. Saves which cell won (one byte)."""
+    """y[n,c,oh,ow] = max over the window; the padding is -inf and never wins. Saves which cell of
+    each window won (one byte)."""
 
     def __init__(self, win: Window) -> None:
         self.win = win
@@ -18,21 +22,23 @@ class MaxPool2d(Function):
     def forward(self, x):
         x = to_nhwc(x)
         self.x_shape = x.shape
-        y, won = backend.kernels_for(x).max_pool2d(x, self.win)
-        self.save(won)
+        y, winners = backend.kernels_for(x).max_pool2d(x, self.win)
+        self.save(winners)
         return to_nchw(y)
 
     def backward(self, gy):
-        (won,) = self.saved
+        (winners,) = self.saved
         gy = to_nhwc(gy)
-        return to_nchw(backend.kernels_for(gy).max_pool2d_backward(gy, won, self.x_shape, self.win))
+        kernels = backend.kernels_for(gy)
+        return to_nchw(kernels.max_pool2d_backward(gy, winners, self.x_shape, self.win))
 
 
 class AvgPool2d(Function):
     """y[n,c,oh,ow] = sum over the window / number of its cells. Saves nothing."""
 
     def __init__(self, win: Window, count_include_pad: bool) -> None:
-        self.win, self.count_include_pad = win, count_include_pad
+        self.win = win
+        self.count_include_pad = count_include_pad
 
     def forward(self, x):
         x = to_nhwc(x)
@@ -40,31 +46,46 @@ class AvgPool2d(Function):
         return to_nchw(backend.kernels_for(x).avg_pool2d(x, self.win, self.count_include_pad))
 
     def backward(self, gy):
-        gy, k = to_nhwc(gy), backend.kernels_for(gy)
-        return to_nchw(k.avg_pool2d_backward(gy, self.x_shape, self.win, self.count_include_pad))
+        gy = to_nhwc(gy)
+        kernels = backend.kernels_for(gy)
+        gx = kernels.avg_pool2d_backward(gy, self.x_shape, self.win, self.count_include_pad)
+        return to_nchw(gx)
 
 
-def _window(name: str, x: Tensor, kernel_size, stride, padding, dilation, ceil_mode: bool) -> Window:
+def _window(name: str, x: Tensor, kernel_size: int | Pair, stride: int | Pair | None,
+            padding: int | Pair, dilation: int | Pair, ceil_mode: bool) -> Window:
+    """The windows of a pool on x. Raises ShapeError when they do not fit."""
     check_images(name, x)
-    win = Window.of(kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
+    stride = kernel_size if stride is None else stride
+    win = Window.of(kernel_size, stride, padding, dilation, ceil_mode)
     if any(2 * p > k for p, k in zip(win.padding, win.kernel, strict=True)):
-        raise ShapeError(f"{name}: got padding {padding} for kernel_size {kernel_size}, expected at most half of it, "
-                         "or some windows would hold nothing but padding")
+        raise ShapeError(f"{name}: got padding {padding} for kernel_size {kernel_size}, expected "
+                         "at most half of it, or some windows would hold nothing but padding")
     out_size(name, win, x)
     return win
 
 
-def max_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
-               dilation: int | Pair = 1, ceil_mode: bool = False) -> Tensor:
-    """The maximum of each window of x (N,C,H,W): (N,C,OH,OW). The stride defaults to the kernel size; padding is
-    -inf; of equal values the first in row-major order takes the gradient. Rounding as in conv2d. ShapeError when a
-    window does not fit."""
-    return MaxPool2d(_window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode))(x)
+def max_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None,
+               padding: int | Pair = 0, dilation: int | Pair = 1,
+               ceil_mode: bool = False) -> Tensor:
+    """The maximum of each window of x (N,C,H,W): (N,C,OH,OW).
+
+    The stride defaults to the kernel size; padding is -inf; of equal values the first in row-major
+    order takes the gradient. Sizes are rounded as in conv2d. Raises ShapeError when a window does
+    not fit.
+    """
+    win = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    return MaxPool2d(win)(x)
 
 
-def avg_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0,
-               ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
-    """The mean of each window of x (N,C,H,W): (N,C,OH,OW). With count_include_pad=False the sum is divided by the
-    number of cells inside the image, the clipped divisor of the 2012 CIFAR nets (cuda-convnet AvgPooler); with True
-    padding counts, as in torch by default. ShapeError when a window does not fit."""
-    return AvgPool2d(_window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode), count_include_pad)(x)
+def avg_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None,
+               padding: int | Pair = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> Tensor:
+    """The mean of each window of x (N,C,H,W): (N,C,OH,OW).
+
+    With count_include_pad=False the sum is divided by the number of cells inside the image, the
+    clipped divisor of the 2012 CIFAR nets (cuda-convnet AvgPooler); with True padding counts, as
+    in torch by default. Raises ShapeError when a window does not fit.
+    """
+    win = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    return AvgPool2d(win, count_include_pad)(x)

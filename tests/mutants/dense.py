@@ -3,13 +3,13 @@ from . import Mutant
 
 MUTANTS = (
     Mutant("linear-bias-gradient-mean", "the bias gradient is averaged over the batch instead of summed",
-           "functional.linear:Linear.backward", "k.sum_rows(gy)", "k.sum_rows(gy) / gy.shape[0]",
+           "functional.linear:Linear.backward", "kernels.sum_rows(gy)", "kernels.sum_rows(gy) / gy.shape[0]",
            "check_gradients_of_linear"),
     Mutant("linear-bias-forgotten-by-threads", "only the first piece of the output features gets its bias",
            "kernels.cpu.dense:linear", "if b is not None:", "if b is not None and o0 == 0:", "check_wide_linear"),
     Mutant("cross-entropy-summed", "the loss is the sum over the batch and not the mean",
-           "functional.loss:cross_entropy", "losses.mean() if reduction == \"mean\"",
-           "losses.sum() if reduction == \"mean\"", "check_values_of_cross_entropy"),
+           "functional.loss:cross_entropy", "return losses.mean()",
+           "return losses.sum()", "check_values_of_cross_entropy"),
     Mutant("cross-entropy-base-2", "the logarithm is that of base 2",
            "kernels.cpu.dense:softmax_cross_entropy", "np.log(total[:, 0])", "np.log2(total[:, 0])",
            "check_values_of_cross_entropy"),

@@ -25,6 +25,6 @@ MUTANTS = (
     Mutant("average-gradient-not-divided", "the gradient of the average is that of the sum",
            "kernels.cpu.pool:avg_pool2d_backward", "gy[n0:n1] / cells", "gy[n0:n1]", "check_gradients_of_avg_pool2d"),
     Mutant("pool-stride-defaults-to-1", "without a stride windows overlap instead of tiling the image",
-           "functional.pool:_window", "kernel_size if stride is None else stride", "1 if stride is None else stride",
+           "functional.pool:_window", "stride = kernel_size if", "stride = 1 if",
            "check_ties_in_max_pool2d"),
 )
