@@ -431,6 +431,7 @@ lesson.answer(f"{rows[0][1]:.0e} and {rows[1][1]:.0e}. Training does not mind, c
 #
 # ## Where this is in the package
 #
+# * `minitorch_alex/kernels/im2col.py`: `conv2d`, the whole batch in one product
 # * `minitorch_alex/kernels/cpu/conv.py`: `conv2d` (blocks and products), `add_taps` (col2im)
 # * `minitorch_alex/kernels/cpu/blocks.py`: `plan` (how large a block), `windows` (the view)
 # * `minitorch_alex/kernels/cpu/winograd.py`: fewer multiplications

@@ -1,7 +1,10 @@
-"""The fast kernels against the naive ones over drawn shapes, and what no formula states: threads, blocks, NaN."""
+"""The fast kernels against the naive ones over drawn shapes, and what no formula states: threads,
+blocks, NaN."""
 import inspect
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import checks
 import numpy as np
@@ -72,6 +75,20 @@ def test_no_check_is_forgotten(module):
     assert sorted(names) == sorted(check.__name__ for check in module.CHECKS)
 
 
+KERNELS = Path(naive.__file__).parent
+RESHAPED = ("naive.py", "im2col.py", *(f"cpu/{path.name}" for path in sorted(KERNELS.glob("cpu/*.py"))))
+
+
+@pytest.mark.parametrize("name", RESHAPED)
+def test_the_shapes_stand_where_an_array_is_reshaped(name):
+    """In a comment like `# (N, H, W, C) -> (N*H*W, C)`, on that line or up to three above."""
+    lines = KERNELS.joinpath(name).read_text(encoding="utf-8").splitlines()
+    silent = [f"{name}:{i + 1}: {line.strip()}" for i, line in enumerate(lines)
+              if re.search(r"\.(reshape|transpose)\(", line)
+              and not any(re.search(r"#.*->", near) for near in lines[max(0, i - 3):i + 1])]
+    assert silent == []
+
+
 # drawn shapes
 
 
@@ -124,13 +141,14 @@ def winograd_with(case, count):
 
 def test_winograd_is_what_runs_when_it_is_switched_on():
     """By its other rounding: or the tests above would prove nothing."""
-    x, w = normal(2, 9, 9, 4).astype(np.float32), normal(4, 4, 5, 5).astype(np.float32)
-    win, seen = Window.of(5, padding=2), []
-    for on in (False, True):
-        set_winograd(on)
-        seen.append(cpu.conv2d(x, w, None, win, 1))
+    x = normal(2, 9, 9, 4).astype(np.float32)
+    w = normal(4, 4, 5, 5).astype(np.float32)
+    win = Window.of(5, padding=2)
+    plain = cpu.conv2d(x, w, None, win, 1)
+    set_winograd(True)
+    winograd = cpu.conv2d(x, w, None, win, 1)
     set_winograd(False)
-    assert not np.array_equal(*seen) and np.allclose(*seen, atol=1e-3)
+    assert not np.array_equal(plain, winograd) and np.allclose(plain, winograd, atol=1e-3)
 
 
 @drawn
@@ -178,8 +196,10 @@ def test_lrn_within(case):
 @drawn
 @given(conv_cases())
 def test_the_taps_of_a_window_are_its_cells(case):
-    """Window.tap, by which `cpu` slices, lists the same (output, input) pairs as the naive loop over positions."""
-    win, (OH, OW) = case.win, case.y_shape[1:3]
+    """Window.tap, by which `cpu` slices, lists the same (output, input) pairs as the naive loop
+    over positions."""
+    win = case.win
+    OH, OW = case.y_shape[1:3]
     by_position = {(kh, kw, oh, ow, ih, iw) for oh in range(OH) for ow in range(OW)
                    for kh, kw, ih, iw in naive.cells(win, oh, ow, case.H, case.W)}
 
@@ -203,7 +223,8 @@ def test_each_group_has_its_share_of_the_channels():
 
 
 def test_a_window_of_dilation_2_stride_4_padding_1_on_ten_pixels():
-    """The drawing of the configurable layer: kernel 3 on 10 x 10 gives 2 x 2, with taps at -1 1 3 and at 3 5 7."""
+    """The drawing of the configurable layer: kernel 3 on 10 x 10 gives 2 x 2, with taps at -1 1 3
+    and at 3 5 7."""
     win = Window.of(3, 4, 1, 2)
     assert win.out(10, 10) == (2, 2)
     x = np.arange(100.0).reshape(1, 10, 10, 1)
@@ -272,8 +293,10 @@ def test_lrn_with_alpha_0_is_a_constant_and_the_seam_is_not_crossed():
 
 def battery(kernels, dtype=np.float64):
     """Every kernel once, on arrays larger than one small block, as {name: [results]}."""
-    N, H, W, C, O = 5, 20, 19, 4, 6
-    x, gx = normal(N, H, W, C).astype(dtype), normal(N, H, W, C, seed=1).astype(dtype)
+    N, H, W, C = shape = (5, 20, 19, 4)
+    O = 6
+    x = normal(*shape).astype(dtype)
+    gx = normal(*shape, seed=1).astype(dtype)
     results = {}
 
     def run(name, *args):
@@ -284,7 +307,8 @@ def battery(kernels, dtype=np.float64):
 
     for win in (Window.of((2, 3), 1, 1), Window.of(2, (1, 2), dilation=2, ceil_mode=True)):
         out = win.out(H, W)
-        w, gy = normal(O, C // 2, *win.kernel), normal(N, *out, O)
+        w = normal(O, C // 2, *win.kernel)
+        gy = normal(N, *out, O)
         run("conv2d", x, w, normal(O), win, 2)
         run("conv2d_backward_weight", x, gy, win, 2)
         run("conv2d_backward_input", gy, w, x.shape, win, 2)
@@ -292,7 +316,8 @@ def battery(kernels, dtype=np.float64):
         results.setdefault("max_pool2d", []).append(y)
         run("max_pool2d_backward", normal(N, *out, C), saved, x.shape, win)
     win = Window.of(3, 2)
-    local, gy = normal(9, 9, O, C, 3, 3), normal(N, 9, 9, O)
+    local = normal(9, 9, O, C, 3, 3)
+    gy = normal(N, 9, 9, O)
     run("locally_connected2d", x, local, normal(9, 9, O), win)
     run("locally_connected2d_backward_weight", x, gy, win)
     run("locally_connected2d_backward_input", gy, local, x.shape, win)
@@ -306,13 +331,15 @@ def battery(kernels, dtype=np.float64):
     run("tanh_backward", gx, run("tanh", x))
     run("dropout", x, 0.5, 2.0, (7, 9))
     run("sum_rows", x)
-    rows, weights = normal(6, 300), normal(280, 300)
+    rows = normal(6, 300)
+    weights = normal(280, 300)
     run("linear", rows, weights, normal(280))
     run("linear_backward_input", normal(6, 280), weights)
     run("linear_backward_weight", normal(6, 280), rows)
     _, probs = run("softmax_cross_entropy", normal(6, 10), np.arange(6))
     run("softmax_cross_entropy_backward", normal(6), probs, np.arange(6))
-    flat, velocity = normal(1000).astype(dtype), normal(1000, seed=1).astype(dtype)
+    flat = normal(1000).astype(dtype)
+    velocity = normal(1000, seed=1).astype(dtype)
     run("sgd", flat, normal(1000, seed=2), velocity, 0.1, 0.9, 0.01, "2012")
     results["sgd"] = [flat, velocity]
     return results
@@ -342,7 +369,8 @@ def assert_same(got, want, tolerance=1e-12):
 def test_any_number_of_threads_gives_the_answer_and_the_same_bits_each_time(count, threads, oracle, monkeypatch):
     threads(count)
     cut(monkeypatch, TILE=256, GRAIN=1)
-    first, second = battery(cpu, np.float32), battery(cpu, np.float32)
+    first = battery(cpu, np.float32)
+    second = battery(cpu, np.float32)
     for name in first:
         for one, other in zip(first[name], second[name], strict=True):
             assert np.array_equal(one, other), f"{name}: two runs differ"
@@ -391,8 +419,10 @@ def test_an_error_in_a_thread_reaches_the_caller(threads):
 
 @pytest.mark.parametrize("kernels", (naive, cpu))
 def test_the_two_rules_take_the_same_steps_while_lr_stays_the_same(kernels):
-    a, b = np.array([1.0, -2.0]), np.array([1.0, -2.0])
-    va, vb = np.zeros(2), np.zeros(2)
+    a = np.array([1.0, -2.0])
+    b = np.array([1.0, -2.0])
+    va = np.zeros(2)
+    vb = np.zeros(2)
     for step in range(5):
         g = normal(2, seed=step)
         kernels.sgd(a, g, va, 0.1, 0.9, 0.01, "2012")

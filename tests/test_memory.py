@@ -1,4 +1,5 @@
-"""Memory that a step frees: reused by the next one, bounded, given back; and two models in one process."""
+"""Memory that a step frees: reused by the next one, bounded, given back; and two models in one
+process."""
 import subprocess
 import sys
 import textwrap
@@ -46,7 +47,8 @@ PRELUDE = """
 
 
 def run(script):
-    """Run the script in a process of its own, so that nobody else's memory counts; its prints, as floats."""
+    """Run the script in a process of its own, so that nobody else's memory counts; its prints, as
+    floats."""
     source = textwrap.dedent(PRELUDE) + textwrap.dedent(script)
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -98,7 +100,9 @@ def losses(name, steps=6):
     rng = np.random.default_rng(0)
     for parameter in net.parameters():  # not from the global stream, which two threads would share
         parameter.data[...] = rng.standard_normal(parameter.shape) * 0.05
-    optimizer, data, result = optim.SGD(net.parameters(), lr=1e-3), make_shapes(steps * 8, net.image_size), []
+    optimizer = optim.SGD(net.parameters(), lr=1e-3)
+    data = make_shapes(steps * 8, net.image_size)
+    result = []
     for step, (images, labels) in enumerate(Loader(data, 8).epoch(0)):
         streams.set_step(step)
         optimizer.zero_grad()
@@ -111,7 +115,8 @@ def losses(name, steps=6):
 
 def test_two_models_in_two_threads_with_prefetching_loaders_get_what_each_gets_alone():
     mt.manual_seed(0)
-    names, together = ("alexnet_cifar", "quick_26"), {}
+    names = ("alexnet_cifar", "quick_26")
+    together = {}
     alone = {name: losses(name) for name in names}
 
     def work(name):

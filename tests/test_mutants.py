@@ -1,4 +1,5 @@
-"""Every planted bug is caught by the check that it names. A check that never failed is not a check."""
+"""Every planted bug is caught by the check that it names. A check that never failed is not a
+check."""
 import checks
 import pytest
 from mutants import all_mutants
@@ -15,7 +16,8 @@ def test_there_are_enough_bugs_and_each_is_a_different_one():
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # some bugs overflow: that is how they show
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_the_bug_is_caught(mutant, monkeypatch):
-    """With the function planted as it is the check passes, so what fails it below is the bug and not the planting."""
+    """With the function planted as it is the check passes, so what fails it below is the bug and
+    not the planting."""
     check = checks.BY_NAME[mutant.check]
     with monkeypatch.context() as harmless:
         mutant.healthy().plant(harmless)

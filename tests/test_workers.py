@@ -1,4 +1,5 @@
-"""The threads that share a batch: they agree, they survive misuse, and they leave BLAS as they found it."""
+"""The threads that share a batch: they agree, they survive misuse, and they leave BLAS as they
+found it."""
 import os
 import threading
 
@@ -29,7 +30,8 @@ def blas_threads():
 
 def convolve(seed=0):
     rng = np.random.default_rng(seed)
-    x, w = rng.standard_normal((8, 6, 6, 3)), rng.standard_normal((4, 3, 3, 3))
+    x = rng.standard_normal((8, 6, 6, 3))
+    w = rng.standard_normal((4, 3, 3, 3))
     return cpu.conv2d(x, w, None, Window.of(3, padding=1), 1)
 
 
@@ -55,7 +57,9 @@ def test_blas_has_one_thread_inside_and_what_it_had_outside():
 def test_blas_has_one_thread_inside_whoever_set_it_first():
     """threadpoolctl listens to the thread that set OpenBLAS first, as long as that one lives."""
     workers.parallel_for(8, lambda start, stop: None)
-    before, inside, outside = blas_threads(), [], []
+    before = blas_threads()
+    inside = []
+    outside = []
 
     def second():
         workers.parallel_for(8, lambda start, stop: inside.append(blas_threads()))
@@ -83,13 +87,16 @@ def test_an_exception_in_any_piece_reaches_the_caller_after_all_have_stopped():
 
 
 def test_a_body_may_call_the_kernels_again():
-    expected, got = convolve(), []
+    expected = convolve()
+    got = []
     workers.parallel_for(4, lambda start, stop: got.append(convolve()))
     assert all((y == expected).all() for y in got)
 
 
 def test_two_threads_and_a_third_that_changes_the_count_disturb_nobody():
-    expected, failures, stop = convolve(), [], threading.Event()
+    expected = convolve()
+    failures = []
+    stop = threading.Event()
 
     def work():
         while not stop.is_set():

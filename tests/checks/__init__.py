@@ -1,13 +1,16 @@
-"""Checks that the tests and the planted bugs share: what a test proves on many drawn cases, a check proves on a few.
+"""Checks that the tests and the planted bugs share: what a test proves on many drawn cases, a
+check proves on a few.
 
-A check is a function `check_...` without arguments that returns when all is well and raises when not. `test_mutants.py`
-plants each bug of `mutants/` and runs the check that is named there: it must fail. That is what shows that a check
-looks at what it claims to look at. The functions next to them take one case and serve the drawn tests too.
+A check is a function `check_...` without arguments that returns when all is well and raises when
+not. `test_mutants.py` plants each bug of `mutants/` and runs the check that is named there: it
+must fail. That is what shows that a check looks at what it claims to look at. The functions next
+to them take one case and serve the drawn tests too.
 
     compare.py   comparing arrays            kernels.py   checks of the kernels, CPU and GPU
     cases.py     shapes and settings         engine.py    checks of what is built on them
 
-A check belongs to the tuple CHECKS at the end of its file; test_kernels.py finds one that was forgotten there.
+A check belongs to the tuple CHECKS at the end of its file; test_kernels.py finds one that was
+forgotten there.
 """
 from . import cases, compare, engine, kernels
 from .cases import NormCase, WindowCase, fitting

@@ -1,4 +1,5 @@
-"""Cases: the shapes and settings of one call. The tuples hold those that every check tries; tests draw more."""
+"""Cases: the shapes and settings of one call. The tuples hold those that every check tries; tests
+draw more."""
 from dataclasses import dataclass
 
 from hypothesis import assume

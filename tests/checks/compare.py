@@ -3,8 +3,10 @@ import numpy as np
 
 
 def assert_close(got, want, tolerance, what):
-    """The largest error, relative to the largest value wanted (or to 1), is at most `tolerance`; shapes are equal."""
-    got, want = np.asarray(got), np.asarray(want)
+    """The largest error, relative to the largest value wanted (or to 1), is at most `tolerance`;
+    shapes are equal."""
+    got = np.asarray(got)
+    want = np.asarray(want)
     assert got.shape == want.shape, f"{what}: got shape {got.shape}, expected {want.shape}"
     if got.size:
         scale = max(1.0, float(np.abs(want).max()))

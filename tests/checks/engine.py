@@ -1,4 +1,5 @@
-"""Checks of the engine: gradients against finite differences, values, the graph, layers and the update.
+"""Checks of the engine: gradients against finite differences, values, the graph, layers and the
+update.
 
 They run on whatever backend is current.
 """
@@ -29,8 +30,8 @@ def host(array):
 
 
 def spaced(*shape, seed=0):
-    """Distinct values, 0.1 apart and at least 0.05 away from 0, in random order: no kink lies within reach of a
-    finite difference."""
+    """Distinct values, 0.1 apart and at least 0.05 away from 0, in random order: no kink lies
+    within reach of a finite difference."""
     count = int(np.prod(shape))
     return ((np.random.default_rng([seed, *shape]).permutation(count) - count // 2 + 0.5) * 0.1).reshape(shape)
 
@@ -103,7 +104,8 @@ def check_gradients_of_lrn():
 
 
 def check_gradients_of_lrn_at_the_papers_alpha():
-    """alpha 1e-4 hides wrong neighbours below the usual tolerances: what gradcheck allows must be finer."""
+    """alpha 1e-4 hides wrong neighbours below the usual tolerances: what gradcheck allows must be
+    finer."""
     for case in LRN_CASES:
         if case.alpha == 1e-4 and 3 <= case.C < 10:
             lrn_gradients(case)
@@ -157,7 +159,8 @@ def check_gradients_of_arithmetic():
 
 
 def check_gradients_of_single_operands():
-    x, positive = normal(3, 4), 0.5 + np.abs(normal(3, 4))
+    x = normal(3, 4)
+    positive = 0.5 + np.abs(normal(3, 4))
     for fn in (F.exp, F.neg, F.transpose, lambda x: x * 3.0, lambda x: 3 - x, lambda x: x + 1, lambda x: x / 4,
                lambda x: F.reshape(x, 2, -1), lambda x: F.flatten(x, 0)):
         gradients(fn, x)
@@ -176,7 +179,8 @@ def check_gradients_of_single_operands():
 
 
 def check_values_of_cross_entropy():
-    """ln K when nothing is known; the mean and not the sum; the value of a case worked out by hand."""
+    """ln K when nothing is known; the mean and not the sum; the value of a case worked out by
+    hand."""
     labels = np.array([0, 3, 9, 9])
     chance = F.cross_entropy(leaf(np.zeros((4, 10))), labels)
     assert_close(chance.item(), np.log(10), 1e-12, "cross entropy at chance")
@@ -190,8 +194,9 @@ def check_values_of_cross_entropy():
 
 
 def check_dropout_in_training_and_evaluation():
-    """Inverted: x / keep or nothing, then x itself. 2012: x or nothing, then x keep. The gradient passes through the
-    very mask of the forward pass, masks change from draw to draw and come back with the seed and the step."""
+    """Inverted: x / keep or nothing, then x itself. 2012: x or nothing, then x keep. The gradient
+    passes through the very mask of the forward pass, masks change from draw to draw and come back
+    with the seed and the step."""
     x = 1 + np.abs(normal(40, 50))
     for rule, scale, at_test in (("inverted", 1 / 0.75, 1.0), ("2012", 1.0, 0.75)):
         mt.manual_seed(5)
@@ -212,7 +217,8 @@ def check_dropout_in_training_and_evaluation():
 
 
 def check_values_of_local_response_norm():
-    """alpha is divided by the number of cells of the window, size or size^2, as in torch and the 2012 code."""
+    """alpha is divided by the number of cells of the window, size or size^2, as in torch and the
+    2012 code."""
     x = normal(2, 6, 3, 3)
     nhwc = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
     for within_map, cells in ((False, 5), (True, 25)):
@@ -231,7 +237,8 @@ def check_ties_in_max_pool2d():
 
 
 def check_gradcheck_is_not_blind():
-    """A softmax whose backward returns 0: every row sums to 1, so the plain sum of outputs has gradient 0 indeed."""
+    """A softmax whose backward returns 0: every row sums to 1, so the plain sum of outputs has
+    gradient 0 indeed."""
     class Lazy(mt.Function):
         def forward(self, x):
             return F.softmax(mt.Tensor(x)).data
@@ -250,7 +257,8 @@ def check_gradcheck_is_not_blind():
 
 
 def check_fan_out():
-    """A tensor used several times collects from every use, once each; the second of two backwards adds to the first."""
+    """A tensor used several times collects from every use, once each; the second of two backwards
+    adds to the first."""
     x = leaf([3.0])
     y = x * x + x          # 2 x + 1
     z = y * y + y          # (2 y + 1) (2 x + 1) with y = 12
@@ -258,7 +266,8 @@ def check_fan_out():
     assert host(x.grad).tolist() == [25.0 * 7.0]
     (x * 2.0).sum().backward()
     assert host(x.grad).tolist() == [25.0 * 7.0 + 2.0]
-    a, b = leaf([1.0]), leaf([1.0])
+    a = leaf([1.0])
+    b = leaf([1.0])
     y = a + b
     for _ in range(60):
         y = y + y
@@ -267,7 +276,8 @@ def check_fan_out():
 
 
 def check_the_graph_is_freed():
-    """A second backward raises and says how to keep the graph; with retain_graph it adds the same gradient again."""
+    """A second backward raises and says how to keep the graph; with retain_graph it adds the same
+    gradient again."""
     x = leaf([1.0, 2.0])
     y = (x * x).sum()
     y.backward()
@@ -294,11 +304,13 @@ def check_no_grad():
 
 def check_gradients_are_not_shared():
     """add hands the same array to both of its inputs; each leaf goes on adding to its own."""
-    a, b = leaf([1.0]), leaf([1.0])
+    a = leaf([1.0])
+    b = leaf([1.0])
     total = a + b
     (total + a * 3.0).sum().backward()
     assert host(a.grad).tolist() == [4.0] and host(b.grad).tolist() == [1.0]
-    c, d = leaf([1.0]), leaf([1.0])
+    c = leaf([1.0])
+    d = leaf([1.0])
     (c + d).sum().backward()
     c.grad += 1.0
     assert host(d.grad).tolist() == [1.0]
@@ -318,7 +330,8 @@ def check_state_dict_is_a_copy():
 
 
 def check_sgd_optimizer():
-    """Two steps of the class: weights a (lr 0.1, decay 0.02), biases b (lr 0.2, no decay), m 0.9, g 0.5; then lr / 10.
+    """Two steps of the class: weights a (lr 0.1, decay 0.02), biases b (lr 0.2, no decay), m 0.9,
+    g 0.5; then lr / 10.
 
     2012   a  v = -0.02*0.1 - 0.1*0.5 = -0.052   w = 0.948    v = -0.0468 - 0.02*0.01*0.948 - 0.005   w = 0.8960104
            b  v = -0.2*0.5            = -0.1     w = 0.9      v = -0.09 - 0.02*0.5 = -0.1             w = 0.8

@@ -1,7 +1,7 @@
 """Checks of the kernels: the fast ones give what the oracles give.
 
-`cpu` here is the kernels under test: tests of the GPU's kernels put these in its place (`checks.kernels.cpu = ...`)
-and run the same checks.
+`cpu` here is the kernels under test: tests of the GPU's kernels put these in its place
+(`checks.kernels.cpu = ...`) and run the same checks.
 """
 from dataclasses import replace
 
@@ -15,8 +15,9 @@ from .compare import assert_close, dot, in_precision, normal
 
 
 def agree(name, *args, double=1e-12, single=1e-5, oracle=naive):
-    """The fast kernel `name` gives what the oracle's gives: to 1e-12 in float64, to 1e-5 in float32 (compared with the
-    oracle in float64), in the dtype of its input. Returns the oracle's result."""
+    """The fast kernel `name` gives what the oracle's gives: to 1e-12 in float64, to 1e-5 in
+    float32 (compared with the oracle in float64), in the dtype of its input. Returns the oracle's
+    result."""
     expected = getattr(oracle, name)(*args)
     for dtype, tolerance in ((np.float64, double), (np.float32, single)):
         rounded = [in_precision(a, dtype) for a in args]
@@ -51,8 +52,8 @@ def conv2d_input_gradient(case):
 
 
 def conv2d_adjoint(case):
-    """<conv(x; w), gy> = <x, backward_input(gy; w)> = <w, backward_weight(x, gy)>: each backward is the transpose of
-    the linear map that it belongs to. Needs no oracle."""
+    """<conv(x; w), gy> = <x, backward_input(gy; w)> = <w, backward_weight(x, gy)>: each backward
+    is the transpose of the linear map that it belongs to. Needs no oracle."""
     x, w, _, gy = case.arrays()
     want = dot(cpu.conv2d(x, w, None, case.win, case.groups), gy)
     through_x = dot(x, cpu.conv2d_backward_input(gy, w, x.shape, case.win, case.groups))
@@ -61,8 +62,8 @@ def conv2d_adjoint(case):
 
 
 def oracles_agree(case):
-    """The two oracles of the convolution, loops and one matrix product, say the same. They share the arithmetic of
-    output sizes and nothing else."""
+    """The two oracles of the convolution, loops and one matrix product, say the same. They share
+    the arithmetic of output sizes and nothing else."""
     x, w, b, gy = case.arrays()
     for name, args in (("conv2d", (x, w, b, case.win, case.groups)),
                        ("conv2d", (x, w, None, case.win, case.groups)),
@@ -103,7 +104,8 @@ def locally_connected2d(case):
 
 
 def max_pool2d(case):
-    """Values on a coarse grid, all negative: ties in most windows, and a padding of zeros would win."""
+    """Values on a coarse grid, all negative: ties in most windows, and a padding of zeros would
+    win."""
     x = np.random.default_rng(0).integers(-4, 0, case.x_shape).astype(np.float64)
     gy = normal(*case.x_shape[:1], *case.win.out(case.H, case.W), case.x_shape[3])
     want, saved = naive.max_pool2d(x, case.win)
@@ -117,7 +119,8 @@ def max_pool2d(case):
 
 
 def avg_pool2d(case):
-    x, gy = normal(*case.x_shape), normal(case.N, *case.win.out(case.H, case.W), case.x_shape[3])
+    x = normal(*case.x_shape)
+    gy = normal(case.N, *case.win.out(case.H, case.W), case.x_shape[3])
     for count_include_pad in (False, True):
         agree("avg_pool2d", x, case.win, count_include_pad)
         agree("avg_pool2d_backward", gy, x.shape, case.win, count_include_pad)
@@ -183,7 +186,8 @@ def check_output_sizes():
     assert sizes == [224, 55, 27, 27, 13, 13, 6], sizes
     assert Window.of(11, 4).out(224, 227) == (54, 55)
     assert Window.of(3, 4, 1, 2).out(10, 10) == (2, 2)
-    # rounded up, a third window of 5 cells would start past the image (at 6 - 1 = 5): dropped; of 6 cells it holds one
+    # rounded up, a third window of 5 cells would start past the image (at 6 - 1 = 5): dropped; of
+    # 6 cells it holds one
     assert Window.of(2, 3, 1, ceil_mode=True).out(5, 6) == (2, 3)
 
 
@@ -196,13 +200,15 @@ def lrn_forward(case):
 
 
 def lrn_gradient(case):
-    x, gy = normal(2, 2, 3, case.C * case.groups), normal(2, 2, 3, case.C * case.groups, seed=1)
+    x = normal(2, 2, 3, case.C * case.groups)
+    gy = normal(2, 2, 3, case.C * case.groups, seed=1)
     _, scale = naive.lrn(x, case.size, case.alpha, case.beta, case.k, case.groups)
     agree("lrn_backward", gy, x, scale, case.size, case.alpha, case.beta, case.groups)
 
 
 def lrn_within(case):
-    x, gy = normal(2, case.C, 4, 2), normal(2, case.C, 4, 2, seed=1)
+    x = normal(2, case.C, 4, 2)
+    gy = normal(2, case.C, 4, 2, seed=1)
     _, scale = agree("lrn_within", x, case.size, case.alpha, case.beta, case.k)
     agree("lrn_within_backward", gy, x, scale, case.size, case.alpha, case.beta)
 
@@ -232,7 +238,8 @@ def check_lrn_within():
 
 
 def check_relu_and_tanh():
-    x, g = normal(3, 5), normal(3, 5, seed=1)
+    x = normal(3, 5)
+    g = normal(3, 5, seed=1)
     x[0, 0] = 0.0
     agree("relu_backward", g, agree("relu", x))
     agree("tanh_backward", g, agree("tanh", x))
@@ -251,13 +258,15 @@ def check_dropout_hash():
 
 
 def check_dropout_statistics():
-    """Over 100,000 elements: the share kept, and the shares kept together with a neighbour, with the same element
-    under the next key, and in each quarter, all within 4 sigma of what independent draws give."""
+    """Over 100,000 elements: the share kept, and the shares kept together with a neighbour, with
+    the same element under the next key, and in each quarter, all within 4 sigma of what
+    independent draws give."""
     n = 100_000
     for key in KEYS[3:]:
         for p in (0.25, 0.5):
             kept = cpu.dropout(np.ones(n), p, 1.0, key) != 0
-            other = cpu.dropout(np.ones(n), p, 1.0, ((key[0] + 1) & 0xFFFFFFFF, key[1])) != 0
+            next_key = (key[0] + 1) & 0xFFFFFFFF, key[1]
+            other = cpu.dropout(np.ones(n), p, 1.0, next_key) != 0
             q = 1 - p
             for share, want in ((kept, q), (kept[1:] & kept[:-1], q * q), (kept[64:] & kept[:-64], q * q),
                                 (kept & other, q * q), *((quarter, q) for quarter in np.split(kept, 4))):
@@ -276,7 +285,10 @@ def check_dropout_tiles():
 
 def check_wide_linear():
     """Wide enough for every thread to have a share of the features."""
-    x, w, b, gy = normal(2, 300), normal(700, 300), normal(700), normal(2, 700)
+    x = normal(2, 300)
+    w = normal(700, 300)
+    b = normal(700)
+    gy = normal(2, 700)
     before = workers.get_threads()
     try:
         workers.set_threads(2)
@@ -306,7 +318,10 @@ def check_threads_share_the_batch():
 
 
 def check_linear():
-    x, w, b, gy = normal(3, 4), normal(5, 4), normal(5), normal(3, 5)
+    x = normal(3, 4)
+    w = normal(5, 4)
+    b = normal(5)
+    gy = normal(3, 5)
     agree("linear", x, w, b)
     agree("linear", x, w, None)
     agree("linear_backward_input", gy, w)
@@ -323,11 +338,15 @@ def check_softmax_cross_entropy():
 
 
 def check_sgd():
-    """Two steps of each rule, lr 0.1 then 0.01, worked out by hand: m 0.9, wd 0.01, w 1, g 0.5, v 0.25."""
-    by_hand = {"2012": ((0.174, 1.174), (0.1514826, 1.3254826)), "torch": ((0.735, 0.9265), (1.170765, 0.91479235))}
+    """Two steps of each rule, lr 0.1 then 0.01, worked out by hand: m 0.9, wd 0.01, w 1, g 0.5, v
+    0.25."""
+    by_hand = {"2012": ((0.174, 1.174), (0.1514826, 1.3254826)),
+               "torch": ((0.735, 0.9265), (1.170765, 0.91479235))}  # (v, w) after each step
     for kernels in (naive, cpu):
         for rule, steps in by_hand.items():
-            w, g, v = np.full(3, 1.0), np.full(3, 0.5), np.full(3, 0.25)
+            w = np.full(3, 1.0)
+            g = np.full(3, 0.5)
+            v = np.full(3, 0.25)
             for lr, (want_v, want_w) in zip((0.1, 0.01), steps, strict=True):
                 kernels.sgd(w, g, v, lr, 0.9, 0.01, rule)
                 assert_close(v, np.full(3, want_v), 1e-12, f"{kernels.__name__} {rule}: v")

@@ -1,7 +1,9 @@
-"""Planted bugs. Each is an honest mistake, the kind that trains a little worse and says nothing, as a change of a few
-characters of the package's source; each names the check that must notice it (`checks/`).
+"""Planted bugs. Each is an honest mistake, the kind that trains a little worse and says nothing,
+as a change of a few characters of the package's source; each names the check that must notice it
+(`checks/`).
 
-A mutant whose text is no longer in the source fails its test: then the source has moved on, and the mutant follows it.
+A mutant whose text is no longer in the source fails its test: then the source has moved on, and
+the mutant follows it.
 """
 import importlib
 import inspect
@@ -14,8 +16,9 @@ FAMILIES = ("conv", "pool", "lrn", "pointwise", "dense", "update", "graph")
 
 @dataclass(frozen=True)
 class Mutant:
-    """A bug: in `target` ("module:function" under minitorch_alex, or "module:Class.method") `old` becomes `new`; `also`
-    holds further (target, old, new) of the same bug. `check` names the check in checks/ that must fail."""
+    """A bug: in `target` ("module:function" under minitorch_alex, or "module:Class.method") `old`
+    becomes `new`; `also` holds further (target, old, new) of the same bug. `check` names the check
+    in checks/ that must fail."""
 
     name: str
     description: str
@@ -30,7 +33,8 @@ class Mutant:
         return replace(self, new=self.old, also=tuple((target, old, old) for target, old, _ in self.also))
 
     def plant(self, monkeypatch):
-        """Give the functions concerned the code of their buggy twins; callers keep the functions they know."""
+        """Give the functions concerned the code of their buggy twins; callers keep the functions
+        they know."""
         for target, old, new in ((self.target, self.old, self.new), *self.also):
             function = find(target)
             source = textwrap.dedent(inspect.getsource(function))

@@ -1,6 +1,6 @@
 """Element by element, in tiles: non-linearities, dropout, the update.
 
-Every array is seen as a flat one, (...) -> (size,): the order of the axes does not matter here.
+The order of the axes does not matter here, so every array is seen as a flat one.
 """
 import numpy as np
 
@@ -8,11 +8,16 @@ from ...errors import UsageError
 from .blocks import TILE, tiles
 
 
+def _flat(array: np.ndarray) -> np.ndarray:
+    """All elements in their order in memory, as a view."""
+    return array.reshape(-1)  # (...) -> (size,)
+
+
 def relu(x: np.ndarray) -> np.ndarray:
     """y = max(x, 0)."""
     y = np.empty_like(x)
-    flat_x = x.reshape(-1)
-    flat_y = y.reshape(-1)
+    flat_x = _flat(x)
+    flat_y = _flat(y)
     zeros = np.zeros(min(TILE, x.size), x.dtype)  # three times as fast as the scalar 0 below
 
     def body(t: slice) -> None:
@@ -25,9 +30,9 @@ def relu(x: np.ndarray) -> np.ndarray:
 def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """gx = gy where y > 0, else 0."""
     gx = np.empty_like(gy)
-    flat_g = gy.reshape(-1)
-    flat_y = y.reshape(-1)
-    flat_gx = gx.reshape(-1)
+    flat_g = _flat(gy)
+    flat_y = _flat(y)
+    flat_gx = _flat(gx)
     tiles(gy.size, lambda t: np.multiply(flat_g[t], flat_y[t] > 0, out=flat_gx[t]))
     return gx
 
@@ -35,8 +40,8 @@ def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
 def tanh(x: np.ndarray) -> np.ndarray:
     """y = tanh(x)."""
     y = np.empty_like(x)
-    flat_x = x.reshape(-1)
-    flat_y = y.reshape(-1)
+    flat_x = _flat(x)
+    flat_y = _flat(y)
     tiles(x.size, lambda t: np.tanh(flat_x[t], out=flat_y[t]))
     return y
 
@@ -44,9 +49,9 @@ def tanh(x: np.ndarray) -> np.ndarray:
 def tanh_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """gx = gy (1 - y^2)."""
     gx = np.empty_like(gy)
-    flat_g = gy.reshape(-1)
-    flat_y = y.reshape(-1)
-    flat_gx = gx.reshape(-1)
+    flat_g = _flat(gy)
+    flat_y = _flat(y)
+    flat_gx = _flat(gx)
     tiles(gy.size, lambda t: np.multiply(flat_g[t], 1 - np.square(flat_y[t]), out=flat_gx[t]))
     return gx
 
@@ -55,8 +60,8 @@ def dropout(x: np.ndarray, p: float, scale: float, key: tuple[int, int]) -> np.n
     """x scale where the hash of (key, element number) keeps the element, else 0; called on gy it
     is its own backward. `naive.dropout` has the hash with its source; uint32 wraps by itself."""
     y = np.empty_like(x)
-    flat_x = x.reshape(-1)
-    flat_y = y.reshape(-1)
+    flat_x = _flat(x)
+    flat_y = _flat(y)
     threshold = int(p * 2**32)
 
     def body(t: slice) -> None:

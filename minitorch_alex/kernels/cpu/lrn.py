@@ -91,7 +91,8 @@ def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, al
     """
     C = x.shape[3]
     gx = np.empty_like(x)
-    x_rows, g_rows, s_rows, gx_rows = (a.reshape(-1, C) for a in (x, gy, scale, gx))  # (N*H*W, C)
+    # (N, H, W, C) -> (N*H*W, C)
+    x_rows, g_rows, s_rows, gx_rows = (a.reshape(-1, C) for a in (x, gy, scale, gx))
     bands = _bands(C, size, groups, -2 * alpha * beta, x.dtype, mirrored=True)
 
     def body(t: slice) -> None:

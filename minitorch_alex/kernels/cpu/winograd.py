@@ -228,9 +228,9 @@ def transforms(r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     at_infinity = np.eye(side)
     powers = np.array([[float(p) ** i for i in range(side)] for p in points])
     others = [[q for q in points if q != p] for p in points]
-    scale = [np.prod([p - q for q in qs]) for p, qs in zip(points, others)]
+    scale = np.array([[np.prod([p - q for q in qs])] for p, qs in zip(points, others)])  # (s-1, 1)
     A = np.vstack([powers[:, :m], at_infinity[m - 1, :m]])
-    G = np.vstack([powers[:, :r] / np.reshape(scale, (-1, 1)), at_infinity[r - 1, :r]])
+    G = np.vstack([powers[:, :r] / scale, at_infinity[r - 1, :r]])
     BT = np.vstack([[*np.poly(qs)[::-1], 0] for qs in others] + [np.poly(points)[::-1]])
     return A.T, G, BT
 
@@ -263,10 +263,10 @@ def _transformed_tiles(x: np.ndarray, BT: np.ndarray, groups: int, tiling: Tilin
             view = view.transpose(3, 4, 0, 1, 2, 5)
             D = gathered[:view.size].reshape(view.shape)
             np.copyto(D, view)
+            # (s, s, n, rows, across, C/G) -> (s*s, tiles*C/G), multiplied by B^T
             V = transformed[:view.size].reshape(values, -1)
-            # (s, s, n, rows, across, C/G) -> (s*s, n*rows*across*C/G)
             np.matmul(BT, D.reshape(values, -1), out=V)
-            yield g, block, V.reshape(values, -1, cg)  # -> (s*s, tiles, C/G)
+            yield g, block, V.reshape(values, -1, cg)  # (s*s, tiles*C/G) -> (s*s, tiles, C/G)
 
 
 def _transformed_kernels(w: np.ndarray, G: np.ndarray, groups: int) -> np.ndarray:
