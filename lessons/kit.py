@@ -1,12 +1,13 @@
-"""What all lessons share: flags, headings, predictions, tables, pictures, and the numbers that their text states.
+"""What all lessons share: flags, headings, predictions, tables, figures, and the numbers in their
+text.
 
-    import kit                          # finds minitorch_alex beside this folder, installed or not
+    import kit                    # finds minitorch_alex next to this folder, installed or not
     lesson = kit.Lesson("01_conv")
 
-A lesson is the same file as a script, in an editor's notebook, and as a page of the book. In a terminal the headings
-and questions are printed; in a notebook the text around the cells has the headings, and questions, tables and pictures
-are shown where they are made. A notebook has no command line: there the flags come from the environment variable
-MINITORCH_LESSON.
+The same file is a script, a notebook in an editor, and a page of the book. In a terminal the
+headings and the questions are printed. In a notebook the text around the cells has the headings,
+and questions, tables and figures appear below the cell that makes them. A notebook has no command
+line: its flags come from the environment variable MINITORCH_LESSON.
 """
 import argparse
 import html
@@ -17,7 +18,9 @@ import sys
 import textwrap
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -41,72 +44,103 @@ matplotlib.rcParams.update(STYLE)
 matplotlib.rcParams["axes.grid"] = False
 
 
+def fastest(f: Callable[[], Any], rounds: int = 3) -> float:
+    """Seconds of the fastest of several calls of f: other programs disturbed the slower ones."""
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        f()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
 class Lesson:
     """One lesson in progress.
 
-    name   of the file, "01_conv"
-    mine   whether the lesson offers --mine: to run with the learner's exercises in place of the package's parts
+    name   name of the file without .py, "01_conv"
+    mine   whether the lesson offers --mine: to run with the learner's exercises in place of the
+           package's parts
 
-    Attributes: quick, seed, out (the folder of its pictures and numbers), mine (None, or the learner's folder).
+    Attributes: quick, seed, out (the folder for its figures and numbers), mine (None, or the
+    learner's folder).
     """
 
     seed = 0
 
     def __init__(self, name: str, mine: bool = False) -> None:
-        self.name, self.begin, self.files, self.numbers = name, time.perf_counter(), [], {}
+        self.name = name
+        self.begin = time.perf_counter()
+        self.files: list[Path] = []
+        self.numbers: dict[str, float] = {}
         about = tomllib.loads((HERE / "lessons.toml").read_text(encoding="utf-8")).get(name, {})
         self.title = f"{int(name[:2])}. {about.get('title', name[3:])}"
         args = self._parse(about, mine)
-        self.quick, self.ask, self.plots = args.quick, args.ask, not args.no_plots
+        self.quick = args.quick
+        self.ask = args.ask
+        self.plots = not args.no_plots
         self.mine = getattr(args, "mine", None)
-        self.data_name, self.data_dir, self.out = args.data, args.data_dir, Path(args.out) / name
-        sys.excepthook = _one_line
+        self.data_name = args.data
+        self.data_dir = args.data_dir
+        self.out = Path(args.out) / name
+        sys.excepthook = _report_error
         self.out.mkdir(parents=True, exist_ok=True)
         cli.use_device(vars(args))
         kernels.keep_freed_memory()
         mt.manual_seed(self.seed)
         if not IN_NOTEBOOK:
-            print(f"{self.title}\n{about.get('goal', '')}\n"
-                  f"about {about.get('quick_seconds' if self.quick else 'full_seconds', '?')} s on two cores"
-                  + ("" if self.quick else "; --quick is shorter"))
+            seconds = about.get("quick_seconds" if self.quick else "full_seconds", "?")
+            shorter = "" if self.quick else "; --quick is shorter"
+            print(f"{self.title}\n{about.get('goal', '')}")
+            print(f"about {seconds} s on two cores{shorter}")
 
     def _parse(self, about: dict[str, Any], mine: bool) -> argparse.Namespace:
         parser = argparse.ArgumentParser(
-            prog=f"python lessons/{self.name}.py", description=f"{self.title}: {about.get('goal', '')}",
-            epilog=cli.EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("--quick", action="store_true", help="smaller sizes: under a minute on two cores")
-        parser.add_argument("--ask", action="store_true", help="wait for your prediction before each result")
-        parser.add_argument("--data", default="shapes", choices=("shapes", "cifar10"), metavar="NAME",
-                            help="shapes (drawn on the fly, the default) or cifar10")
-        parser.add_argument("--data-dir", default="data", metavar="DIR", help="where cifar10 is (default: data)")
-        parser.add_argument("--no-plots", action="store_true", help="draw no pictures")
-        parser.add_argument("--out", default="runs/lessons", metavar="DIR",
-                            help="where pictures and numbers go (default: runs/lessons)")
-        parser.add_argument("--backend", default="numpy", metavar="NAME", help="numpy (default) or cupy")
-        parser.add_argument("--threads", type=int, default=0, metavar="N",
-                            help="worker threads (default: the available CPUs)")
+            prog=f"python lessons/{self.name}.py",
+            description=f"{self.title}: {about.get('goal', '')}",
+            epilog=cli.EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add = parser.add_argument
+        add("--quick", action="store_true", help="smaller sizes: under a minute on two cores")
+        add("--ask", action="store_true", help="wait for your prediction before each result")
+        add("--data", default="shapes", choices=("shapes", "cifar10"), metavar="NAME",
+            help="shapes (drawn on the fly, the default) or cifar10")
+        add("--data-dir", default="data", metavar="DIR", help="where cifar10 is (default: data)")
+        add("--no-plots", action="store_true", help="draw no figures")
+        add("--out", default="runs/lessons", metavar="DIR",
+            help="folder for figures and numbers (default: runs/lessons)")
         if mine:
-            parser.add_argument("--mine", nargs="?", const=str(HERE / "exercises"), metavar="DIR",
-                                help="train with your own exercises in place of the package's parts "
-                                "(default: lessons/exercises)")
-        parser.set_defaults(**{k: v for k, v in cli.DEVICE_DEFAULTS.items() if k not in ("backend", "threads")})
-        return parser.parse_args(shlex.split(os.environ.get("MINITORCH_LESSON", "")) if IN_NOTEBOOK else None)
+            add("--mine", nargs="?", const=str(HERE / "exercises"), metavar="DIR",
+                help="train with your own exercises in place of the package's parts "
+                "(default: lessons/exercises)")
+        # of the package's flags for the device two are enough here; the others keep their defaults
+        parser.set_defaults(**cli.DEVICE_DEFAULTS)
+        for flag in cli.DEVICE_FLAGS:
+            if flag.dest in ("backend", "threads"):
+                flag.add_to(parser)
+        if IN_NOTEBOOK:
+            return parser.parse_args(shlex.split(os.environ.get("MINITORCH_LESSON", "")))
+        return parser.parse_args()
 
     def pick(self, quick: Any, full: Any) -> Any:
-        """`quick` with --quick, `full` without."""
+        """`quick` when the lesson runs with --quick, `full` otherwise."""
         return quick if self.quick else full
 
     def section(self, heading: str) -> None:
-        """A heading in the terminal; in a notebook the text has it."""
+        """Print a heading in the terminal; in a notebook the text has it already."""
         if not IN_NOTEBOOK:
             print(f"\n{heading}\n{'-' * len(heading)}")
 
     def predict(self, question: str, *choices: str) -> None:
-        """Ask before a result is shown: a wrong guess is remembered longer than a fact that was only read."""
+        """Ask a question before its result is shown: a wrong guess is remembered longer than a
+        fact only read.
+        """
         if IN_NOTEBOOK:
             listed = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices)
-            return _display(f'<div class="predict"><strong>Predict:</strong> {html.escape(question)}'
-                            f'<ol type="a">{listed}</ol></div>')
+            return _display(
+                f'<div class="predict"><strong>Predict:</strong> {html.escape(question)}'
+                f'<ol type="a">{listed}</ol></div>'
+            )
         print(_wrapped(f"predict: {question}"))
         for letter, choice in zip("abcdefgh", choices, strict=False):
             print(textwrap.fill(f"    {letter}) {choice}", 96, subsequent_indent="       "))
@@ -114,28 +148,36 @@ class Lesson:
             input("    your guess: ")
 
     def answer(self, text: str) -> None:
-        """What the last prediction should have been, after the result."""
+        """The answer to the last prediction, shown after the result."""
         if IN_NOTEBOOK:
-            return _display(f'<div class="answer"><strong>Answer:</strong> {html.escape(text)}</div>')
+            return _display(
+                f'<div class="answer"><strong>Answer:</strong> {html.escape(text)}</div>'
+            )
         print(_wrapped(f"answer: {text}") + "\n")
 
     def table(self, header: list[str] | tuple[str, ...], rows: list[Any]) -> None:
-        """Rows of text and numbers, aligned: text to the left, numbers to the right."""
+        """Print rows of text and numbers as a table: text to the left, numbers to the right."""
         cells = [[_cell(value) for value in row] for row in rows]
-        widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
-        number = [all(isinstance(row[i], int | float | np.number) for row in rows) for i in range(len(header))]
+        columns = range(len(header))
+        widths = [max(len(line[i]) for line in [list(header), *cells]) for i in columns]
+        numeric = [
+            all(isinstance(row[i], int | float | np.number) for row in rows) for i in columns
+        ]
 
-        def line(row: list[str]) -> str:
-            placed = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, number, strict=True))
+        def align(row: list[str]) -> str:
+            placed = (cell.rjust(width) if right else cell.ljust(width)
+                      for cell, width, right in zip(row, widths, numeric, strict=True))
             return "  ".join(placed).rstrip()
 
-        lines = [line(list(header)), "-" * (sum(widths) + 2 * len(widths) - 2), *map(line, cells)]
-        if IN_NOTEBOOK:  # lines that scroll where a window is narrow, and never wrap
-            return _display(f'<pre style="white-space: pre; overflow-x: auto">{html.escape(chr(10).join(lines))}</pre>')
+        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+        lines = [align(list(header)), rule, *map(align, cells)]
+        if IN_NOTEBOOK:  # the lines scroll where a window is narrow, and never wrap
+            text = html.escape("\n".join(lines))
+            return _display(f'<pre style="white-space: pre; overflow-x: auto">{text}</pre>')
         print(*lines, "", sep="\n")
 
     def show(self, figure: Any, name: str) -> None:
-        """The figure as OUT/LESSON/name.png, and in a notebook where it is made. Not with --no-plots."""
+        """Save the figure as OUT/LESSON/name.png, and show it in a notebook, unless --no-plots."""
         import matplotlib.pyplot as plt
 
         if self.plots:
@@ -144,31 +186,39 @@ class Lesson:
             self.files.append(path)
             if IN_NOTEBOOK:
                 from IPython.display import Image, display
-                display(Image(path, retina=True))  # shown at 100 dots an inch: sharp on fine screens
+
+                display(Image(path, retina=True))  # at 100 dots per inch: sharp on fine screens
             else:
-                print(f"picture: {path}\n")
+                print(f"figure: {path}\n")
         plt.close(figure)
 
     def number(self, key: str, value: float) -> float:
-        """Note a number that the text or lessons.toml states; numbers.json keeps it. Returns it."""
+        """Record a number that the text or lessons.toml states, for numbers.json; returns it."""
         self.numbers[key] = float(value)
         return value
 
     def data(self, n_train: int, n_test: int, size: int = 32) -> tuple[data.Dataset, data.Dataset]:
-        """(train, test) of the data set of --data, that many images each. CIFAR-10 comes at 32 only."""
+        """(train, test): n_train and n_test images of size x size from the data set of --data.
+
+        Raises DataError when CIFAR-10 is asked for a size other than 32.
+        """
         if self.data_name == "cifar10" and size != 32:
-            raise DataError(f"CIFAR-10's images are 32 x 32, this section needs {size} x {size}: take --data shapes")
-        train, test = data.load(self.data_name, self.data_dir, n_train=n_train, n_test=n_test, size=size)
+            raise DataError(f"CIFAR-10's images are 32 x 32, this section needs {size} x {size}: "
+                            "use --data shapes")
+        train, test = data.load(
+            self.data_name, self.data_dir, n_train=n_train, n_test=n_test, size=size
+        )
         return train.subset(slice(n_train)), test.subset(slice(n_test))
 
     def done(self) -> None:
-        """The end: the numbers on disk, the time, what to do now."""
+        """End the lesson: write numbers.json, print the time and what to do next."""
         seconds = time.perf_counter() - self.begin
         path = self.out / "numbers.json"
-        path.write_text(json.dumps({"quick": self.quick, "data": self.data_name, "seconds": round(seconds, 1),
-                                    "numbers": self.numbers}, indent=1) + "\n")
+        content = {"quick": self.quick, "data": self.data_name, "seconds": round(seconds, 1),
+                   "numbers": self.numbers}
+        path.write_text(json.dumps(content, indent=1) + "\n")
         if not IN_NOTEBOOK:
-            print(f"\n{seconds:.0f} s; {len(self.files)} pictures in {self.out}")
+            print(f"\n{seconds:.0f} s; {len(self.files)} figures in {self.out}")
             print(f"now you: edit lessons/exercises/{self.name}.py, then   "
                   f"python -m minitorch_alex.check {self.name[:2]}")
 
@@ -178,7 +228,7 @@ def _wrapped(text: str) -> str:
 
 
 def _display(shown: str) -> None:
-    """HTML in a notebook, where it is made."""
+    """Show HTML in a notebook, below the cell that makes it."""
     from IPython.display import HTML, display
 
     display(HTML(shown))
@@ -190,8 +240,13 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
 
 
-def _one_line(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """A user's error as one line with its exit code, as in the package's commands; anything else as Python shows it."""
+def _report_error(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print a user's error as one line and exit with its code, as the package's commands do.
+
+    Anything else is printed with its traceback.
+    """
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         code = 130

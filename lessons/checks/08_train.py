@@ -1,4 +1,7 @@
-"""The checks of lesson 8: three steps by hand, the loss of large logits, where it starts, a resume to the bit."""
+"""The checks of lesson 8: three steps by hand, the loss of large logits, where it starts, a resume
+to the bit.
+"""
+
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -10,35 +13,52 @@ from minitorch_alex.data import make_shapes
 from minitorch_alex.kernels import naive
 
 
-def _steps(m: ModuleType, w: list[float], gradients: list[list[float]], settings: list[tuple[float, float, float]],
-           v: list[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(w, v) after a step for each gradient with its (lr, momentum, weight decay)."""
-    weights, velocity = np.array(w), np.zeros(len(w)) if v is None else np.array(v)
+def _steps(
+    m: ModuleType,
+    w: list[float],
+    gradients: list[list[float]],
+    settings: list[tuple[float, float, float]],
+    v: list[float] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(w, v) after one step per gradient, each with its (lr, momentum, weight decay)."""
+    weights = np.array(w)
+    velocity = np.zeros(len(w)) if v is None else np.array(v)
     for gradient, (lr, momentum, decay) in zip(gradients, settings, strict=True):
         m.sgd_step(weights, np.array(gradient), velocity, lr, momentum, decay)
     return weights, velocity
 
 
 def check_sgd_step(m: ModuleType) -> Iterator[Case]:
-    yield Same("the example: w and v afterwards",
-               lambda: _steps(m, [1.0, -2.0], [[10.0, 4.0]], [(0.1, 0.5, 0.2)], [0.5, 0.0]),
-               (np.array([0.23, -2.36]), np.array([-0.77, -0.36])))
+    yield Same(
+        "the example: w and v afterwards",
+        lambda: _steps(m, [1.0, -2.0], [[10.0, 4.0]], [(0.1, 0.5, 0.2)], [0.5, 0.0]),
+        (np.array([0.23, -2.36]), np.array([-0.77, -0.36])),
+    )
     # by hand, momentum 0.5, no decay, rate 1, 1, 0.1: v = -1, -1.5, -0.85; w = 9, 7.5, 6.65
-    yield Same("three steps by hand; the rate drops before the third",
-               lambda: _steps(m, [10.0], [[1.0]] * 3, [(1.0, 0.5, 0.0), (1.0, 0.5, 0.0), (0.1, 0.5, 0.0)]),
-               (np.array([6.65]), np.array([-0.85])))
+    yield Same(
+        "three steps by hand; the rate drops before the third",
+        lambda: _steps(
+            m, [10.0], [[1.0]] * 3, [(1.0, 0.5, 0.0), (1.0, 0.5, 0.0), (0.1, 0.5, 0.0)]
+        ),
+        (np.array([6.65]), np.array([-0.85])),
+    )
     # by hand, momentum 0, rate 0.5, decay 0.2, gradient 0: w loses a tenth of itself at each step
-    yield Same("decay alone, three steps by hand",
-               lambda: _steps(m, [100.0, -10.0], [[0.0, 0.0]] * 3, [(0.5, 0.0, 0.2)] * 3),
-               (np.array([72.9, -7.29]), np.array([-8.1, 0.81])))
+    yield Same(
+        "decay alone, three steps by hand",
+        lambda: _steps(m, [100.0, -10.0], [[0.0, 0.0]] * 3, [(0.5, 0.0, 0.2)] * 3),
+        (np.array([72.9, -7.29]), np.array([-8.1, 0.81])),
+    )
     single = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
 
     def small() -> tuple[bool, str]:
-        w, g, v = single.copy(), single.copy(), single.copy()
+        w = single.copy()
+        g = single.copy()
+        v = single.copy()
         m.sgd_step(w, g, v, 0.1, 0.9, 0.0005)
         return np.array_equal(g, single), "the gradient has changed"
+
     yield Holds("a matrix of float32, and the gradient stays as it is", small)
-    yield Holds("32 pictures are learnt by heart", lambda: _by_heart(m.sgd_step, naive_loss))
+    yield Holds("32 images are learnt by heart", lambda: _by_heart(m.sgd_step, naive_loss))
 
 
 def naive_loss(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -48,47 +68,72 @@ def naive_loss(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarra
     return float(losses.mean()), naive.softmax_cross_entropy_backward(share, probs, labels)
 
 
-def _momentum(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float, weight_decay: float) -> None:
+def _momentum(
+    w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float, weight_decay: float
+) -> None:
     v[...] = momentum * v - weight_decay * lr * w - lr * g
     w += v
 
 
 def _by_heart(step: Callable[..., Any], loss_of: Callable[..., Any]) -> tuple[bool, str]:
-    """One linear layer on 32 pictures of 16 x 16 has 768 weights a class: enough to give each picture its label."""
+    """One linear layer on 32 images of 16 x 16 has 768 weights per class: enough to give each
+    image its label.
+    """
     part = make_shapes(32, 16)
     x = (part.images.reshape(32, -1) - part.images.reshape(32, -1).mean(axis=0)) / 64
-    w, v, losses = np.zeros((768, 10)), np.zeros((768, 10)), []
+    w = np.zeros((768, 10))
+    v = np.zeros((768, 10))
+    losses = []
     with np.errstate(all="ignore"):
         for _ in range(150):
             loss, gradient = loss_of(x @ w, part.labels)
             step(w, x.T @ gradient, v, 0.01, 0.9, 0.0005)
             losses.append(float(loss))
-    return bool(losses[-1] < 0.05), (f"the loss of 32 pictures is {losses[0]:.3g} at first and {losses[-1]:.3g} after "
-                                     "150 steps; expected 2.303, then less than 0.05")
+    return bool(losses[-1] < 0.05), (
+        f"the loss of 32 images is {losses[0]:.3g} at first and {losses[-1]:.3g} after "
+        "150 steps; expected 2.303, then less than 0.05"
+    )
 
 
 def check_softmax_cross_entropy(m: ModuleType) -> Iterator[Case]:
-    logits, labels = np.array([[0.0, 0.0], [1000.0, 998.0]]), np.array([1, 1])
+    logits = np.array([[0.0, 0.0], [1000.0, 998.0]])
+    labels = np.array([1, 1])
     rng = np.random.default_rng(8)
-    z, t = rng.standard_normal((5, 4)) * 3, np.array([2, 0, 3, 3, 1])
+    z = rng.standard_normal((5, 4)) * 3
+    t = np.array([2, 0, 3, 3, 1])
 
     def loss(z: np.ndarray, t: np.ndarray) -> float:
         return float(m.softmax_cross_entropy(z.copy(), t)[0])
 
     def gradient(z: np.ndarray, t: np.ndarray) -> np.ndarray:
         return m.softmax_cross_entropy(z.copy(), t)[1]
+
     yield Same("five rows of four classes: the loss", lambda: loss(z, t), naive_loss(z, t)[0])
-    yield Same("five rows of four classes: the gradient", lambda: gradient(z, t), naive_loss(z, t)[1])
-    yield Same("the example: the loss", lambda: loss(logits, labels), (np.log(2) + 2 + np.log1p(np.exp(-2))) / 2)
+    yield Same(
+        "five rows of four classes: the gradient", lambda: gradient(z, t), naive_loss(z, t)[1]
+    )
+    yield Same(
+        "the example: the loss",
+        lambda: loss(logits, labels),
+        (np.log(2) + 2 + np.log1p(np.exp(-2))) / 2,
+    )
     p = 1 / (1 + np.exp(-2))
-    yield Same("the example: the gradient", lambda: gradient(logits, labels),
-               np.array([[0.25, -0.25], [p / 2, -p / 2]]))
+    yield Same(
+        "the example: the gradient",
+        lambda: gradient(logits, labels),
+        np.array([[0.25, -0.25], [p / 2, -p / 2]]),
+    )
     far = np.array([[10_000.0, -10_000.0, 0.0], [-10_000.0, -10_000.0, -10_001.0]])
-    yield Same("logits of 10,000 and -10,000: the loss", lambda: loss(far, np.array([1, 2])),
-               (20_000 + 1 + np.log(2 + np.exp(-1))) / 2)
+    yield Same(
+        "logits of 10,000 and -10,000: the loss",
+        lambda: loss(far, np.array([1, 2])),
+        (20_000 + 1 + np.log(2 + np.exp(-1))) / 2,
+    )
     yield Holds("float32 in, a gradient of float32 out", lambda: _single(m, z, t))
     yield Holds("the logits are left alone", lambda: _alone(m, z, t))
-    yield Holds("32 pictures are learnt by heart", lambda: _by_heart(_momentum, m.softmax_cross_entropy))
+    yield Holds(
+        "32 images are learnt by heart", lambda: _by_heart(_momentum, m.softmax_cross_entropy)
+    )
 
 
 def _single(m: ModuleType, z: np.ndarray, t: np.ndarray) -> tuple[bool, str]:
@@ -99,21 +144,28 @@ def _single(m: ModuleType, z: np.ndarray, t: np.ndarray) -> tuple[bool, str]:
 def _alone(m: ModuleType, z: np.ndarray, t: np.ndarray) -> tuple[bool, str]:
     given = z.copy()
     m.softmax_cross_entropy(given, t)
-    return np.array_equal(given, z), "the logits have changed: logits -= ... works in place, z = logits - ... does not"
+    return np.array_equal(
+        given, z
+    ), "the logits have changed: logits -= ... works in place, z = logits - ... does not"
 
 
 def check_loss_at_start(m: ModuleType) -> Iterator[Case]:
     for classes in (10, 100, 1000):
-        yield Answer(f"the first loss with {classes} classes", lambda k=classes: m.LOSS_AT_START[k], np.log(classes),
-                     within=0.001)
+        yield Answer(
+            f"the first loss with {classes} classes",
+            lambda k=classes: m.LOSS_AT_START[k],
+            np.log(classes),
+            within=0.001,
+        )
 
 
 def check_resume(m: ModuleType) -> Iterator[Case]:
     w = np.array([4.0, -3.0, 0.5])
 
     def whole(steps: int) -> np.ndarray:
-        """The run that nobody interrupts, written out once more."""
-        weights, velocity = w.copy(), np.zeros(3)
+        """The uninterrupted run, written out once more."""
+        weights = w.copy()
+        velocity = np.zeros(3)
         for step in range(steps):
             noise = np.random.default_rng(step).standard_normal(3)
             velocity *= 0.9
@@ -133,7 +185,7 @@ def check_resume(m: ModuleType) -> Iterator[Case]:
         run = m.start(w)
         m.go_on(run, 7)
         state = m.save(run)
-        m.go_on(run, 9)  # the run goes on after the checkpoint, and is interrupted only now
+        m.go_on(run, 9)  # the run continues after the checkpoint, and is interrupted only now
         again = m.resume(state)
         m.go_on(again, 5)
         return again["w"]
@@ -147,11 +199,22 @@ def check_resume(m: ModuleType) -> Iterator[Case]:
         second = m.resume(state)
         m.go_on(second, 5)
         return second["w"]
+
     exact = {"rtol": 0.0, "atol": 0.0}
     yield Same("30 steps without a stop", lambda: _straight(m, w), whole(30), **exact)
-    yield Same("7 steps, save, resume, 5 steps: the weights to the bit", lambda: parted(7, 5), whole(12), **exact)
-    yield Same("15 steps, save, resume, 15 steps: past the drop", lambda: parted(15, 15), whole(30), **exact)
-    yield Same("the run goes on after save; the state must not", late, whole(12), **exact)
+    yield Same(
+        "7 steps, save, resume, 5 steps: the weights to the bit",
+        lambda: parted(7, 5),
+        whole(12),
+        **exact,
+    )
+    yield Same(
+        "15 steps, save, resume, 15 steps: past the drop",
+        lambda: parted(15, 15),
+        whole(30),
+        **exact,
+    )
+    yield Same("the run continues after save; the state must not change", late, whole(12), **exact)
     yield Same("two runs from one state", twice, whole(12), **exact)
 
 
@@ -162,99 +225,251 @@ def _straight(m: ModuleType, w: np.ndarray) -> np.ndarray:
 
 
 EXERCISES = (
-    Exercise("8.1", "sgd_step", "the paper's update, in place", check_sgd_step,
-             hints=("four lines: v shrinks, the decay goes in, the gradient goes in, w moves",
-                    "v *= momentum changes the array that was given; v = momentum * v makes another",
-                    "lr multiplies the decay and the gradient, both inside v; w += v has no lr any more"),
-             bugs=(Bug("momentum sign",
-                       "the velocity turns round at every step: momentum is added with its sign, v is times "
-                       "+momentum", "v *= momentum", "v *= -momentum"),
-                   Bug("torch's form",
-                       "this is torch's update, with lr outside the velocity: it takes the same steps until lr "
-                       "changes. In the paper lr is inside v",
-                       "    v -= weight_decay * lr * w\n    v -= lr * g\n    w += v",
-                       "    v += weight_decay * w + g\n    w -= lr * v"),
-                   Bug("lr twice", "lr is in the velocity already; it does not multiply it once more", "w += v",
-                       "w += lr * v"),
-                   Bug("decay without lr", "the decay is multiplied by lr too: weight_decay lr w",
-                       "weight_decay * lr * w", "weight_decay * w"),
-                   Bug("decay sign", "the decay makes weights grow: it is taken from the velocity, not added",
-                       "v -= weight_decay", "v += weight_decay"),
-                   Bug("uphill", "this goes up the gradient: lr g is subtracted", "v -= lr * g", "v += lr * g"),
-                   Bug("no decay", "where is the decay? weight_decay lr w is taken from the velocity",
-                       "    v -= weight_decay * lr * w\n", ""),
-                   Bug("no momentum", "the old velocity is lost: v keeps momentum times what it was", "v *= momentum",
-                       "v *= 0"),
-                   Bug("not in place",
-                       "w and v are what they were: w = w + v gives a new array the name w, and the one that was "
-                       "given stays. Use +=, *= or v[...] =", "    v *= momentum\n",
-                       "    w, v = w.copy(), v.copy() * momentum\n"),
-                   Bug("decay of the new weights", "the decay takes the w of before the step, not of after it",
-                       "    v -= weight_decay * lr * w\n    v -= lr * g\n    w += v",
-                       "    v -= lr * g\n    w += v\n    v -= weight_decay * lr * w\n    w -= weight_decay * lr * w"))),
-    Exercise("8.2", "softmax_cross_entropy", "the loss and its gradient, stable", check_softmax_cross_entropy,
-             hints=("take the largest logit of each row from the row first: logits.max(axis=1, keepdims=True)",
-                    "with z the logits after that: loss_n = np.log(np.exp(z[n]).sum()) - z[n, labels[n]]",
-                    "z[np.arange(N), labels] picks one number a row; the gradient is the probabilities with 1 "
-                    "taken off there, all divided by N"),
-             bugs=(Bug("sum for mean", "the loss is N times too large: mean over the batch, not sum",
-                       "(np.log(total) - z[rows, labels]).mean()", "(np.log(total) - z[rows, labels]).sum()"),
-                   Bug("gradient without 1 / N", "the loss is a mean, so the gradient is divided by N, too",
-                       "    gradient /= len(labels)\n", ""),
-                   Bug("gradient's sign", "the sign of the gradient is turned: p - onehot, not onehot - p",
-                       "gradient /= len(labels)", "gradient /= -len(labels)"),
-                   Bug("no onehot", "these are the probabilities: 1 is missing, to be taken from the right class",
-                       "    gradient[rows, labels] -= 1\n", ""),
-                   Bug("logarithm to base 2", "this is the loss in bits; the natural logarithm belongs there",
-                       "np.log(total) - z[rows, labels]", "(np.log(total) - z[rows, labels]) / np.log(2)"),
-                   Bug("overflow",
-                       "exp of 1000 is infinite in the computer: take the largest logit of each row away first",
-                       "z = logits - logits.max(axis=1, keepdims=True)", "z = logits - 0"),
-                   Bug("largest of the whole batch",
-                       "the largest logit of each row, not of the batch: in a row that is far below, every exp is 0",
-                       "logits.max(axis=1, keepdims=True)", "logits.max()"),
-                   Bug("logarithm of a probability",
-                       "a probability may be 0 in the computer, and its logarithm infinite: ln(sum of exp) - logit "
-                       "never is", "np.log(total) - z[rows, labels]", "-np.log(e[rows, labels] / total)"),
-                   Bug("softmax over the batch", "the sum runs over the classes, axis 1, one sum a row",
-                       "e.sum(axis=1)", "e.sum(axis=0).sum() * np.ones(len(e))"))),
-    Exercise("8.3", "LOSS_AT_START", "where the loss starts", check_loss_at_start,
-             hints=("all logits are 0: which probability does softmax give to each of C classes?",
-                    "the loss is minus the natural logarithm of that probability"),
-             bugs=(Bug("decimal logarithm", "this is the logarithm to base 10; the loss takes the natural one",
-                       "{10: 2.303, 100: 4.605, 1000: 6.908}", "{10: 1.0, 100: 2.0, 1000: 3.0}"),
-                   Bug("bits", "this is the logarithm to base 2; the loss takes the natural one",
-                       "{10: 2.303, 100: 4.605, 1000: 6.908}", "{10: 3.3219, 100: 6.6439, 1000: 9.9658}"),
-                   Bug("sign", "the logarithm of a probability is negative, and the loss is minus that",
-                       "{10: 2.303, 100: 4.605, 1000: 6.908}", "{10: -2.303, 100: -4.605, 1000: -6.908}"),
-                   Bug("a probability", "this is the probability of a class; the loss is minus its logarithm",
-                       "{10: 2.303, 100: 4.605, 1000: 6.908}", "{10: 0.1, 100: 0.01, 1000: 0.001}"),
-                   Bug("an error rate",
-                       "this is the share of wrong guesses; the loss is minus the logarithm of the share of right "
-                       "ones", "{10: 2.303, 100: 4.605, 1000: 6.908}", "{10: 0.9, 100: 0.99, 1000: 0.999}"))),
-    Exercise("8.4", "resume", "a run that goes on, but not exactly: mend it", check_resume,
-             hints=("compare a run of 12 steps with one of 7 + 5, number by number, and look at run as a whole "
-                    "after resume",
-                    "which three things does a run hold, and which of them does save keep?",
-                    "arrays that change in place are shared when they are not copied: .copy() in save and in resume"),
-             bugs=(Bug("the velocity is forgotten",
-                       "after resume the velocity is 0: the ten steps before the stop are forgotten. It has to be "
-                       "saved and restored", '"v": state["v"].copy(), "step"',
-                       '"v": np.zeros_like(state["v"]), "step"'),
-                   Bug("the step is forgotten",
-                       "after resume the step's number is 0 again: other noise, and the rate of the beginning",
-                       '"step": state["step"]', '"step": 0'),
-                   Bug("weights not copied in save",
-                       "the state holds the run's own array of weights, which goes on changing: copy it in save",
-                       '"w": run["w"].copy()', '"w": run["w"]'),
-                   Bug("velocity not copied in save",
-                       "the state holds the run's own velocity, which goes on changing: copy it in save",
-                       '"v": run["v"].copy()', '"v": run["v"]'),
-                   Bug("not copied in resume",
-                       "the second run from the same state starts where the first one has got to: copy in resume, "
-                       "too", 'return {"w": state["w"].copy(), "v": state["v"].copy()',
-                       'return {"w": state["w"], "v": state["v"]'),
-                   Bug("velocity not copied in resume",
-                       "the second run from the same state starts with the velocity of the first one's end: copy it "
-                       "in resume, too", '"v": state["v"].copy(), "step"', '"v": state["v"], "step"'))),
+    Exercise(
+        "8.1",
+        "sgd_step",
+        "the paper's update, in place",
+        check_sgd_step,
+        hints=(
+            "four lines: v shrinks, the decay goes in, the gradient goes in, w moves",
+            "v *= momentum changes the array itself; v = momentum * v makes a new one",
+            "lr multiplies the decay and the gradient, both inside v; w += v has no lr any more",
+        ),
+        bugs=(
+            Bug(
+                "momentum sign",
+                "the velocity is reversed at every step: multiply v by +momentum",
+                old="v *= momentum",
+                new="v *= -momentum",
+            ),
+            Bug(
+                "torch's form",
+                "this is torch's update, with lr outside the velocity: it takes the same steps "
+                "until lr changes. In the paper lr is inside v",
+                old="    v -= weight_decay * lr * w\n    v -= lr * g\n    w += v",
+                new="    v += weight_decay * w + g\n    w -= lr * v",
+            ),
+            Bug(
+                "lr twice",
+                "lr is in the velocity already; it does not multiply it once more",
+                old="w += v",
+                new="w += lr * v",
+            ),
+            Bug(
+                "decay without lr",
+                "the decay is multiplied by lr too: weight_decay lr w",
+                old="weight_decay * lr * w",
+                new="weight_decay * w",
+            ),
+            Bug(
+                "decay sign",
+                "the decay makes weights grow: it should be subtracted from the velocity, not "
+                "added",
+                old="v -= weight_decay",
+                new="v += weight_decay",
+            ),
+            Bug(
+                "uphill",
+                "this moves up the gradient: subtract lr g",
+                old="v -= lr * g",
+                new="v += lr * g",
+            ),
+            Bug(
+                "no decay",
+                "where is the decay? Subtract weight_decay lr w from the velocity",
+                old="    v -= weight_decay * lr * w\n",
+                new="",
+            ),
+            Bug(
+                "no momentum",
+                "the old velocity is lost: v keeps momentum times what it was",
+                old="v *= momentum",
+                new="v *= 0",
+            ),
+            Bug(
+                "not in place",
+                "w and v are unchanged: w = w + v gives the name w to a new array, and the "
+                "caller's array stays as it was. Use +=, *= or v[...] =",
+                old="    v *= momentum\n",
+                new="    w, v = w.copy(), v.copy() * momentum\n",
+            ),
+            Bug(
+                "decay of the new weights",
+                "the decay uses the w from before the step, not from after it",
+                old="    v -= weight_decay * lr * w\n    v -= lr * g\n    w += v",
+                new="    v -= lr * g\n    w += v\n    v -= weight_decay * lr * w\n    w -= "
+                "weight_decay * lr * w",
+            ),
+        ),
+    ),
+    Exercise(
+        "8.2",
+        "softmax_cross_entropy",
+        "the loss and its gradient, stable",
+        check_softmax_cross_entropy,
+        hints=(
+            "subtract the largest logit of each row from the row first: logits.max(axis=1, "
+            "keepdims=True)",
+            "with z the logits after that: loss_n = np.log(np.exp(z[n]).sum()) - z[n, labels[n]]",
+            "z[np.arange(N), labels] picks one number per row; the gradient is the probabilities "
+            "minus 1 there, all divided by N",
+        ),
+        bugs=(
+            Bug(
+                "sum for mean",
+                "the loss is N times too large: mean over the batch, not sum",
+                old="(np.log(total) - z[rows, labels]).mean()",
+                new="(np.log(total) - z[rows, labels]).sum()",
+            ),
+            Bug(
+                "gradient without 1 / N",
+                "the loss is a mean, so the gradient is divided by N, too",
+                old="    gradient /= len(labels)\n",
+                new="",
+            ),
+            Bug(
+                "gradient's sign",
+                "the sign of the gradient is wrong: p - onehot, not onehot - p",
+                old="gradient /= len(labels)",
+                new="gradient /= -len(labels)",
+            ),
+            Bug(
+                "no onehot",
+                "these are the probabilities: subtract 1 from that of the right class",
+                old="    gradient[rows, labels] -= 1\n",
+                new="",
+            ),
+            Bug(
+                "logarithm to base 2",
+                "this is the loss in bits; use the natural logarithm",
+                old="np.log(total) - z[rows, labels]",
+                new="(np.log(total) - z[rows, labels]) / np.log(2)",
+            ),
+            Bug(
+                "overflow",
+                "exp(1000) overflows to infinity: subtract the largest logit of each row first",
+                old="z = logits - logits.max(axis=1, keepdims=True)",
+                new="z = logits - 0",
+            ),
+            Bug(
+                "largest of the whole batch",
+                "subtract the largest logit of each row, not of the batch: in a row far below it "
+                "every exp is 0",
+                old="logits.max(axis=1, keepdims=True)",
+                new="logits.max()",
+            ),
+            Bug(
+                "logarithm of a probability",
+                "a probability may be rounded to 0, and its logarithm is then infinite: ln(sum "
+                "of exp) - logit never is",
+                old="np.log(total) - z[rows, labels]",
+                new="-np.log(e[rows, labels] / total)",
+            ),
+            Bug(
+                "softmax over the batch",
+                "the sum runs over the classes, axis 1: one sum per row",
+                old="e.sum(axis=1)",
+                new="e.sum(axis=0).sum() * np.ones(len(e))",
+            ),
+        ),
+    ),
+    Exercise(
+        "8.3",
+        "LOSS_AT_START",
+        "where the loss starts",
+        check_loss_at_start,
+        hints=(
+            "all logits are 0: which probability does softmax give to each of C classes?",
+            "the loss is minus the natural logarithm of that probability",
+        ),
+        bugs=(
+            Bug(
+                "decimal logarithm",
+                "this is the logarithm to base 10; the loss uses the natural one",
+                old="{10: 2.303, 100: 4.605, 1000: 6.908}",
+                new="{10: 1.0, 100: 2.0, 1000: 3.0}",
+            ),
+            Bug(
+                "bits",
+                "this is the logarithm to base 2; the loss takes the natural one",
+                old="{10: 2.303, 100: 4.605, 1000: 6.908}",
+                new="{10: 3.3219, 100: 6.6439, 1000: 9.9658}",
+            ),
+            Bug(
+                "sign",
+                "the logarithm of a probability is negative, and the loss is minus that",
+                old="{10: 2.303, 100: 4.605, 1000: 6.908}",
+                new="{10: -2.303, 100: -4.605, 1000: -6.908}",
+            ),
+            Bug(
+                "a probability",
+                "this is the probability of a class; the loss is minus its logarithm",
+                old="{10: 2.303, 100: 4.605, 1000: 6.908}",
+                new="{10: 0.1, 100: 0.01, 1000: 0.001}",
+            ),
+            Bug(
+                "an error rate",
+                "this is the share of wrong guesses; the loss is minus the logarithm of the "
+                "share of right ones",
+                old="{10: 2.303, 100: 4.605, 1000: 6.908}",
+                new="{10: 0.9, 100: 0.99, 1000: 0.999}",
+            ),
+        ),
+    ),
+    Exercise(
+        "8.4",
+        "resume",
+        "a run that resumes, but not exactly: fix it",
+        check_resume,
+        hints=(
+            "compare a run of 12 steps with one of 7 + 5, number by number, and look at run as a "
+            "whole after resume",
+            "which three things does a run hold, and which of them does save keep?",
+            "arrays that change in place are shared when they are not copied: .copy() in save "
+            "and in resume",
+        ),
+        bugs=(
+            Bug(
+                "the velocity is forgotten",
+                "after resume the velocity is 0: the ten steps before the stop are forgotten. It "
+                "has to be saved and restored",
+                old='"v": state["v"].copy(), "step"',
+                new='"v": np.zeros_like(state["v"]), "step"',
+            ),
+            Bug(
+                "the step is forgotten",
+                "after resume the step's number is 0 again: the noise is different, and the rate "
+                "is the initial one",
+                old='"step": state["step"]',
+                new='"step": 0',
+            ),
+            Bug(
+                "weights not copied in save",
+                "the state holds the run's own array of weights, which keeps changing: copy it "
+                "in save",
+                old='"w": run["w"].copy()',
+                new='"w": run["w"]',
+            ),
+            Bug(
+                "velocity not copied in save",
+                "the state holds the run's own velocity, which keeps changing: copy it in save",
+                old='"v": run["v"].copy()',
+                new='"v": run["v"]',
+            ),
+            Bug(
+                "not copied in resume",
+                "the second run from the same state starts where the first one stopped: copy in "
+                "resume, too",
+                old='return {"w": state["w"].copy(), "v": state["v"].copy()',
+                new='return {"w": state["w"], "v": state["v"]',
+            ),
+            Bug(
+                "velocity not copied in resume",
+                "the second run from the same state starts with the velocity at the end of the "
+                "first one: copy it in resume, too",
+                old='"v": state["v"].copy(), "step"',
+                new='"v": state["v"], "step"',
+            ),
+        ),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Lesson 4, gradients checked: the solutions. Read them after yours passes: python -m minitorch_alex.check 04"""
+"""Lesson 4, gradients checked: the solutions. Read them after yours pass the check."""
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,25 +8,31 @@ from minitorch_alex.check import yours
 
 def conv2d_backward(gy: np.ndarray, x: np.ndarray, w: np.ndarray, stride: int, padding: int,
                     groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """4.1: the gradients of x, w and b of a convolution: gx (N,C,H,W), gw (O,C/groups,KH,KW), gb (O,).
+    """4.1: the gradients of x, w and b of a convolution: gx (N,C,H,W), gw (O,C/groups,KH,KW), gb
+    (O,).
 
-    Commentary: as a matrix product, Y = X W^T, a convolution has the gradients of a linear layer: G^T X for the
-    weights, G W for the columns. All that is special about it is im2col before and col2im after, and col2im is where
-    pixels that several windows share collect their sum. The transposition before the reshape decides: gy is (N,O,OH,OW)
-    and the rows of the matrix are places, so O has to go last first; without it the shapes still fit, and everything
-    but gb is wrong. The bias has been added at each place of each image, so its gradient is a sum over all of them,
-    never a mean: if the loss is a mean, the division has happened in the loss.
+    Commentary: as a matrix product, Y = X W^T, a convolution has the gradients of a linear layer:
+    G^T X for the weights, G W for the columns. The only special thing about it is im2col before
+    and col2im after, and col2im is where pixels that several windows share collect their sum. The
+    transposition before the reshape decides: gy is (N,O,OH,OW) and the rows of the matrix are
+    places, so O has to go last first; without it the shapes still fit, and everything but gb is
+    wrong. The bias has been added at each place of each image, so its gradient is a sum over all
+    of them, never a mean: if the loss is a mean, the division has happened in the loss.
     """
-    im2col, col2im = yours("02", "im2col"), yours("02", "col2im")
+    im2col = yours("02", "im2col")
+    col2im = yours("02", "col2im")
     O, Cg, KH, KW = w.shape
     Og = O // groups
-    gx, gw = np.empty_like(x), np.empty_like(w)
+    gx = np.empty_like(x)
+    gw = np.empty_like(w)
     for g in range(groups):
-        seen, made = slice(g * Cg, (g + 1) * Cg), slice(g * Og, (g + 1) * Og)
-        places = gy[:, made].transpose(0, 2, 3, 1).reshape(-1, Og)           # (N OH OW, O/G)
-        cols = im2col(x[:, seen], KH, KW, stride, padding)                   # (N OH OW, C/G KH KW)
+        seen = slice(g * Cg, (g + 1) * Cg)
+        made = slice(g * Og, (g + 1) * Og)
+        # (N, O/G, OH, OW) -> (N*OH*OW, O/G): one row per place
+        places = gy[:, made].transpose(0, 2, 3, 1).reshape(-1, Og)
+        cols = im2col(x[:, seen], KH, KW, stride, padding)  # (N*OH*OW, C/G*KH*KW)
         gw[made] = (places.T @ cols).reshape(Og, Cg, KH, KW)
-        gcols = places @ w[made].reshape(Og, -1)                             # (N OH OW, C/G KH KW)
+        gcols = places @ w[made].reshape(Og, -1)  # (N*OH*OW, C/G*KH*KW)
         gx[:, seen] = col2im(gcols, x[:, seen].shape, KH, KW, stride, padding)
     gb = gy.sum(axis=(0, 2, 3))
     return gx, gw, gb
@@ -35,34 +41,42 @@ def conv2d_backward(gy: np.ndarray, x: np.ndarray, w: np.ndarray, stride: int, p
 def max_pool2d_backward(gy: np.ndarray, x: np.ndarray, size: int, stride: int) -> np.ndarray:
     """4.2: the gradient of x of a max pooling: gx (N,C,H,W).
 
-    Commentary: the winner takes all, and where windows overlap a pixel may win several times: its gradients add up.
-    That is the whole difference between 2/2 and 3/2, and = for += is the bug that a test with 2/2 never sees. argmax
-    gives the first of equal values, in the order in which the window is flattened: reading order, as promised. Ties
-    are no rare case: after a ReLU whole windows are 0, and if every cell that equals the maximum took the gradient, it
-    would be paid out nine times over.
+    Commentary: the winner takes all, and where windows overlap a pixel may win several times: its
+    gradients add up. That is the whole difference between 2/2 and 3/2, and = for += is the bug
+    that a test with 2/2 never sees. argmax gives the first of equal values, in the order in which
+    the window is flattened: reading order, as promised. Ties are not rare: after a ReLU whole
+    windows are 0, and if every cell that equals the maximum took the gradient, it would be counted
+    nine times.
     """
     N, C, OH, OW = gy.shape
     n, c = np.ogrid[:N, :C]
     gx = np.zeros_like(x)
     for oh, ow in np.ndindex(OH, OW):
-        top, left = oh * stride, ow * stride
+        top = oh * stride
+        left = ow * stride
+        # (N, C, size, size) -> (N, C, size*size), in reading order
         window = x[:, :, top:top + size, left:left + size].reshape(N, C, -1)
-        kh, kw = np.divmod(window.argmax(axis=2), size)                      # (N, C) each
+        kh, kw = np.divmod(window.argmax(axis=2), size)  # (N, C) each
         gx[n, c, top + kh, left + kw] += gy[:, :, oh, ow]
     return gx
 
 
-def gradient_is_right(forward: Callable[..., np.ndarray], backward: Callable[..., tuple[np.ndarray, ...]],
-                      inputs: Sequence[np.ndarray]) -> bool:
+def gradient_is_right(
+    forward: Callable[..., np.ndarray],
+    backward: Callable[..., tuple[np.ndarray, ...]],
+    inputs: Sequence[np.ndarray],
+) -> bool:
     """4.3: whether backward gives the gradients of forward at these inputs.
 
-    Commentary: five decisions, and each of them is a bug that gets through if it is taken otherwise. The cotangent is
-    drawn at random, because errors that sum to zero vanish under ones. All inputs and all their elements are looked
-    at. The shapes are compared before the numbers, because NumPy would broadcast (1,4) beside (4,) without a word. The
-    comparison is `not all <=` and not `any >`, because NaN is neither. And the tolerance has three parts: 1e-6 of the
-    value, four orders of magnitude above what right code shows and fine enough for LRN at alpha 1e-4; 1e-9 for a
-    gradient that is zero; and the rounding of the forward pass, divided by eps as the difference divides it, for large
-    values. Differences are taken to both sides: to one side only, their own error is of order eps.
+    Commentary: five decisions, and each of them lets a bug through if it is made differently. The
+    cotangent is drawn at random, because errors that sum to zero vanish under ones. All inputs and
+    all their elements are looked at. The shapes are compared before the numbers, because NumPy
+    would broadcast (1,4) with (4,) without an error. The comparison is `not all <=` and not `any
+    >`, because NaN is neither. And the tolerance has three parts: 1e-6 of the value, four orders
+    of magnitude above what right code shows and fine enough for LRN at alpha 1e-4; 1e-9 for a
+    gradient that is zero; and the rounding of the forward pass, divided by eps as the difference
+    divides it, for large values. Differences are taken to both sides: to one side only, their own
+    error is of order eps.
     """
     inputs = [np.array(x) for x in inputs]
     y = forward(*inputs)
