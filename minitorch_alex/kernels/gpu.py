@@ -135,22 +135,23 @@ def conv2d_forward(x: Array, w: Array, b: Array | None, win: Window, groups: int
         multiply(col, weights.array[outs[g]].T, flat[rows, outs[g]], back)
     if b is not None:
         _add_bias(flat, b)
-    if kept is not None:
-        images = images.without_array()
-    return y, (images, kept, weights)
+    x_saved = images.array if kept is None else None
+    return y, (x_saved, images.largest, weights.array, weights.largest, *(kept or ()))
 
 
 def conv2d_backward(gy: Array, saved: tuple, x_shape: tuple[int, ...], win: Window, groups: int,
                     needs: tuple[bool, ...]) -> tuple[Array | None, Array | None]:
     """(gx, gw) from what conv2d_forward saved, each None where `needs` says that nobody wants it."""
-    images, kept, weights = saved
+    x, x_largest, w, w_largest, *kept = saved
+    images = Factor(x, x_largest)
+    weights = Factor(w, w_largest)
     grads = factor(gy.reshape(-1, gy.shape[3]))  # (N OH OW, O)
     gx = _input_gradient(grads, weights, gy.shape, x_shape, gy.dtype, win, groups) if needs[0] else None
     gw = _weight_gradient(images, kept, grads, x_shape, gy.dtype, win, groups) if needs[1] else None
     return gx, gw
 
 
-def _weight_gradient(images: Factor, kept: list[Array] | None, grads: Factor, x_shape: tuple[int, ...], dtype: Any,
+def _weight_gradient(images: Factor, kept: list[Array], grads: Factor, x_shape: tuple[int, ...], dtype: Any,
                      win: Window, groups: int) -> Array:
     """gw (O,C/G,KH,KW): the sum over chunks of gy^T @ col, in their order. Columns that were not kept are gathered
     again."""
@@ -160,7 +161,7 @@ def _weight_gradient(images: Factor, kept: list[Array] | None, grads: Factor, x_
     total = backend.xp_of(gy).empty((O, _pitch(win, cg)), dtype)
     back = way_back(images, grads)
     outs = _slices(O, groups)
-    if kept is not None:
+    if kept:
         for g in range(groups):
             multiply(gy[:, outs[g]].T, kept[g], total[outs[g]], back)
     elif not len(gy):
@@ -207,7 +208,7 @@ def conv2d(x: Array, w: Array, b: Array | None, win: Window, groups: int) -> Arr
 def conv2d_backward_weight(x: Array, gy: Array, win: Window, groups: int) -> Array:
     """gw (O,C/G,KH,KW) of the gradient gy (N,OH,OW,O) at images x (N,H,W,C)."""
     grads = factor(gy.reshape(-1, gy.shape[3]))  # (N OH OW, O)
-    return _weight_gradient(factor(x), None, grads, x.shape, x.dtype, win, groups)
+    return _weight_gradient(factor(x), [], grads, x.shape, x.dtype, win, groups)
 
 
 def conv2d_backward_input(gy: Array, w: Array, x_shape: tuple[int, ...], win: Window, groups: int) -> Array:
@@ -397,12 +398,13 @@ def linear_forward(x: Array, w: Array, b: Array | None) -> tuple[Array, tuple]:
     multiply(rows.array, weights.array.T, y, way_back(rows, weights))
     if b is not None:
         _add_bias(y, b)
-    return y, (rows, weights)
+    return y, (rows.array, rows.largest, weights.array, weights.largest)
 
 
 def linear_backward(gy: Array, saved: tuple, needs: tuple[bool, ...]) -> tuple[Array | None, Array | None]:
     """(gx, gw) from what linear_forward saved, each None where `needs` says that nobody wants it."""
-    rows, weights = saved
+    rows = Factor(*saved[:2])
+    weights = Factor(*saved[2:])
     grads = factor(gy)
     gx = _times(grads, weights, gy.dtype) if needs[0] else None
     gw = _times(grads, rows, gy.dtype, turned=True) if needs[1] else None

@@ -17,7 +17,7 @@ A power is 2^63 at most, so that the way back of two of them is a normal float (
 below 2^-126 are 0 on the device). A factor whose largest number is below 2^-48 therefore loses bits, and one below
 2^-87 counts as 0.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,10 +41,6 @@ class Factor:
 
     array: Array
     largest: Array | None = None
-
-    def without_array(self) -> "Factor":
-        """What `way_back` needs of it, once its numbers are kept elsewhere."""
-        return replace(self, array=None)
 
 
 def factor(x: Array) -> Factor:
