@@ -4,6 +4,7 @@ import shlex
 import time
 from pathlib import Path
 
+from minitorch_alex.backend import PRECISIONS
 from minitorch_alex.errors import BackendError, UsageError
 from minitorch_alex.training import cli
 
@@ -13,7 +14,6 @@ from .workloads import GPU_ABOUT, GPU_WORKLOADS
 CHILD = "benchmarks.gpu_contenders"
 RESULT = harness.ROOT / "results" / "gpu_speed.json"
 SECTIONS = ("ceilings", "speed", "layers", "feed")
-PRECISIONS = ("fp32", "tf32", "fp16")
 LAYERS = FEED = ("alexnet-b128", "alexnet_cifar-b128", "net_18-b128")
 
 
@@ -151,7 +151,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workloads", nargs="+", choices=GPU_WORKLOADS, default=list(GPU_WORKLOADS), metavar="NAME",
                         help="default: all")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, metavar="NAME",
-                        help="fp32, tf32, fp16 (default: all; fp16 of torch is autocast with a scaled loss)")
+                        help=f"{', '.join(PRECISIONS)} (default: all; fp16 of torch is autocast with a scaled loss, "
+                             "bf16 autocast alone)")
     parser.add_argument("--contenders", nargs="+", choices=GPU_ABOUT, metavar="NAME", help="default: all that can run")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of all contenders (default: 3)")
     parser.add_argument("--budget", type=float, default=float("inf"), metavar="SECONDS",

@@ -382,8 +382,8 @@ class Torch:
 class TorchOnGpu(Torch):
     """The same on a GPU: cuDNN first tries its algorithms and keeps the fastest.
 
-    `precision` applies to all products. fp16 is done as torch recommends: autocast, and a loss
-    that GradScaler scales.
+    `precision` applies to all products. fp16 and bf16 are done as torch recommends: autocast, and
+    for fp16 a loss that GradScaler scales.
     """
 
     def __init__(self, workload: str, contender: str, precision: str) -> None:
@@ -391,10 +391,12 @@ class TorchOnGpu(Torch):
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.benchmark = True
         super().__init__(workload, contender, device=DEVICE)
+        self.precision = precision
         self.scaler = torch.amp.GradScaler(DEVICE, enabled=precision == "fp16")
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(DEVICE, torch.float16, enabled=self.scaler.is_enabled())
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(DEVICE, dtype, enabled=self.precision in ("fp16", "bf16"))
 
     def step(self) -> Tensor:
         self.optimizer.zero_grad()

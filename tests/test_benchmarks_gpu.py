@@ -114,7 +114,7 @@ def test_every_section_runs_and_is_told(ours_on_host, torch_on_host, in_process,
     content, out = json.loads(path.read_text()), capsys.readouterr().out
     assert content["device"] == "Some GPU" and content["machine"]["torch"] and content["machine"]["cupy"] == "14.2.0"
     assert {"commit", "seed", "date", "command"} <= content.keys() and str(tmp_path) not in path.read_text()
-    for precision in ("fp32", "tf32", "fp16"):
+    for precision in backend.PRECISIONS:
         entry = content["speed"][f"net_18-b128-{precision}"]
         assert list(entry["summary"]) == list(entry["samples"]) == list(GPU_ABOUT)
         assert all(row["train"] > 0 for row in entry["summary"].values()) and entry["batch"] == 2
@@ -126,7 +126,7 @@ def test_every_section_runs_and_is_told(ours_on_host, torch_on_host, in_process,
         fed = content["feed"][f"net_18-b128-{precision}"]
         assert min(fed["train"], fed["batches"], fed["resident"]) > 0
     rates = content["ceilings"]["machine"]["rates"]
-    assert list(rates) == ["gemm_fp32", "gemm_tf32", "gemm_fp16", "copy", "upload"] and min(rates.values()) > 0
+    assert list(rates) == [*(f"gemm_{p}" for p in backend.PRECISIONS), "copy", "upload"] and min(rates.values()) > 0
     flops = content["ceilings"]["floors"]["net_18-b128"]
     assert flops["fp32"] == pytest.approx(rates["gemm_fp32"] / flops["gflop_per_image"], abs=0.1)
     for heading in ("Training, fp32", "Training, tf32", "Memory, fp32", "Ceilings", "Efficiency",
@@ -134,7 +134,7 @@ def test_every_section_runs_and_is_told(ours_on_host, torch_on_host, in_process,
         assert f"### {heading}\n" in out, heading
     assert "these are no measurements" in out and picture.read_bytes().startswith(b"\x89PNG")
     assert [(j["contender"], j["precision"]) for j in in_process if j["task"] == "speed"] == [
-        (who, precision) for precision in ("fp32", "tf32", "fp16") for who in GPU_ABOUT]
+        (who, precision) for precision in backend.PRECISIONS for who in GPU_ABOUT]
 
 
 # the same step
@@ -191,13 +191,14 @@ def test_the_contenders_of_torch_make_the_same_step(torch_on_host, name):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("precision", ("fp32", "tf32", "fp16"))
-def test_all_multiply_at_the_precision_asked_for(precision, torch_on_host, monkeypatch, ours_on_host):
+@pytest.mark.parametrize("precision, dtype", (("fp32", "float32"), ("tf32", "float32"), ("fp16", "float16"),
+                                              ("bf16", "bfloat16")))
+def test_all_multiply_at_the_precision_asked_for(precision, dtype, torch_on_host, monkeypatch, ours_on_host):
     net, dtypes = torch_on_host.TorchOnGpu("net_18-b128", "torch", precision), []
     net.feed(2)
     net.net.conv1.register_forward_hook(lambda layer, given, result: dtypes.append(str(result.dtype)))
     net.step()
-    assert dtypes == ["torch.float16" if precision == "fp16" else "torch.float32"]
+    assert dtypes == [f"torch.{dtype}"]
     backends = torch_on_host.torch.backends
     assert backends.cuda.matmul.allow_tf32 is backends.cudnn.allow_tf32 is (precision == "tf32")
     assert backends.cudnn.benchmark and net.scaler.is_enabled() is (precision == "fp16")

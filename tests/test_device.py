@@ -235,7 +235,8 @@ def test_deterministic_fixes_cublas_workspace_before_it_starts_or_refuses(machin
 
 
 @pytest.mark.parametrize("changes, text", (
-    ({"precision": "fp8"}, "'fp8', expected fp32, tf32 or fp16"), ({"precision": "tf32"}, "tf32 needs --backend cupy"),
+    ({"precision": "fp8"}, "'fp8', expected fp32, tf32, fp16 or bf16"),
+    ({"precision": "tf32"}, "tf32 needs --backend cupy"),
     ({"precision": "fp16"}, "fp16 needs --backend cupy: NumPy multiplies float32 in full"),
     ({"memory_limit": 4.0}, "--memory-limit needs --backend cupy"), ({"memory_limit": -1.0}, "above 0"),
     ({"workspace": -1.0}, "--workspace must be 0 or more"), ({"workspace": float("nan")}, "0 or more"),

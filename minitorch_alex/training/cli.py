@@ -7,8 +7,9 @@ Programs that run a network share these flags (DEVICE_FLAGS):
     --winograd           convolutions on the CPU by Winograd's algorithm (kernels/cpu/winograd.py)
     --workspace GB       on the CPU, how much freed memory is kept for the next step (kernels/memory.py)
     --precision NAME     precision of float32 matrix products on a GPU (backend.set_precision): fp32 multiplies in full,
-                         tf32 and fp16 round the factors for the tensor cores. fp16 (kernels/half.py) scales each
-                         factor, so the loss need not be scaled; locally connected layers stay in float32.
+                         tf32, fp16 and bf16 round the factors for the tensor cores. fp16 (kernels/half.py) scales each
+                         factor, and bf16 has the range of float32, so the loss need not be scaled; locally connected
+                         layers stay in float32.
     --memory-limit GB    limit of CuPy's memory pool, in 10^9 bytes; CUDA itself takes some hundred MB on top
     --deterministic      bit-identical results run after run, or an error. The kernels of this package always sum in a
                          fixed order, and NumPy does so for a fixed number of threads, which a run keeps. That leaves
@@ -134,9 +135,9 @@ DEVICE_FLAGS = (
          "width; float32 results are accurate to 5e-6 instead of 5e-7", False, options={"action": "store_true"}),
     Flag("--workspace", "on the CPU, freed memory to keep for the next step", None, "all; 0 keeps none and is slower",
          {"type": float, "metavar": "GB"}),
-    Flag("--precision", "precision of matrix products on the GPU: fp32, tf32 or fp16; tf32 and fp16 round the factors "
-         "to 11 significant bits for the tensor cores, fp16 also halves their bytes; no loss scaling is needed",
-         "fp32", options={"metavar": "NAME"}),
+    Flag("--precision", "precision of matrix products on the GPU: fp32, tf32, fp16 or bf16; tf32 and fp16 round the "
+         "factors to 11 significant bits for the tensor cores, bf16 to 8; fp16 and bf16 also halve their bytes; no "
+         "loss scaling is needed", "fp32", options={"metavar": "NAME"}),
     Flag("--memory-limit", "GPU memory to use at most", 0.0, "all", {"type": float, "metavar": "GB"}),
     Flag("--deterministic", "make repeated runs on one machine bit-identical, or exit with an error (fixes cuBLAS's "
          "workspace; every other sum already has a fixed order)", False, options={"action": "store_true"}),
@@ -183,8 +184,9 @@ def _check_device(settings: Mapping[str, Any]) -> None:
     threads = settings.get("threads") or 0
     if threads < 0:
         raise UsageError(f"--threads must be 0 (the available CPUs) or more, got {threads}")
-    if precision not in ("fp32", "tf32", "fp16"):
-        raise UsageError(f"unknown --precision {precision!r}, expected fp32, tf32 or fp16")
+    if precision not in backend.PRECISIONS:
+        *others, last = backend.PRECISIONS
+        raise UsageError(f"unknown --precision {precision!r}, expected {', '.join(others)} or {last}")
     if not 0 <= limit < float("inf"):
         raise UsageError(f"--memory-limit must be above 0 (in GB), got {limit:g}")
     if workspace is not None and not 0 <= workspace < float("inf"):
