@@ -10,7 +10,8 @@ from minitorch_alex import data
 
 @pytest.fixture(scope="session", autouse=True)
 def shapes_are_drawn_once():
-    """Drawing all 12,000 takes longer than most of the trainings here; nobody may write on them."""
+    """Drawing all 12,000 shapes takes longer than most trainings in these tests, so they are drawn
+    once and shared. They are read-only: no test can spoil those of another."""
     @functools.lru_cache(4)
     def load_shapes(*args):
         sets = original(*args)
@@ -26,11 +27,12 @@ def shapes_are_drawn_once():
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a file system of 256 KB of its own."""
+    """A folder on a file system of its own, of 256 KB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder],
-                                      capture_output=True).returncode:
-        pytest.skip("mounting a small disk is not allowed here; test_checkpoint tests a file size limit in its place")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk is not allowed here; test_checkpoint tests a file size "
+                    "limit instead")
     yield folder
     subprocess.run(["umount", folder], check=True)

@@ -1,12 +1,17 @@
 """`StrictArray`: a stand-in for a device array that runs on the host and forgives nothing.
 
-It owns an ndarray and does with it what CuPy would do on a GPU, but refuses whatever would be slow, silent or wrong
-there: leaving the device without asking (`np.asarray(x)`, `float(x)`, `if x:`, a loop over it), meeting a NumPy
-array or a NumPy scalar in one operation, and changing precision on the way. Code that passes its tests on it is
-written for `xp` alone.
+It owns an ndarray and does with it what CuPy would do on a GPU, but refuses whatever would be
+slow, silent or wrong there:
 
-The two doors stay open: `strict_xp.asarray` takes a host array in, `get` (called by `backend.to_numpy`) gives one
-out. `install()` registers it as the backend "strict"; its kernels are `kernels.cpu` behind a check of every argument.
+    leaving the device without asking    np.asarray(x), float(x), `if x:`, a loop over x
+    mixing with the host                 an operation on a StrictArray and a NumPy array or scalar
+    changing precision on the way        float32 * float64
+
+Code that passes its tests on it depends on `xp` alone. Two doors stay open: `strict_xp.asarray`
+takes a host array in, `get` (called by `backend.to_numpy`) gives one out.
+
+`install()` registers it as the backend "strict". Its kernels are `kernels.cpu` behind a check of
+every argument.
 """
 from types import SimpleNamespace
 
@@ -17,7 +22,7 @@ from minitorch_alex.kernels import cpu
 
 
 class StrictArray:
-    """An ndarray in a box that only opens by `get()`."""
+    """An ndarray in a box that opens only by `get()`."""
 
     __slots__ = ("_host",)
     __array_ufunc__ = None  # np.maximum(x, 0), ndarray + x: NumPy raises TypeError
@@ -31,10 +36,14 @@ class StrictArray:
         return self._host.copy()
 
     def _refuse(self, *args, **kwargs):
-        raise TypeError("implicit conversion of a device array to a host value; use backend.to_numpy")
+        raise TypeError("implicit conversion of a device array to a host value; "
+                        "use backend.to_numpy")
 
-    __array__ = __array_function__ = __float__ = __int__ = __bool__ = __index__ = __complex__ = __iter__ = _refuse
-    __contains__ = __round__ = item = tolist = tobytes = _refuse
+    # Every way in which Python or NumPy could read the numbers.
+    __array__ = __array_function__ = _refuse
+    __float__ = __int__ = __bool__ = __index__ = __complex__ = __round__ = _refuse
+    __iter__ = __contains__ = _refuse
+    item = tolist = tobytes = _refuse
 
     shape = property(lambda self: self._host.shape)
     dtype = property(lambda self: self._host.dtype)
@@ -63,13 +72,13 @@ class StrictArray:
 
 
 def _open(value, where):
-    """The arrays that the StrictArrays in `value` hold (an argument, an index, or a tuple, list or dict of them); bare
-    host arrays are refused."""
+    """`value` with the arrays inside its StrictArrays: an argument, an index, or a tuple, list or
+    dict of them. Bare host arrays are refused."""
     if isinstance(value, StrictArray):
         return value._host
     if isinstance(value, np.ndarray | np.generic):
-        raise TypeError(f"{where} mixes a device array with a {type(value).__name__} of the host; use backend.asarray, "
-                        "or a Python number")
+        raise TypeError(f"{where} mixes a device array with a {type(value).__name__} of the host; "
+                        "use backend.asarray, or a Python number")
     if isinstance(value, tuple | list):
         return type(value)(_open(v, where) for v in value)
     if isinstance(value, dict):
@@ -94,16 +103,18 @@ def _float_dtypes(values):
 
 
 def _guarded(function, name):
-    """`function` of NumPy as a function of StrictArrays that neither mixes with the host nor changes precision."""
+    """NumPy's `function` for StrictArrays: no mixing with the host, no change of precision."""
     def call(*args, **kwargs):
         out = kwargs.get("out")
-        args, kwargs = _open(args, name), _open(kwargs, name)
+        args = _open(args, name)
+        kwargs = _open(kwargs, name)
         before = _float_dtypes([args, list(kwargs.values())])
         result = function(*args, **kwargs)
-        asked = kwargs.get("dtype")
         after = _float_dtypes(result if isinstance(result, tuple | list) else np.asarray(result))
-        if asked is None and (len(before) > 1 or not after <= before):
-            raise TypeError(f"{name} would change precision: {sorted(map(str, before))} -> {sorted(map(str, after))}")
+        explicit = kwargs.get("dtype") is not None
+        if not explicit and (len(before) > 1 or not after <= before):
+            raise TypeError(f"{name} would change precision: {sorted(map(str, before))} -> "
+                            f"{sorted(map(str, after))}")
         return out if out is not None else _close(result)
     call.__name__ = name
     return call
@@ -128,15 +139,22 @@ def _in_place(name):
     return call
 
 
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
+OPERATORS = (
+    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
+)
+for _name in OPERATORS:
     for _form in (f"__{_name}__", f"__r{_name}__"):
         setattr(StrictArray, _form, _operator(_form))
     if _name != "matmul":
         setattr(StrictArray, f"__i{_name}__", _in_place(f"__i{_name}__"))
 for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
     setattr(StrictArray, _name, _operator(_name))
-for _name in ("__neg__", "__pos__", "__abs__", "__invert__", "reshape", "transpose", "swapaxes", "squeeze", "ravel",
-              "sum", "max", "min", "mean", "argmax", "any", "all", "copy", "dot", "clip", "take", "fill"):
+METHODS = (
+    "__neg__", "__pos__", "__abs__", "__invert__", "reshape", "transpose", "swapaxes", "squeeze",
+    "ravel", "sum", "max", "min", "mean", "argmax", "any", "all", "copy", "dot", "clip", "take",
+    "fill",
+)
+for _name in METHODS:
     setattr(StrictArray, _name, _guarded(getattr(np.ndarray, _name), _name))
 
 
@@ -148,13 +166,17 @@ StrictArray.astype = _astype  # the one place where precision may change: it say
 
 
 def _array(value, dtype=None):
-    """The door in: a StrictArray of a host value, or of another StrictArray. Always a copy, as onto a device."""
-    return StrictArray(np.array(value._host if isinstance(value, StrictArray) else value, dtype=dtype))
+    """The door in: a StrictArray of a host value or of another StrictArray. Always a copy, as when
+    copying to a device."""
+    host = value._host if isinstance(value, StrictArray) else value
+    return StrictArray(np.array(host, dtype=dtype))
 
 
 def _asarray(value, dtype=None):
-    """As `_array`, but an array that is on the device already is returned as it is."""
-    return value if isinstance(value, StrictArray) and dtype in (None, value.dtype) else _array(value, dtype)
+    """As `_array`, but an array that is already on the device is returned as it is."""
+    if isinstance(value, StrictArray) and dtype in (None, value.dtype):
+        return value
+    return _array(value, dtype)
 
 
 def _creator(name):
@@ -185,49 +207,63 @@ def _ufunc(name):
     return call
 
 
+# The parts of NumPy that code for `xp` may use.
+CREATORS = ("empty", "zeros", "ones", "full", "arange", "eye")
+LIKE = ("empty_like", "zeros_like", "ones_like", "full_like")
+FUNCTIONS = (
+    "maximum", "minimum", "exp", "log", "log1p", "sqrt", "square", "tanh", "abs", "absolute",
+    "negative", "sign", "reciprocal", "power", "add", "subtract", "multiply", "divide",
+    "true_divide", "greater", "greater_equal", "less", "less_equal", "equal", "not_equal",
+    "logical_and", "logical_or", "logical_not", "isfinite", "isnan",
+    "sum", "max", "amax", "min", "amin", "mean", "argmax", "any", "all",
+    "matmul", "dot", "outer", "tensordot", "where", "clip", "copyto", "pad", "flip",
+    "ascontiguousarray", "concatenate", "stack", "broadcast_to", "transpose", "swapaxes",
+    "expand_dims", "squeeze", "reshape", "ravel", "moveaxis", "take", "take_along_axis",
+)
+CONSTANTS = (
+    "float32", "float64", "int32", "int64", "uint8", "uint32", "bool_", "dtype", "floating",
+    "integer", "issubdtype", "inf", "pi", "newaxis", "finfo",
+)
 strict_xp = SimpleNamespace(
-    ndarray=StrictArray, asarray=_asarray, array=_array,
-    **{name: _creator(name) for name in ("empty", "zeros", "ones", "full", "arange", "eye")},
-    **{name: _like(name) for name in ("empty_like", "zeros_like", "ones_like", "full_like")},
-    **{name: _ufunc(name) for name in (
-        "maximum", "minimum", "exp", "log", "log1p", "sqrt", "square", "tanh", "abs", "absolute", "negative", "sign",
-        "reciprocal", "power", "add", "subtract", "multiply", "divide", "true_divide", "greater", "greater_equal",
-        "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "isfinite", "isnan",
-        "sum", "max",
-        "amax", "min", "amin", "mean", "argmax", "any", "all", "matmul", "dot", "outer", "where", "clip",
-        "ascontiguousarray", "concatenate", "stack", "broadcast_to", "transpose", "swapaxes", "expand_dims", "squeeze",
-        "reshape", "ravel", "moveaxis", "take", "take_along_axis", "copyto", "pad", "flip", "tensordot")},
-    **{name: getattr(np, name) for name in ("float32", "float64", "int32", "int64", "uint8", "uint32", "bool_", "dtype",
-                                            "floating", "integer", "issubdtype", "inf", "pi", "newaxis", "finfo")})
+    ndarray=StrictArray,
+    asarray=_asarray,
+    array=_array,
+    **{name: _creator(name) for name in CREATORS},
+    **{name: _like(name) for name in LIKE},
+    **{name: _ufunc(name) for name in FUNCTIONS},
+    **{name: getattr(np, name) for name in CONSTANTS},
+)
 
 
 class StrictKernels:
-    """`kernels.cpu` for StrictArrays: every array argument must be one of them, C-contiguous, and of one precision."""
+    """`kernels.cpu` for StrictArrays: array arguments must be StrictArrays, C-contiguous, and of
+    one precision."""
 
     def __getattr__(self, name):
         def call(*args):
-            given = _open(args, f"kernel {name}")
-            self._check(name, given)
-            return _close(getattr(cpu, name)(*given))
+            host_args = _open(args, f"kernel {name}")
+            self._check(name, host_args)
+            return _close(getattr(cpu, name)(*host_args))
         if not callable(getattr(cpu, name)):
             raise AttributeError(name)
         return call
 
-    def _check(self, name, given):
-        for array in given:
-            if isinstance(array, tuple):
-                self._check(name, array)
-            if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
-                raise TypeError(f"kernel {name} got an array of shape {array.shape} with strides {array.strides}, "
-                                "expected C-contiguous memory (channels last)")
-        floats = _float_dtypes(given)
+    def _check(self, name, host_args):
+        for arg in host_args:
+            if isinstance(arg, tuple):
+                self._check(name, arg)
+            if isinstance(arg, np.ndarray) and not arg.flags.c_contiguous:
+                raise TypeError(f"kernel {name} got an array of shape {arg.shape} with strides "
+                                f"{arg.strides}, expected C-contiguous memory (channels last)")
+        floats = _float_dtypes(host_args)
         if len(floats) > 1 or not floats <= {np.dtype(np.float32), np.dtype(np.float64)}:
-            raise TypeError(f"kernel {name} got {sorted(map(str, floats))}, expected float32 or float64 throughout")
+            raise TypeError(f"kernel {name} got {sorted(map(str, floats))}, expected float32 or "
+                            "float64 throughout")
 
 
 strict_kernels = StrictKernels()
 
 
 def install():
-    """Register the backend "strict"; harmless when it is registered already."""
+    """Register the backend "strict"; harmless if it is already registered."""
     backend.register("strict", StrictArray, strict_xp, strict_kernels)

@@ -1,4 +1,4 @@
-"""The speed benchmark: contenders compute the same function, and its numbers are kept and told as they should be."""
+"""The speed benchmark: contenders compute the same function; numbers are kept and shown as is."""
 import json
 
 import numpy as np
@@ -15,41 +15,54 @@ SMALL = [name for name, (_, workload) in NETS.items() if workload.size == 32]
 LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in NETS if name not in SMALL]
 
 
-# the same arithmetic
+# The same arithmetic
 
 
 def copy_weights(ours, theirs):
-    """Our weights into a torch net; the paper's halving at test time is in fc7 and fc8 there (see torch_nets.paper)."""
+    """Copy our weights to a torch network, where the paper's halving at test time is in fc7 and
+    fc8 (see torch_nets.paper)."""
     import torch
     halves = getattr(getattr(ours, "drop6", None), "rule", "") == "2012"
     with torch.no_grad():
         for p, (name, t) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
             assert p.shape == tuple(t.shape), name
-            t.copy_(torch.from_numpy(p.data * (0.5 if halves and name in ("fc7.weight", "fc8.weight") else 1.0)))
+            factor = 0.5 if halves and name in ("fc7.weight", "fc8.weight") else 1.0
+            t.copy_(torch.from_numpy(p.data * factor))
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", [*SMALL, *LARGE])
 def test_contenders_are_the_same_net(name):
-    """As many parameters, the same layers in the same order and, with the same weights, the same logits."""
+    """As many parameters, the same layers in the same order and, with the same weights, the same
+    logits."""
     torch = pytest.importorskip("torch")
     from benchmarks import torch_nets
     _, workload = NETS[name]
-    ours, rng = nets.build(workload).eval(), np.random.default_rng(0)
-    for p in ours.parameters():  # as large as keeps the activations' size, so that no layer is lost in another's bias
-        p.data[...] = rng.standard_normal(p.shape) * (1.5 / np.sqrt(p.size / p.shape[0]) if p.ndim > 1 else 0.1)
-    images = rng.standard_normal((2, 3, workload.size, workload.size)).astype(np.float32) * 20
+    ours = nets.build(workload).eval()
+    rng = np.random.default_rng(0)
+    for p in ours.parameters():  # weights that keep the activations' size: every layer shows
+        scale = 1.5 / np.sqrt(p.size / p.shape[0]) if p.ndim > 1 else 0.1
+        p.data[...] = rng.standard_normal(p.shape) * scale
+    size = workload.size
+    images = rng.standard_normal((2, 3, size, size)).astype(np.float32) * 20
+    edge = (0, workload.edge, 0, workload.edge)
+    padded = torch.nn.functional.pad(torch.from_numpy(images), edge)
     with no_grad():
         want = ours(mt.Tensor(images)).data
-    for kit, layout in ((torch_nets.Kit(), torch.contiguous_format), (torch_nets.Kit(), torch.channels_last),
-                        (torch_nets.Kit(True), torch.channels_last), (torch_nets.Kit(True, True), torch.channels_last)):
+    for kit, layout in (
+        (torch_nets.Kit(), torch.contiguous_format),
+        (torch_nets.Kit(), torch.channels_last),
+        (torch_nets.Kit(fast_norm=True), torch.channels_last),
+        (torch_nets.Kit(fast_norm=True, fast_linear=True), torch.channels_last),
+    ):
         theirs = torch_nets.NETS[name](kit).eval().to(memory_format=layout)
-        assert [layer for layer, _ in ours.named_children()] == [layer for layer, _ in theirs.named_children()]
-        assert sum(p.size for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+        our_layers = [layer for layer, _ in ours.named_children()]
+        assert our_layers == [layer for layer, _ in theirs.named_children()]
+        count = sum(p.size for p in ours.parameters())
+        assert count == sum(p.numel() for p in theirs.parameters())
         copy_weights(ours, theirs)
-        edge = (0, workload.edge, 0, workload.edge)
         with torch.no_grad():
-            got = theirs(torch.nn.functional.pad(torch.from_numpy(images), edge).contiguous(memory_format=layout))
+            got = theirs(padded.contiguous(memory_format=layout))
         assert np.abs(got.numpy() - want).max() <= 1e-3 * np.abs(want).max(), (vars(kit), layout)
 
 
@@ -62,17 +75,22 @@ def test_the_hand_written_lrn_is_torchs(kind, block, monkeypatch):
     from benchmarks import torch_nets
     monkeypatch.setattr(torch_nets, "BLOCK", block)
     torch.manual_seed(0)
-    x = (torch.randn(3, 12, 5, 7, dtype=torch.float64) * 60).contiguous(memory_format=torch.channels_last)
-    torch.set_default_dtype(torch.float64)  # of the constants
+    x = torch.randn(3, 12, 5, 7, dtype=torch.float64) * 60
+    x = x.contiguous(memory_format=torch.channels_last)
+    torch.set_default_dtype(torch.float64)  # for the constants
     try:
-        fast, plain = {"one group": (torch_nets.FastNorm(12), torch_nets.Norm(1)),
-                       "two groups": (torch_nets.FastNorm(12, 2), torch_nets.Norm(2)),
-                       "within the map": (torch_nets.FastNorm(12, within=True), torch_nets.MapNorm())}[kind]
+        fast, plain = {
+            "one group": (torch_nets.FastNorm(12), torch_nets.Norm(1)),
+            "two groups": (torch_nets.FastNorm(12, 2), torch_nets.Norm(2)),
+            "within the map": (torch_nets.FastNorm(12, within=True), torch_nets.MapNorm()),
+        }[kind]
     finally:
         torch.set_default_dtype(torch.float32)
     if kind == "one group":
-        assert torch.equal(plain(x), torch.nn.functional.local_response_norm(x, 5, 5e-4, 0.75, 2.0))
-    cotangent, results = torch.randn_like(x), []
+        expected = torch.nn.functional.local_response_norm(x, 5, 5e-4, 0.75, 2.0)
+        assert torch.equal(plain(x), expected)
+    cotangent = torch.randn_like(x)
+    results = []
     for norm in (fast, plain):
         leaf = x.clone().requires_grad_()
         y = norm(leaf)
@@ -80,15 +98,19 @@ def test_the_hand_written_lrn_is_torchs(kind, block, monkeypatch):
         results.append((y.detach(), leaf.grad))
     for got, want in zip(*results, strict=True):
         assert (got - want).abs().max() <= 1e-13 * want.abs().max()
-    assert (results[0][1] - cotangent * results[0][0] / x).abs().max() > 0.1 * results[0][1].abs().max()
+    y, gx = results[0]
+    without_neighbours = cotangent * y / x  # the gradient if the denominator were constant
+    share = (gx - without_neighbours).abs().max() / gx.abs().max()
+    assert share > 0.1, "a case in which the neighbours do not matter"
 
 
 @pytest.mark.torch
 def test_the_best_torch_has_the_gradients_of_the_plain_one():
     torch = pytest.importorskip("torch")
     from benchmarks import torch_nets
-    plain, best = torch_nets.Torch("net_w2-b128", "torch-nhwc"), torch_nets.Torch("net_w2-b128", "torch-best")
-    best.net.load_state_dict(plain.net.state_dict(), strict=False)  # it has constants more
+    plain = torch_nets.Torch("net_w2-b128", "torch-nhwc")
+    best = torch_nets.Torch("net_w2-b128", "torch-best")
+    best.net.load_state_dict(plain.net.state_dict(), strict=False)  # it also has constants
     losses = []
     for net in (plain, best):
         net.feed(8)
@@ -118,22 +140,28 @@ def test_the_bare_kernels_do_the_same_step_to_the_bit(name):
 
 
 def test_the_work_of_a_step():
-    """Three times the multiply-adds, less conv1's gradient of the image: 4.136 GFLOP for the paper's net."""
+    """Three times the multiply-adds, without conv1's gradient of the image: 4.136 GFLOP for the
+    paper's network."""
     assert nets.step_flops(WORKLOADS["alexnet-b128"]) == 2 * (3 * 724_406_816 - 105_415_200)
     assert round(nets.step_flops(WORKLOADS["net_w2-b128"]) / 1e6, 1) == 59.5
 
 
-# samples
+# Samples
 
 
 def test_ratios_are_taken_within_a_round_and_disturbed_samples_left_out():
-    taken = {"ours": [{"round": i, "train": v, "peak_mb": 10} for i, v in enumerate((100, 60, 110))],
-             "torch": [{"round": 0, "train": 50}, {"round": 1, "train": 20, "noisy": True}, {"round": 2, "train": 44}],
-             "dezero": [{"round": 0, "train": 10, "noisy": True}], "torch-best": [{"round": 0, "error": "killed"}]}
+    taken = {
+        "ours": [{"round": i, "train": v, "peak_mb": 10} for i, v in enumerate((100, 60, 110))],
+        "torch": [{"round": 0, "train": 50}, {"round": 1, "train": 20, "noisy": True},
+                  {"round": 2, "train": 44}],
+        "dezero": [{"round": 0, "train": 10, "noisy": True}],
+        "torch-best": [{"round": 0, "error": "killed"}],
+    }
     got = harness.summarise(taken, ["train"])
     assert got["ours"] == {"noisy": 0, "train": 100, "peak_mb": 10}
     assert got["torch"]["train_ratio"] == [2.25, 2.0, 2.5] and got["torch"]["noisy"] == 1
-    assert got["dezero"]["train_ratio"] == [10, 10, 10]  # nothing but disturbed samples: better than none
+    # All samples of dezero were disturbed: better than none.
+    assert got["dezero"]["train_ratio"] == [10, 10, 10]
     assert got["torch-best"]["train"] is None and "train_ratio" not in got["torch-best"]
 
 
@@ -142,32 +170,43 @@ def test_contenders_take_turns_and_one_that_fails_sits_out():
 
     def take(name, i):
         calls.append((name, i))
-        return {"error": "no"} if name == "b" else None if name == "c" and i else {"train": 1}
+        if name == "b":
+            return {"error": "no"}
+        return None if name == "c" and i else {"train": 1}
 
     *_, last = harness.alternate("abc", 3, take)
     assert calls == [("a", 0), ("b", 0), ("c", 0), ("a", 1), ("c", 1), ("a", 2), ("c", 2)]
     assert [s["round"] for s in last["a"]] == [0, 1, 2] and len(last["b"]) == len(last["c"]) == 1
 
 
-@pytest.mark.parametrize(("foreign", "retries", "want"), [
-    ([0.5, 0.05, 0.0], 2, {"foreign": 0.05}), ([0.5, 0.3, 0.4], 2, {"foreign": 0.3, "noisy": True}),
-    ([0.2], 0, {"foreign": 0.2, "noisy": True}), ([0.2, None], 2, {"foreign": 0.2, "noisy": True}),
+@pytest.mark.parametrize(("foreign", "retries", "want"), [  # None: the child fails
+    ([0.5, 0.05, 0.0], 2, {"foreign": 0.05}),
+    ([0.5, 0.3, 0.4], 2, {"foreign": 0.3, "noisy": True}),
+    ([0.2], 0, {"foreign": 0.2, "noisy": True}),
+    ([0.2, None], 2, {"foreign": 0.2, "noisy": True}),
     ([None], 2, {"error": "killed"})])
 def test_a_disturbed_sample_is_taken_again(foreign, retries, want, monkeypatch):
-    answers = iter({"error": "killed"} if value is None else {"foreign": value} for value in foreign)
+    answers = iter({"error": "killed"} if value is None else {"foreign": value}
+                   for value in foreign)
     monkeypatch.setattr(harness, "run_child", lambda *_: next(answers))
     assert harness.sample("module", {}, {}, retries) == want
 
 
 def test_a_child_is_a_process_with_the_environment_of_its_contender(tmp_path, monkeypatch):
-    (tmp_path / "some_child.py").write_text(
-        "import json, os, sys\njob = json.loads(sys.argv[1])\nassert job['fine'], 'not fine'\n"
-        "print('chatter')\nprint(json.dumps({n: v for n, v in os.environ.items() if n[:4] in ('OPEN', 'MALL')}))")
+    (tmp_path / "some_child.py").write_text("""
+import json, os, sys
+job = json.loads(sys.argv[1])
+assert job['fine'], 'not fine'
+print('chatter')
+print(json.dumps({n: v for n, v in os.environ.items() if n[:4] in ('OPEN', 'MALL')}))
+""")
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     environment = {"PYTHONPATH": str(tmp_path), "MALLOC_TOP_PAD_": "1"}
-    assert harness.run_child("some_child", {"fine": True}, environment) == {"MALLOC_TOP_PAD_": "1"}
-    assert harness.run_child("some_child", {"fine": False}, environment) == {"error": "AssertionError: not fine"}
+    answer = harness.run_child("some_child", {"fine": True}, environment)
+    assert answer == {"MALLOC_TOP_PAD_": "1"}
+    failed = harness.run_child("some_child", {"fine": False}, environment)
+    assert failed == {"error": "AssertionError: not fine"}
 
 
 def test_own_work_is_not_foreign():
@@ -178,34 +217,40 @@ def test_own_work_is_not_foreign():
     assert result["cpu_seconds"] > 0 and result.get("foreign", 0) <= 1
 
 
-# what is written and shown
+# What is written and shown
 
 
 def a_record(path):
     record = harness.Record(path, "python -m benchmarks.cpu", {
         "cpu": "Some CPU", "cpus": 2, "python": "3.11", "numpy": "2.4", "torch": "2.13"})
-    samples = {who: [{"round": i, "train": speed + i, "inference": 3 * speed, "peak_mb": 2000} for i in range(2)]
-               for who, speed in (("ours", 70), ("torch", 20), ("torch-malloc", 50))}
-    record.put("speed", "alexnet-b128", {"summary": harness.summarise(samples, ("train", "inference"))})
+    speeds = {"ours": 70, "torch": 20, "torch-malloc": 50}
+    samples = {who: [{"round": i, "train": speed + i, "inference": 3 * speed, "peak_mb": 2000}
+                     for i in range(2)]
+               for who, speed in speeds.items()}
+    summary = harness.summarise(samples, ("train", "inference"))
+    record.put("speed", "alexnet-b128", {"summary": summary})
     return record
 
 
 def test_what_another_run_measured_stays(tmp_path):
     path = tmp_path / "speed.json"
     a_record(path)
-    again = harness.Record(path, "python -m benchmarks.cpu --sections overhead", {"cpu": "Some CPU"})
+    command = "python -m benchmarks.cpu --sections overhead"
+    again = harness.Record(path, command, {"cpu": "Some CPU"})
     again.put("overhead", "net_w2-b128", {"ratio": 1.02})
     content = json.loads(path.read_text())
     assert content["speed"]["alexnet-b128"]["summary"]["ours"]["train"] == 70.5
-    stamp = {key: content[key] for key in ("commit", "date")}  # each entry says when it was measured
+    # Each entry says when it was measured.
+    stamp = {key: content[key] for key in ("commit", "date")}
     assert content["overhead"] == {"net_w2-b128": {"ratio": 1.02, **stamp}}
     assert content["runs"]["speed"]["command"] == "python -m benchmarks.cpu"
-    assert content["command"] == "python -m benchmarks.cpu --sections overhead"
+    assert content["command"] == command
     assert {"commit", "seed", "device", "date", "machine"} <= content.keys()
 
 
 def test_tables_and_picture_come_from_the_file(tmp_path, capsys):
-    path, picture = tmp_path / "speed.json", tmp_path / "speed.png"
+    path = tmp_path / "speed.json"
+    picture = tmp_path / "speed.png"
     a_record(path)
     assert cpu.main(["--show", str(path), "--plot", str(picture)]) == 0
     out = capsys.readouterr().out
@@ -220,6 +265,13 @@ def test_wrong_usage_is_told(flags):
         cpu.main(flags)
 
 
+def test_a_summary_needs_the_section_speed(tmp_path):
+    path = tmp_path / "memory.json"
+    path.write_text('{"machine": {}}')
+    with pytest.raises(UsageError, match="--summary needs the section speed"):
+        cpu.main(["--show", str(path), "--summary"])
+
+
 def test_a_picture_needs_something_to_compare():
     with pytest.raises(UsageError, match="torch-malloc"):
         report.plot({"speed": {"alexnet-b128": {"summary": {"ours": {"train": 1}}}}}, None)
@@ -228,12 +280,15 @@ def test_a_picture_needs_something_to_compare():
 @pytest.mark.slow
 def test_every_section_of_ours_runs(tmp_path, capsys):
     path = tmp_path / "speed.json"
-    cpu.main(["--quick", "--workloads", "net_w2-b128", "--contenders", "ours", "--out", str(path)])
-    content, out = json.loads(path.read_text()), capsys.readouterr().out
+    cpu.main(["--quick", "--workloads", "net_w2-b128", "--contenders", "ours",
+              "--out", str(path)])
+    content = json.loads(path.read_text())
+    out = capsys.readouterr().out
     for section in cpu.SECTIONS:
         assert content[section], section
     sample = content["speed"]["net_w2-b128"]["samples"]["ours"][0]
     assert sample["train"] > 0 and sample["inference"] > 0 and sample["peak_mb"] > 10
     assert content["speed"]["net_w2-b128"]["settings"]["ours"]["malloc"]
-    for heading in ("Training", "Inference", "Memory", "Ceilings", "Efficiency", "Layers", "Overhead", "Growth"):
+    for heading in ("Training", "Inference", "Memory", "Ceilings", "Efficiency", "Layers",
+                    "Overhead", "Growth"):
         assert f"### {heading}" in out, heading
