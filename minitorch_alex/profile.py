@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from math import prod
 from typing import Any
 
@@ -183,10 +183,13 @@ def _owner(array: Any) -> Any:
 
 
 def _flat(saved: Any) -> Iterator[Any]:
-    """The arrays among what a Function saved, which may hold tuples and None."""
+    """The arrays among what a Function saved, which may hold tuples, records
+    (kernels.half.Factor) and None."""
     for item in saved:
         if isinstance(item, tuple):
             yield from _flat(item)
+        elif is_dataclass(item):
+            yield from _flat(vars(item).values())
         elif item is not None:
             yield item
 
