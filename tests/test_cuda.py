@@ -27,6 +27,7 @@ from test_kernels import battery, conv_cases, norm_cases, pool_cases
 import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import backend, nn
+from minitorch_alex.data.enlarge import bilinear_taps, enlarge
 from minitorch_alex.data.transforms import ColorPCA, Transform
 from minitorch_alex.errors import BackendError, ShapeError
 from minitorch_alex.kernels import Window, cpu, gpu, half, launch, naive
@@ -132,6 +133,16 @@ def check_augment():
         got = checks.kernels.cpu.augment(images, (size, size), rows.astype(np.int32), cols.astype(np.int32), flips,
                                  transform.mean, shift, divisor, transform.pad)
         assert got.dtype == np.float32 and np.array_equal(got, want), transform
+
+
+def check_enlarge():
+    """What Pillow makes of a batch, byte for byte; also where a side is a single pixel."""
+    rng = np.random.default_rng(0)
+    for H, W, size in ((5, 7, 9), (8, 8, 21), (1, 3, 4), (6, 6, 6)):
+        images = rng.integers(0, 256, (3, H, W, 3), np.uint8)
+        rows, columns = (tuple(map(backend.asarray, bilinear_taps(pixels, size))) for pixels in (H, W))
+        got = backend.to_numpy(gpu.enlarge(backend.asarray(images), rows, columns))
+        assert np.array_equal(got, enlarge(images, size)), (H, W, size)
 
 
 # checks of factors in half precision
@@ -338,8 +349,8 @@ def check_half_leaves_the_rest():
     assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
 
 
-OWN_CHECKS = (check_nan_passes, check_many_rows, check_many_classes, check_chunks, check_augment, check_half_rounds,
-              check_half_finds_the_largest, check_half_products, check_half_rounds_factors_and_nothing_else,
+OWN_CHECKS = (check_nan_passes, check_many_rows, check_many_classes, check_chunks, check_augment, check_enlarge,
+              check_half_rounds, check_half_finds_the_largest, check_half_products, check_half_rounds_factors_and_nothing_else,
               check_half_is_exact_for_small_integers, check_half_has_any_range, check_half_of_nothing,
               check_half_passes_nan, check_half_leaves_the_rest, check_bf16_rounds, check_bf16_has_the_range_of_float32,
               check_kept_columns)
@@ -351,7 +362,7 @@ TEXTS = {"float": launch.source(), "double": launch.source(), "half_bits": launc
 def test_gpu_has_the_kernels_of_cpu_with_the_same_arguments():
     def arguments(module, names):
         return {name: list(inspect.signature(getattr(module, name)).parameters) for name in names}
-    only_here = {"augment", "conv2d_forward", "conv2d_backward", "linear_forward", "linear_backward"}
+    only_here = {"augment", "enlarge", "conv2d_forward", "conv2d_backward", "linear_forward", "linear_backward"}
     assert arguments(gpu, set(gpu.__all__) - only_here) == arguments(cpu, cpu.__all__)
 
 

@@ -26,6 +26,8 @@ RECIPES = {
     "shifts in a border": Transform(MEAN, pad=2, flip=True), "crops of a border": Transform(None, crop=4, pad=1),
     "colour by the source": Transform(MEAN, crop=7, flip=True, pca=PCA),
     "colour by the paper": Transform(MEAN, pca=PCA, convention="paper"),
+    "enlarged": Transform(MEAN, enlarge=14), "enlarged, then crops": Transform(MEAN, enlarge=13, crop=11, flip=True),
+    "enlarged, then all": Transform(MEAN, enlarge=23, crop=20, pad=1, flip=True, pca=PCA),
 }
 recipes = pytest.mark.parametrize("transform", RECIPES.values(), ids=RECIPES)
 

@@ -60,9 +60,9 @@ class _OnDisk:
     def windows(self, rows: np.ndarray, draws: Draws, transform: Transform,
                 out: np.ndarray | None = None) -> np.ndarray:
         """As _InMemory.windows. Only the pixels of the windows are copied, unless these reach into
-        a border."""
+        a border or the images are enlarged."""
         side = self.images.shape[1:3]
-        if draws.rows is None or draws.cols is None or transform.pad:
+        if draws.rows is None or draws.cols is None or transform.pad or transform.enlarge:
             if out is None:
                 out = np.empty((len(rows), *side, 3), np.uint8)
             self._share(self.images.read, (rows,), out)

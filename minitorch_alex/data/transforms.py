@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..errors import ShapeError, UsageError
+from .enlarge import check_enlargement, enlarge, enlarge_mean
 
 # Windows and mirror images.
 
@@ -259,14 +260,15 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """From a uint8 batch to the network's float32 input: crop, flip, subtract the mean, shift the
-    colour.
+    """From a uint8 batch to the network's float32 input: enlarge, crop, flip, subtract the mean,
+    shift the colour.
 
         train = Transform(train_set.mean_image(), crop=24, flip=True)
         x = train(images, rng)
         x = train.eval()(images)                    for testing: nothing is random
 
-    mean        (H, W, 3), or None for no subtraction
+    mean        (H, W, 3), or None for no subtraction; enlarged with the images
+    enlarge     side that smaller images are enlarged to before all else, or None
     crop        side of the window, or None for the whole image
     pad         border of zeros around the image before a random crop
     flip        mirror half of the images
@@ -282,12 +284,26 @@ class Transform:
     pca: ColorPCA | None = None
     convention: str = "source"
     random: bool = True
+    enlarge: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.enlarge and self.mean is not None and self.mean.shape[:2] != (self.enlarge, self.enlarge):
+            object.__setattr__(self, "mean", enlarge_mean(self.mean, self.enlarge))
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         return self.apply(images, self.draw(images.shape, rng))
 
+    def source(self, height: int, width: int) -> tuple[int, int]:
+        """(rows, columns) of what windows are cut from: of images of height x width, enlarged or as
+        they are. Raises ShapeError for images that are larger already."""
+        if not self.enlarge:
+            return height, width
+        check_enlargement(height, width, self.enlarge)
+        return self.enlarge, self.enlarge
+
     def window(self, height: int, width: int) -> tuple[int, int]:
         """(rows, columns) of the window that is cut from images of height x width."""
+        height, width = self.source(height, width)
         if self.crop is None and not self.pad:
             return height, width
         size = self.crop or height
@@ -297,7 +313,8 @@ class Transform:
         """Draw the random choices for images of shape (N, H, W, ...). In eval mode nothing is
         random: the central window. Raises UsageError when a choice needs `rng` and there is
         none."""
-        N, H, W = shape[:3]
+        N = shape[0]
+        H, W = self.source(*shape[1:3])
         rows = cols = flips = shift = None
         if self.crop is not None or self.pad:
             rows, cols = self._draw_corners(N, H, W, rng)
@@ -310,7 +327,7 @@ class Transform:
     def _draw_corners(self, N: int, H: int, W: int,
                       rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """(rows, cols) of the corners of N windows, counted from the border."""
-        size, _ = self.window(H, W)
+        size = self.crop or H
         border = self.pad if self.random else 0
         _check_window(H + 2 * border, W + 2 * border, size)
         if self.random:
@@ -328,8 +345,10 @@ class Transform:
 
     def cut(self, images: np.ndarray, draws: Draws) -> np.ndarray:
         """The first half of `apply`: the windows, mirrored as drawn, still uint8 (N, h, w, 3)."""
+        if self.enlarge:
+            images = enlarge(images, self.enlarge)
         if draws.rows is not None and draws.cols is not None:
-            size, _ = self.window(*images.shape[1:3])
+            size = self.crop or images.shape[1]
             images = crop(add_border(images, self.pad), draws.rows, draws.cols, size)
         if draws.flips is not None:
             images = flip(images, draws.flips)
@@ -360,8 +379,9 @@ class Transform:
         `views`."""
         if kind == "single":
             return [self.eval().draw(shape)]
-        N, H, W = shape[:3]
-        size, _ = self.window(H, W)
+        N = shape[0]
+        H, W = self.source(*shape[1:3])
+        size, _ = self.window(*shape[1:3])
         height = H + 2 * self.pad
         width = W + 2 * self.pad
         if height == size:  # all windows are the whole image

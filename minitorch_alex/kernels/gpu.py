@@ -29,11 +29,11 @@ from .window import Pair, Window
 
 __all__ = [
     "augment", "avg_pool2d", "avg_pool2d_backward", "conv2d", "conv2d_backward", "conv2d_backward_input",
-    "conv2d_backward_weight", "conv2d_forward", "dropout", "linear", "linear_backward", "linear_backward_input",
-    "linear_backward_weight", "linear_forward", "locally_connected2d", "locally_connected2d_backward_input",
-    "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_within", "lrn_within_backward", "max_pool2d",
-    "max_pool2d_backward", "relu", "relu_backward", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_backward",
-    "sum_rows", "tanh", "tanh_backward",
+    "conv2d_backward_weight", "conv2d_forward", "dropout", "enlarge", "linear", "linear_backward",
+    "linear_backward_input", "linear_backward_weight", "linear_forward", "locally_connected2d",
+    "locally_connected2d_backward_input", "locally_connected2d_backward_weight", "lrn", "lrn_backward",
+    "lrn_within", "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward", "sgd",
+    "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows", "tanh", "tanh_backward",
 ]
 
 Array = Any  # a CuPy array
@@ -474,6 +474,18 @@ def softmax_cross_entropy_backward(g: Array, probs: Array, labels: Array) -> Arr
 
 
 # input
+
+
+def enlarge(images: Array, rows: tuple[Array, Array], columns: tuple[Array, Array]) -> Array:
+    """(N, S, S, C) from images (N,H,W,C), both uint8: what data.enlarge makes of them, to the bit. `rows` and `columns`
+    are the taps (first (S,), weights (S,2), both int32) of data.enlarge.bilinear_taps for H and W."""
+    xp = backend.xp_of(images, *rows, *columns)
+    N, H, W, C = images.shape
+    size = len(rows[0])
+    y = xp.empty((N, size, size, C), np.uint8)
+    like = xp.empty(0, np.float32)  # bytes and integers only, but the kernels are compiled for a kind of number
+    launch("enlarge", like, size * C, N * size, (images, y, *rows, *columns), N, H, W, C, size)
+    return y
 
 
 def augment(images: Array, size: Pair, rows: Array, cols: Array, flips: Array, mean: Array | None = None,

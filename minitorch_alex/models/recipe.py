@@ -102,6 +102,7 @@ class Recipe:
     gamma: float = 0.1
     patience: int = 5                # plateau: epochs without improvement before a drop
     warmup_epochs: int = 0
+    enlarge: int = 0                 # side that smaller images are enlarged to, before they are cropped
     crop: int = 0                    # side of the random crops; 0: the whole image
     pad: int = 0                     # border of zeros around the image before cropping
     flip: bool = False               # mirror half of the images
@@ -117,7 +118,7 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("crop", "pad", "warmup_epochs", "patience"):
+        for name in ("enlarge", "crop", "pad", "warmup_epochs", "patience"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
         for name, kinds in (("schedule", ("steps", "plateau", "exponential")),

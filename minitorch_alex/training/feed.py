@@ -24,6 +24,7 @@ import numpy as np
 
 from .. import backend
 from ..data import Dataset, Loader, Transform
+from ..data.enlarge import bilinear_taps
 from ..data.transforms import Draws
 
 Array = Any  # a device array
@@ -60,6 +61,7 @@ class Feed:
         self.kernels, xp = backend.current().kernels, backend.current().xp
         mean = self.transform.mean
         self.mean = None if mean is None else backend.asarray(np.ascontiguousarray(mean, np.float32))
+        self.taps: list[tuple[Array, Array]] = []
         self.stream = xp.cuda.Stream(non_blocking=True)
         self.compute = xp.cuda.get_current_stream()
         # The loader is at most `prefetch` batches ahead of the one it hands out, and one more is on its way.
@@ -91,8 +93,20 @@ class Feed:
 
     def _augment(self, images: Array, rows: Array, cols: Array, flips: Array, shift: Array | None) -> Array:
         divisor = 1.0 if shift is None else self.transform.divisor
-        return self.kernels.augment(images, self.transform.window(*images.shape[1:3]), rows, cols, flips, self.mean,
+        window = self.transform.window(*images.shape[1:3])
+        if self.transform.enlarge:
+            images = self.kernels.enlarge(images, *self._taps(*images.shape[1:3]))
+        return self.kernels.augment(images, window, rows, cols, flips, self.mean,
                                     shift, divisor, self.transform.pad)
+
+    def _taps(self, height: int, width: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """What kernels.gpu.enlarge wants to know of rows and columns, on the device."""
+        if not self.taps:
+            for pixels in (height, width):
+                first, weights = bilinear_taps(pixels, self.transform.enlarge)
+                self.taps.append((backend.asarray(first), backend.asarray(weights)))
+        rows, columns = self.taps
+        return rows, columns
 
     def _arrivals(self, epoch: int, start: int) -> Iterator[Slot]:
         """The slots in the order of the batches, each when the compute stream may read it. Copied one batch ahead."""

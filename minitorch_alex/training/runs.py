@@ -189,4 +189,5 @@ def build_transform(config: dict[str, Any], mean: np.ndarray, train: data.Datase
     recipe = models.Recipe.from_json(config["recipe"]).at(epoch)
     pca = train.color_pca() if recipe.color != "none" and train is not None else None
     return data.Transform(mean, crop=recipe.crop or None, pad=recipe.pad, flip=recipe.flip, pca=pca,
-                          convention="source" if recipe.color == "none" else recipe.color)
+                          convention="source" if recipe.color == "none" else recipe.color,
+                          enlarge=recipe.enlarge or None)
