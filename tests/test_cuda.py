@@ -349,11 +349,12 @@ def check_half_leaves_the_rest():
     assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
 
 
-OWN_CHECKS = (check_nan_passes, check_many_rows, check_many_classes, check_chunks, check_augment, check_enlarge,
-              check_half_rounds, check_half_finds_the_largest, check_half_products, check_half_rounds_factors_and_nothing_else,
-              check_half_is_exact_for_small_integers, check_half_has_any_range, check_half_of_nothing,
-              check_half_passes_nan, check_half_leaves_the_rest, check_bf16_rounds, check_bf16_has_the_range_of_float32,
-              check_kept_columns)
+OWN_CHECKS = (
+    check_nan_passes, check_many_rows, check_many_classes, check_chunks, check_augment, check_enlarge,
+    check_half_rounds, check_half_finds_the_largest, check_half_products, check_half_rounds_factors_and_nothing_else,
+    check_half_is_exact_for_small_integers, check_half_has_any_range, check_half_of_nothing, check_half_passes_nan,
+    check_half_leaves_the_rest, check_bf16_rounds, check_bf16_has_the_range_of_float32, check_kept_columns,
+)
 
 # the kernels' text
 
