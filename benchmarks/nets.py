@@ -68,8 +68,6 @@ def step_flops(workload: Workload) -> int:
 
 def change(idea: str) -> None:
     """Remove one idea from the kernels, or add one (see IDEAS)."""
-    parts = [module for name, module in sys.modules.items()
-             if name.startswith("minitorch_alex.kernels.cpu.")]
     match idea:
         case "with Winograd":
             kernels.set_winograd(True)
@@ -79,13 +77,18 @@ def change(idea: str) -> None:
             kernels.set_threads(1)
             kernels.workers._single_threaded_blas = contextlib.nullcontext
         case "no blocks in im2col":
-            for part in parts:
-                vars(part).update({"BLOCK": 1 << 40} if hasattr(part, "BLOCK") else {})
+            _set_in_kernels("BLOCK", 1 << 40)
         case "no tiles":
-            for part in parts:
-                vars(part).update({"TILE": 1 << 40} if hasattr(part, "TILE") else {})
+            _set_in_kernels("TILE", 1 << 40)
         case "freed memory given back":
             kernels.keep_freed_memory = lambda: False
+
+
+def _set_in_kernels(constant: str, value: int) -> None:
+    """Change a constant in every module of the CPU's kernels, each of which has imported it."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("minitorch_alex.kernels.cpu.") and hasattr(module, constant):
+            setattr(module, constant, value)
 
 
 class Ours:

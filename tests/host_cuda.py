@@ -1,17 +1,21 @@
-"""A GPU that runs on the host: the stand-in array of strict_array.py, with the real .cu files compiled by g++.
+"""A GPU that runs on the host: arrays of strict_array.py, the real .cu files compiled by g++.
 
-`kernels.gpu` runs on it unchanged: its chunks, its argument lists, its launch sizes, and every line of the kernels. A
-launch is checked where a real one would go wrong in silence: the type of each argument against the kernel's signature,
-contiguous memory, writes outside of an array (guard zones around each), reads outside (the guards are NaN), and
-elements that nobody wrote (`empty` gives NaN).
+`kernels.gpu` runs on it unchanged: its chunks, its argument lists, its launch sizes, and every
+line of the kernels. A launch is checked where a real one would fail silently:
 
-Copies on a stream run as late as a device may run them: when the computation waits for them, or the host does. Until
-the host has waited, the memory that they read from is closed to it; and a copy into an array that kernels may still be
-reading is refused.
+    types      each argument against the kernel's signature
+    layout     arrays are contiguous
+    writes     outside an array: there are guard zones around each, which must stay as they are
+    reads      outside an array: the guards are NaN; so are elements that nobody wrote (`empty`)
 
-cuBLAS is one function, gemmEx, which reads and writes the arrays whose addresses it is given, in the layout it is told.
+Copies on a stream run as late as a device may run them: when the computation waits for them, or
+the host does. Until the host has waited, it cannot write to the memory that they read; and a copy
+into an array that kernels may still be reading is refused.
 
-What it cannot show is what only the device has: its own exp and pow, its compiler, its speed.
+cuBLAS is a single function, gemmEx, which reads and writes the arrays at the addresses it is
+given, in the layout it is told.
+
+What this cannot show is what only the device has: its own exp and pow, its compiler, its speed.
 """
 import contextlib
 import ctypes
@@ -36,7 +40,7 @@ FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
          # nvcc fuses multiplications and additions (--fmad=true); so does g++ where the processor can
          *(("-mfma", "-ffp-contract=fast") if platform.machine() in ("x86_64", "AMD64") else ()))
 SHIM = Path(__file__).with_name("cuda_shim.h").read_text(encoding="utf-8")
-GUARD = 64  # elements before and behind each array
+GUARD = 64  # elements before and after each array
 
 C_TYPES = {"int": (np.int32, ctypes.c_int32), "unsigned": (np.uint32, ctypes.c_uint32),
            "unsigned long long": (np.uint64, ctypes.c_uint64), "float": (np.float32, ctypes.c_float),
@@ -110,72 +114,103 @@ class RawModule:
         return Kernel(name, parameters, getattr(self.compiled, f"launch_{name}"))
 
 
-# How launches are run: `grid` (blocks along x, along y, threads) in place of the one asked for; threads in reverse.
+# How launches are run: with `grid` (blocks along x, along y, threads) instead of the requested
+# one; threads in reverse; and how many there have been.
 mode = SimpleNamespace(grid=None, backwards=False, launches=0)
 
 
 @contextlib.contextmanager
 def launching(grid=None, backwards=False):
-    """Within it, launches are of this size, whatever was asked for, and run in this order."""
-    mode.grid, mode.backwards = grid, backwards
+    """Within it, launches have this size, whatever was requested, and run in this order."""
+    mode.grid = grid
+    mode.backwards = backwards
     try:
         yield
     finally:
-        mode.grid, mode.backwards = None, False
+        mode.grid = None
+        mode.backwards = False
 
 
 class Kernel:
-    """A function of a RawModule: kernel(grid, block, args), as in CuPy, with its arguments checked."""
+    """A function of a RawModule: kernel(grid, block, args), as in CuPy, with checked arguments."""
 
     def __init__(self, name, parameters, function):
-        self.name, self.parameters, self.function = name, parameters, function
+        self.name = name
+        self.parameters = parameters
+        self.function = function
 
     def __call__(self, grid, block, args):
-        (gx, gy), (bx,) = grid, block
-        assert 1 <= gx <= 2**31 - 1 and 1 <= gy <= 65535 and 1 <= bx <= 1024 and bx % 32 == 0, (grid, block)
-        assert len(args) == len(self.parameters), f"{self.name}: {len(args)} arguments for {len(self.parameters)}"
-        if mode.grid:  # but never more rows than asked for: kernels without LINES would do their work once a row
-            gx, gy, bx = mode.grid[0], min(gy, mode.grid[1]), mode.grid[2]
-        given, guarded = [], {}
+        gx, gy, bx = self._size(grid, block)
+        assert len(args) == len(self.parameters), \
+            f"{self.name}: {len(args)} arguments for {len(self.parameters)}"
+        c_args = []
+        zones = {}  # (address, bytes) -> Zone; an array that is two arguments has one zone
         for arg, (kind, array, constant, name) in zip(args, self.parameters, strict=True):
-            dtype, c_type = C_TYPES[kind]
-            where = f"{self.name}: argument {name}"
             if not array:
-                assert type(arg) is dtype, f"{where} is a {type(arg).__name__}, expected {dtype.__name__}"
-                given.append(c_type(arg))
+                c_args.append(self._number(arg, kind, name))
                 continue
-            assert type(arg) is StrictArray, f"{where} is a {type(arg).__name__}, expected an array of the device"
-            host = arg._host
-            matches = host.dtype in HALVES if kind == "half_bits" else host.dtype == dtype
-            assert matches, f"{where} is of {host.dtype}, expected {dtype.__name__}"
-            assert host.flags.c_contiguous, f"{where} has strides {host.strides}, expected contiguous memory"
-            zone = guarded.setdefault((host.ctypes.data, host.nbytes), Zone(self.name, name, host))
+            host = self._array(arg, kind, name)
+            zone = zones.setdefault((host.ctypes.data, host.nbytes), Zone(self.name, name, host))
             zone.constant = zone.constant and constant
-            given.append(ctypes.c_void_p(zone.inside.ctypes.data))
-        self.function(gx, gy, bx, int(mode.backwards), *given)
+            c_args.append(ctypes.c_void_p(zone.inside.ctypes.data))
+        self.function(gx, gy, bx, int(mode.backwards), *c_args)
         mode.launches += 1
         for arg in args:
             if isinstance(arg, StrictArray):
                 last_use[address(arg)] = mode.launches
-        for zone in guarded.values():
+        for zone in zones.values():
             zone.close()
+
+    def _size(self, grid, block):
+        """(blocks along x, along y, threads) of a launch, which a GPU must allow."""
+        gx, gy = grid
+        (bx,) = block
+        assert 1 <= gx <= 2**31 - 1 and 1 <= gy <= 65535, grid
+        assert 1 <= bx <= 1024 and bx % 32 == 0, block
+        if mode.grid:
+            # Never more rows than requested: kernels without LINES would repeat their work.
+            return mode.grid[0], min(gy, mode.grid[1]), mode.grid[2]
+        return gx, gy, bx
+
+    def _number(self, arg, kind, name):
+        dtype, c_type = C_TYPES[kind]
+        assert type(arg) is dtype, \
+            f"{self.name}: argument {name} is a {type(arg).__name__}, expected {dtype.__name__}"
+        return c_type(arg)
+
+    def _array(self, arg, kind, name):
+        """The host array inside an array argument."""
+        dtype, _ = C_TYPES[kind]
+        where = f"{self.name}: argument {name}"
+        assert type(arg) is StrictArray, \
+            f"{where} is a {type(arg).__name__}, expected an array of the device"
+        host = arg._host
+        matches = host.dtype in HALVES if kind == "half_bits" else host.dtype == dtype
+        assert matches, f"{where} has dtype {host.dtype}, expected {dtype.__name__}"
+        assert host.flags.c_contiguous, \
+            f"{where} has strides {host.strides}, expected contiguous memory"
+        return host
 
 
 class Zone:
     """A copy of an array between two guards, for one launch."""
 
     def __init__(self, kernel, name, host):
-        self.where, self.host, self.constant = f"{kernel}: array {name}", host, True
+        self.where = f"{kernel}: array {name}"
+        self.host = host
+        self.constant = True
         self.memory = np.full(host.size + 2 * GUARD, poison(host.dtype), host.dtype)
         self.inside = self.memory[GUARD:GUARD + host.size]
         self.inside[...] = host.reshape(-1)
         self.before = self.memory.copy()
 
     def close(self):
-        now, before = self.memory.view(np.uint8), self.before.view(np.uint8)
+        """Check what the launch did, and copy the array back."""
+        now = self.memory.view(np.uint8)
+        before = self.before.view(np.uint8)
         edge = GUARD * self.host.itemsize
-        assert np.array_equal(now[:edge], before[:edge]), f"{self.where} was written in front of its beginning"
-        assert np.array_equal(now[-edge:], before[-edge:]), f"{self.where} was written behind its end"
+        assert np.array_equal(now[:edge], before[:edge]), f"{self.where} was written before its beginning"
+        assert np.array_equal(now[-edge:], before[-edge:]), f"{self.where} was written past its end"
         if self.constant:
             assert np.array_equal(now, before), f"{self.where} is an input and was written"
         else:
@@ -183,13 +218,14 @@ class Zone:
 
 
 def poison(dtype):
-    """What no right result contains: NaN, or for integers a large number."""
+    """A value that no correct result contains: NaN, or a large integer."""
     return np.nan if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max - 1
 
 
 def _empty(shape, dtype=np.float64):
     array = StrictArray(np.full(shape, poison(dtype), dtype))
-    last_use[address(array)] = mode.launches  # the memory may come from an array that kernels still read
+    # The memory may be that of an array which kernels still read.
+    last_use[address(array)] = mode.launches
     return array
 
 
@@ -292,14 +328,15 @@ class Cublas:
 StrictArray.data = property(_data)
 cublas = Cublas()
 
-# Streams and events. The compute stream runs at once, so an event on it is passed when it is recorded; what matters of
-# it is how many kernels had been launched by then. Copies wait in the queue of their stream.
+# Streams and events. The compute stream runs at once, so an event on it has passed as soon as it
+# is recorded; what matters about it is how many kernels had been launched by then. Copies wait in
+# the queue of their stream.
 
-last_use = {}  # address of an array's memory -> how many kernels had been launched when one used it last
+last_use = {}  # address of an array's memory -> number of launches when a kernel last used it
 
 
 def address(array):
-    """Where the memory begins that this array is a part of."""
+    """Where the memory that holds this array begins."""
     host = array._host
     while isinstance(host.base, np.ndarray):
         host = host.base
@@ -310,13 +347,14 @@ class Stream:
     """Stands in for cupy.cuda.Stream."""
 
     def __init__(self, non_blocking):
-        assert non_blocking, "a stream that blocks waits for the computation on the default stream"
-        self.queue = []   # copies that have not run
-        self.run = 0      # copies that have
-        self.closed = []  # (number of the copy, host array it reads from) that the host has not waited for
-        self.seen = -1    # this stream runs after so many launches
+        assert non_blocking, "a blocking stream waits for the computation on the default stream"
+        self.queue = []   # copies that have not run yet
+        self.run = 0      # how many copies have run
+        self.closed = []  # (number of a copy, its source) that the host has not waited for
+        self.seen = -1    # this stream runs after this many launches
 
     def enqueue(self, copy, source):
+        """Add a copy to the queue and close its source, a host array, to writing."""
         source.flags.writeable = False
         self.queue.append(copy)
         self.closed.append((self.run + len(self.queue), source))
@@ -328,7 +366,8 @@ class Stream:
             self.run += 1
 
     def passed(self, number):
-        """The host has waited for them: it may write to their sources again, where no later copy reads."""
+        """The host has waited for these copies: it may write to their sources again, unless a
+        later copy reads them."""
         self.advance(number)
         sources = [source for n, source in self.closed if n <= number]
         self.closed = [(n, source) for n, source in self.closed if n > number]
@@ -343,7 +382,7 @@ class Stream:
 
 
 class ComputeStream:
-    """The default stream: what is put there has run."""
+    """The default stream: what is put there runs at once."""
 
     def wait_event(self, event):
         if event.stream is not None:
@@ -360,12 +399,15 @@ class Event:
     """Stands in for cupy.cuda.Event."""
 
     def __init__(self, disable_timing):
-        self.stream, self.number, self.launches = None, 0, -1
+        self.stream = None
+        self.number = 0
+        self.launches = -1
 
     def record(self, stream):
         self.launches = mode.launches
         if stream is not compute_stream:
-            self.stream, self.number = stream, stream.run + len(stream.queue)
+            self.stream = stream
+            self.number = stream.run + len(stream.queue)
 
     def synchronize(self):
         if self.stream is not None:
@@ -374,11 +416,14 @@ class Event:
 
 def _set(self, values, stream):
     """Stands in for cupy.ndarray.set with a stream."""
-    assert type(values) is np.ndarray and values.dtype == self.dtype and values.shape == self.shape
+    assert type(values) is np.ndarray
+    assert values.dtype == self.dtype and values.shape == self.shape
     assert values.flags.c_contiguous and self._host.flags.c_contiguous
-    source = values if values.base is None or not isinstance(values.base, np.ndarray) else values.base
-    assert isinstance(source.base, Pinned), "copies from memory that is not page-locked make the host wait"
-    assert stream.seen >= last_use.get(address(self), -1), "a copy may overwrite what kernels have yet to read"
+    source = values.base if isinstance(values.base, np.ndarray) else values
+    assert isinstance(source.base, Pinned), \
+        "a copy from memory that is not page-locked makes the host wait"
+    assert stream.seen >= last_use.get(address(self), -1), \
+        "a copy may overwrite what kernels have yet to read"
     stream.enqueue(lambda: np.copyto(self._host, values), source)
 
 
@@ -393,15 +438,27 @@ vars(host_xp).update(vars(strict_xp))
 host_xp.RawModule = RawModule
 host_xp.empty = _empty
 host_xp.empty_like = lambda a: _empty(a.shape, a.dtype)
-host_xp.cuda = SimpleNamespace(Stream=Stream, Event=Event, get_current_stream=lambda: compute_stream,
-                               alloc_pinned_memory=Pinned, cublas=cublas, get_cublas_handle=lambda: Cublas.HANDLE,
-                               runtime=SimpleNamespace(CUDA_R_16F=Cublas.HALF, CUDA_R_16BF=Cublas.BRAIN,
-                                                       CUDA_R_32F=Cublas.SINGLE, CUDA_R_64F=Cublas.DOUBLE))
+host_xp.cuda = SimpleNamespace(
+    Stream=Stream,
+    Event=Event,
+    get_current_stream=lambda: compute_stream,
+    alloc_pinned_memory=Pinned,
+    cublas=cublas,
+    get_cublas_handle=lambda: Cublas.HANDLE,
+    runtime=SimpleNamespace(
+        CUDA_R_16F=Cublas.HALF,
+        CUDA_R_16BF=Cublas.BRAIN,
+        CUDA_R_32F=Cublas.SINGLE,
+        CUDA_R_64F=Cublas.DOUBLE,
+    ),
+)
 
 
 class OnDevice:
-    """`kernels.gpu` as functions of host arrays: each call moves its arrays to the current backend, and its results and
-    what it changed in place back. So it can stand in wherever a test uses `kernels.cpu`."""
+    """`kernels.gpu` as functions of host arrays, to stand in wherever a test uses `kernels.cpu`.
+
+    Each call moves its arrays to the current backend, and results and in-place changes back.
+    """
 
     __name__ = "gpu"
 
@@ -431,7 +488,7 @@ def room_for_columns(size):
 
 @contextlib.contextmanager
 def multiplying(precision):
-    """Within it, products have this precision. (backend.set_precision asks CuPy, which is not there.)"""
+    """Within it, products have this precision (backend.set_precision would ask CuPy)."""
     before, backend._precision = backend._precision, precision
     try:
         yield
