@@ -160,7 +160,7 @@ def test_what_is_right_passes_however_it_is_written(lesson):
 
 def test_a_bug_whose_text_is_not_in_the_solution_is_an_error(lesson):
     wrong = Exercise("1.1", "square", "", check_square, (), (Bug("gone", "", "no such text", ""),))
-    with pytest.raises(RuntimeError, match="stands 0 times"):
+    with pytest.raises(RuntimeError, match="occurs 0 times"):
         judge(wrong, lesson(body("return 2 * x")))
 
 
