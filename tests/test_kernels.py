@@ -18,31 +18,38 @@ from minitorch_alex.kernels import Window, cpu, im2col, naive, set_winograd, wor
 from minitorch_alex.kernels.window import ceil_div, group_slices
 
 drawn = settings(deadline=None, derandomize=True, max_examples=40, database=None)
+LIMITS = (("kernel", 1, 4), ("stride", 1, 4), ("padding", 0, 2), ("dilation", 1, 2))
 pairs = {name: st.tuples(st.integers(low, high), st.integers(low, high))
-         for name, low, high in (("kernel", 1, 4), ("stride", 1, 4), ("padding", 0, 2), ("dilation", 1, 2))}
+         for name, low, high in LIMITS}
+paddings = st.tuples(st.integers(0, 4), st.integers(0, 4))
+thread_counts = st.sampled_from((1, 2, 4))
 
 
 @st.composite
 def conv_cases(draw):
     """Windows of all kinds over small images; those that do not fit are thrown away."""
-    case = draw(st.builds(WindowCase, N=st.integers(1, 3), H=st.integers(1, 8), W=st.integers(1, 8),
-                          C=st.integers(1, 3), O=st.integers(1, 3), groups=st.integers(1, 3),
-                          ceil_mode=st.booleans(), **pairs))
+    case = draw(st.builds(
+        WindowCase, N=st.integers(1, 3), H=st.integers(1, 8), W=st.integers(1, 8),
+        C=st.integers(1, 3), O=st.integers(1, 3), groups=st.integers(1, 3),
+        ceil_mode=st.booleans(), **pairs))
     return checks.fitting(case)
 
 
 @st.composite
 def pool_cases(draw, dilations=pairs["dilation"]):
     """As conv_cases, with a padding of at most half the kernel and no groups."""
-    case = draw(st.builds(WindowCase, N=st.integers(1, 3), H=st.integers(1, 9), W=st.integers(1, 9),
-                          C=st.integers(1, 3), ceil_mode=st.booleans(), kernel=pairs["kernel"],
-                          stride=pairs["stride"], dilation=dilations))
+    case = draw(st.builds(
+        WindowCase, N=st.integers(1, 3), H=st.integers(1, 9), W=st.integers(1, 9),
+        C=st.integers(1, 3), ceil_mode=st.booleans(), kernel=pairs["kernel"],
+        stride=pairs["stride"], dilation=dilations))
     padding = tuple(draw(st.integers(0, k // 2)) for k in case.kernel)
     return checks.fitting(replace(case, padding=padding))
 
 
-norm_cases = st.builds(NormCase, C=st.integers(1, 8), size=st.integers(1, 9), alpha=st.sampled_from((1e-4, 1.0)),
-                       beta=st.sampled_from((0.75, 0.5, 1.0)), k=st.sampled_from((1.0, 2.0)), groups=st.integers(1, 3))
+norm_cases = st.builds(
+    NormCase, C=st.integers(1, 8), size=st.integers(1, 9), alpha=st.sampled_from((1e-4, 1.0)),
+    beta=st.sampled_from((0.75, 0.5, 1.0)), k=st.sampled_from((1.0, 2.0)),
+    groups=st.integers(1, 3))
 
 
 @pytest.fixture
@@ -61,25 +68,26 @@ def test_every_check_passes(check):
 def test_naive_and_cpu_have_the_same_kernels_with_the_same_arguments():
     def arguments(module, names):
         return {name: list(inspect.signature(getattr(module, name)).parameters) for name in names}
-    helpers = {"cells", "group_channels", "average_divisor", "window_around", "channel_window", "dropout_hash"}
+    helpers = {"cells", "group_channels", "average_divisor", "window_around", "channel_window",
+               "dropout_hash"}
     explained = {name for name, f in vars(naive).items() if inspect.isfunction(f)} - helpers
     assert arguments(cpu, cpu.__all__) == arguments(naive, explained)
     convolutions = {"conv2d", "conv2d_backward_weight", "conv2d_backward_input"}
     assert arguments(im2col, convolutions) == arguments(naive, convolutions)
 
 
-@pytest.mark.parametrize("module", (checks.kernels, checks.engine), ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", (checks.kernels, checks.engine), ids=lambda m: m.__name__)
 def test_no_check_is_forgotten(module):
     """Each function check_... of the file is in its CHECKS, once."""
-    names = [name for name, value in vars(module).items() if name.startswith("check_") and callable(value)]
+    names = [name for name in vars(module) if name.startswith("check_")]
     assert sorted(names) == sorted(check.__name__ for check in module.CHECKS)
 
 
 KERNELS = Path(naive.__file__).parent
-RESHAPED = ("naive.py", "im2col.py", *(f"cpu/{path.name}" for path in sorted(KERNELS.glob("cpu/*.py"))))
+RESHAPED = ("naive.py", "im2col.py", *(f"cpu/{path.name}" for path in KERNELS.glob("cpu/*.py")))
 
 
-@pytest.mark.parametrize("name", RESHAPED)
+@pytest.mark.parametrize("name", sorted(RESHAPED))
 def test_the_shapes_stand_where_an_array_is_reshaped(name):
     """In a comment like `# (N, H, W, C) -> (N*H*W, C)`, on that line or up to three above."""
     lines = KERNELS.joinpath(name).read_text(encoding="utf-8").splitlines()
@@ -113,18 +121,19 @@ def test_the_convolution_gradients_are_its_adjoints(case):
 
 
 @drawn
-@given(st.builds(WindowCase, N=st.integers(1, 5), H=st.integers(1, 12), W=st.integers(1, 12), C=st.integers(1, 3),
-                 O=st.integers(1, 3), groups=st.integers(1, 2), kernel=st.sampled_from(((3, 3), (5, 5))),
-                 padding=st.tuples(st.integers(0, 4), st.integers(0, 4))), st.sampled_from((1, 2, 4)))
+@given(st.builds(
+    WindowCase, N=st.integers(1, 5), H=st.integers(1, 12), W=st.integers(1, 12),
+    C=st.integers(1, 3), O=st.integers(1, 3), groups=st.integers(1, 2),
+    kernel=st.sampled_from(((3, 3), (5, 5))), padding=paddings), thread_counts)
 def test_winograd(case, count):
     winograd_with(case, count)
 
 
 @drawn
-@given(st.builds(WindowCase, N=st.integers(1, 5), H=st.integers(1, 20), W=st.integers(1, 20), C=st.integers(1, 3),
-                 O=st.integers(1, 3), padding=st.tuples(st.integers(0, 4), st.integers(0, 4)),
-                 ceil_mode=st.booleans()),
-       st.sampled_from(((2, 5), (2, 6), (2, 9), (3, 7), (3, 14), (4, 11), (4, 12))), st.sampled_from((1, 2, 4)))
+@given(
+    st.builds(WindowCase, N=st.integers(1, 5), H=st.integers(1, 20), W=st.integers(1, 20),
+              C=st.integers(1, 3), O=st.integers(1, 3), padding=paddings, ceil_mode=st.booleans()),
+    st.sampled_from(((2, 5), (2, 6), (2, 9), (3, 7), (3, 14), (4, 11), (4, 12))), thread_counts)
 def test_winograd_with_a_stride_folds_it(case, stride_and_kernel, count):
     S, K = stride_and_kernel
     winograd_with(replace(case, kernel=(K, K), stride=(S, S)), count)
@@ -164,7 +173,8 @@ def test_with_one_kernel_everywhere_the_locally_connected_layer_is_the_convoluti
     x, w, b, _ = case.arrays()
     _, OH, OW, _ = case.y_shape
     everywhere = np.broadcast_to(w, (OH, OW, *w.shape)).copy()
-    got = cpu.locally_connected2d(x, everywhere, np.broadcast_to(b, (OH, OW, *b.shape)).copy(), case.win)
+    biases = np.broadcast_to(b, (OH, OW, *b.shape)).copy()
+    got = cpu.locally_connected2d(x, everywhere, biases, case.win)
     assert_close(got, cpu.conv2d(x, w, b, case.win, 1), 1e-12, "locally_connected2d")
 
 
@@ -206,7 +216,8 @@ def test_the_taps_of_a_window_are_its_cells(case):
     def along(axis, k, size, out):
         outs, ins = win.tap(axis, k, size, out)
         return zip(range(out)[outs], range(size)[ins], strict=True)
-    by_tap = {(kh, kw, oh, ow, ih, iw) for kh in range(case.kernel[0]) for kw in range(case.kernel[1])
+    by_tap = {(kh, kw, oh, ow, ih, iw)
+              for kh in range(case.kernel[0]) for kw in range(case.kernel[1])
               for oh, ih in along(0, kh, case.H, OH) for ow, iw in along(1, kw, case.W, OW)}
     assert by_tap == by_position
 
@@ -236,7 +247,8 @@ def test_a_window_of_dilation_2_stride_4_padding_1_on_ten_pixels():
 
 def test_the_convolution_does_not_flip_its_kernel():
     x = np.array([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1)
-    y = cpu.conv2d(x, np.array([10.0, 1.0]).reshape(1, 1, 1, 2), np.array([0.5]), Window.of((1, 2)), 1)
+    w = np.array([10.0, 1.0]).reshape(1, 1, 1, 2)
+    y = cpu.conv2d(x, w, np.array([0.5]), Window.of((1, 2)), 1)
     assert y.ravel().tolist() == [12.5, 23.5]
 
 
@@ -244,8 +256,9 @@ def test_ceil_mode_reads_zeros_past_the_edge():
     win = Window.of(2, 2, ceil_mode=True)
     y = cpu.conv2d(np.ones((1, 3, 3, 1)), np.ones((1, 1, 2, 2)), None, win, 1)
     assert y[0, :, :, 0].tolist() == [[4, 2], [2, 1]]
-    assert cpu.avg_pool2d(np.ones((1, 3, 3, 1)), win, False).tolist() == np.ones((1, 2, 2, 1)).tolist()
-    assert cpu.avg_pool2d(np.ones((1, 3, 3, 1)), win, True).tolist() == np.ones((1, 2, 2, 1)).tolist()
+    for count_include_pad in (False, True):
+        y = cpu.avg_pool2d(np.ones((1, 3, 3, 1)), win, count_include_pad)
+        assert y.tolist() == np.ones((1, 2, 2, 1)).tolist()
 
 
 def test_the_two_divisors_of_average_pooling():
@@ -259,8 +272,8 @@ def test_the_two_divisors_of_average_pooling():
 def test_of_equal_values_the_first_wins_the_whole_gradient(kernels):
     x = np.array([[1, 3, 3], [3, 0, 3], [3, 3, 3]], np.float64).reshape(1, 3, 3, 1)
     y, saved = kernels.max_pool2d(x, Window.of(2, 1))
-    gx = kernels.max_pool2d_backward(np.array([[1, 2], [4, 8]], np.float64).reshape(1, 2, 2, 1), saved, x.shape,
-                                     Window.of(2, 1))
+    gy = np.array([[1, 2], [4, 8]], np.float64).reshape(1, 2, 2, 1)
+    gx = kernels.max_pool2d_backward(gy, saved, x.shape, Window.of(2, 1))
     assert (y == 3).all()
     assert gx[0, :, :, 0].tolist() == [[0, 3, 0], [4, 0, 8], [0, 0, 0]]
 
@@ -283,9 +296,11 @@ def test_an_unknown_rule_is_refused(kernels):
 def test_lrn_with_alpha_0_is_a_constant_and_the_seam_is_not_crossed():
     x = normal(2, 3, 3, 8)
     assert_close(cpu.lrn(x, 5, 0.0, 0.75, 2.0, 1)[0], x * 2 ** -0.75, 1e-12, "alpha 0")
-    halves = [cpu.lrn(np.ascontiguousarray(half), 5, 1.0, 0.75, 2.0, 1)[0] for half in np.split(x, 2, axis=3)]
-    assert_close(cpu.lrn(x, 5, 1.0, 0.75, 2.0, 2)[0], np.concatenate(halves, axis=3), 1e-12, "two groups")
-    assert abs(cpu.lrn(x, 5, 1.0, 0.75, 2.0, 1)[0] - np.concatenate(halves, axis=3)).max() > 1e-3
+    halves = [cpu.lrn(np.ascontiguousarray(half), 5, 1.0, 0.75, 2.0, 1)[0]
+              for half in np.split(x, 2, axis=3)]
+    apart = np.concatenate(halves, axis=3)
+    assert_close(cpu.lrn(x, 5, 1.0, 0.75, 2.0, 2)[0], apart, 1e-12, "two groups")
+    assert abs(cpu.lrn(x, 5, 1.0, 0.75, 2.0, 1)[0] - apart).max() > 1e-3
 
 
 # threads, blocks and tiles
@@ -366,7 +381,8 @@ def assert_same(got, want, tolerance=1e-12):
 
 
 @pytest.mark.parametrize("count", (1, 2, 4))
-def test_any_number_of_threads_gives_the_answer_and_the_same_bits_each_time(count, threads, oracle, monkeypatch):
+def test_any_number_of_threads_gives_the_answer_and_the_same_bits_each_time(
+        count, threads, oracle, monkeypatch):
     threads(count)
     cut(monkeypatch, TILE=256, GRAIN=1)
     first = battery(cpu, np.float32)
@@ -380,7 +396,8 @@ def test_any_number_of_threads_gives_the_answer_and_the_same_bits_each_time(coun
 
 @pytest.mark.parametrize("count", (1, 3))
 @pytest.mark.parametrize("block, tile", ((64, 7), (6000, 100), (1 << 30, 1 << 30)))
-def test_blocks_smaller_than_an_image_and_larger_than_the_batch(block, tile, count, threads, oracle, monkeypatch):
+def test_blocks_smaller_than_an_image_and_larger_than_the_batch(
+        block, tile, count, threads, oracle, monkeypatch):
     cut(monkeypatch, BLOCK=block, TILE=tile, GRAIN=1)
     threads(count)
     assert_same(battery(cpu), oracle)

@@ -47,10 +47,10 @@ ENGINE_CHECKS = engine.CHECKS
 BY_NAME = {check.__name__: check for check in (*KERNEL_CHECKS, *ENGINE_CHECKS)}
 
 __all__ = [
-    "BY_NAME", "ENGINE_CHECKS", "KERNEL_CHECKS", "NormCase", "WindowCase", "agree", "assert_close", "avg_pool2d",
-    "avg_pool2d_gradients", "cases", "compare", "conv2d_adjoint", "conv2d_forward", "conv2d_gradients",
-    "conv2d_input_gradient", "conv2d_weight_gradient", "dot", "engine", "fitting", "gradients", "host", "in_precision",
-    "kernels", "leaf", "locally_connected2d", "locally_connected2d_gradients", "lrn_forward", "lrn_gradient",
-    "lrn_gradients", "lrn_within", "max_pool2d", "max_pool2d_gradients", "normal", "oracles_agree", "spaced",
-    "winograd",
+    "BY_NAME", "ENGINE_CHECKS", "KERNEL_CHECKS", "NormCase", "WindowCase", "agree", "assert_close",
+    "avg_pool2d", "avg_pool2d_gradients", "cases", "compare", "conv2d_adjoint", "conv2d_forward",
+    "conv2d_gradients", "conv2d_input_gradient", "conv2d_weight_gradient", "dot", "engine",
+    "fitting", "gradients", "host", "in_precision", "kernels", "leaf", "locally_connected2d",
+    "locally_connected2d_gradients", "lrn_forward", "lrn_gradient", "lrn_gradients", "lrn_within",
+    "max_pool2d", "max_pool2d_gradients", "normal", "oracles_agree", "spaced", "winograd",
 ]

@@ -41,12 +41,14 @@ class WindowCase:
     def arrays(self):
         """x, w, b and a cotangent of y for a convolution."""
         O = self.O * self.groups
-        return normal(*self.x_shape), normal(O, self.C, *self.kernel), normal(O), normal(*self.y_shape, seed=1)
+        return (normal(*self.x_shape), normal(O, self.C, *self.kernel), normal(O),
+                normal(*self.y_shape, seed=1))
 
     def local_arrays(self):
         """x, w, b and a cotangent of y for a locally connected layer, which has no groups."""
         _, OH, OW, O = self.y_shape
-        return (normal(*self.x_shape), normal(OH, OW, O, self.x_shape[3], *self.kernel), normal(OH, OW, O),
+        C = self.x_shape[3]
+        return (normal(*self.x_shape), normal(OH, OW, O, C, *self.kernel), normal(OH, OW, O),
                 normal(*self.y_shape, seed=1))
 
 
@@ -109,5 +111,6 @@ LRN_CASES = tuple(
     NormCase(C, size, alpha, beta, k, groups)
     for alpha in (1e-4, 1.0)
     for C, size, beta, k, groups in (
-        (7, 5, 0.75, 2.0, 1), (7, 4, 0.75, 2.0, 1), (3, 5, 0.75, 1.0, 1), (4, 4, 0.5, 1.0, 1), (5, 3, 0.75, 2.0, 2),
-        (1, 3, 0.75, 1.0, 1), (40, 5, 0.75, 2.0, 1), (6, 1, 0.75, 2.0, 1), (3, 6, 0.75, 2.0, 2)))
+        (7, 5, 0.75, 2.0, 1), (7, 4, 0.75, 2.0, 1), (3, 5, 0.75, 1.0, 1), (4, 4, 0.5, 1.0, 1),
+        (5, 3, 0.75, 2.0, 2), (1, 3, 0.75, 1.0, 1), (40, 5, 0.75, 2.0, 1), (6, 1, 0.75, 2.0, 1),
+        (3, 6, 0.75, 2.0, 2)))

@@ -21,7 +21,9 @@ def normal(*shape, seed=0):
 
 def in_precision(value, dtype):
     """Floating arrays in `dtype`; everything else as it is."""
-    return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return value.astype(dtype)
+    return value
 
 
 def dot(a, b):

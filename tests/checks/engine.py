@@ -33,7 +33,8 @@ def spaced(*shape, seed=0):
     """Distinct values, 0.1 apart and at least 0.05 away from 0, in random order: no kink lies
     within reach of a finite difference."""
     count = int(np.prod(shape))
-    return ((np.random.default_rng([seed, *shape]).permutation(count) - count // 2 + 0.5) * 0.1).reshape(shape)
+    order = np.random.default_rng([seed, *shape]).permutation(count)
+    return ((order - count // 2 + 0.5) * 0.1).reshape(shape)
 
 
 def gradients(fn, *arrays):
@@ -46,34 +47,50 @@ def nchw(case):
 
 
 def conv2d_gradients(case, with_bias=True):
+    def conv2d(x, w, b=None):
+        return F.conv2d(x, w, b, case.stride, case.padding, case.dilation, case.groups,
+                        case.ceil_mode)
+
     _, w, b, _ = case.arrays()
-    gradients(lambda x, w, b=None: F.conv2d(x, w, b, case.stride, case.padding, case.dilation, case.groups,
-                                            case.ceil_mode), normal(*nchw(case)), w, *([b] if with_bias else []))
+    x = normal(*nchw(case))
+    if with_bias:
+        gradients(conv2d, x, w, b)
+    else:
+        gradients(conv2d, x, w)
 
 
 def locally_connected2d_gradients(case):
+    def local(x, w, b):
+        return F.locally_connected2d(x, w, b, case.stride, case.padding, case.dilation)
+
     case = replace(case, groups=1, ceil_mode=False)
     _, w, b, _ = case.local_arrays()
-    gradients(lambda x, w, b: F.locally_connected2d(x, w, b, case.stride, case.padding, case.dilation),
-              normal(*nchw(case)), w, b.transpose(2, 0, 1))
+    gradients(local, normal(*nchw(case)), w, b.transpose(2, 0, 1))  # b: (OH, OW, O) -> (O, OH, OW)
 
 
 def max_pool2d_gradients(case):
-    gradients(lambda x: F.max_pool2d(x, case.kernel, case.stride, case.padding, case.dilation, case.ceil_mode),
-              spaced(*nchw(case)))
+    def max_pool2d(x):
+        return F.max_pool2d(x, case.kernel, case.stride, case.padding, case.dilation,
+                            case.ceil_mode)
+
+    gradients(max_pool2d, spaced(*nchw(case)))
 
 
 def avg_pool2d_gradients(case):
+    x = normal(*nchw(case))
+    settings = case.kernel, case.stride, case.padding, case.ceil_mode
     for count_include_pad in (False, True):
-        gradients(lambda x, c=count_include_pad: F.avg_pool2d(x, case.kernel, case.stride, case.padding,
-                                                              case.ceil_mode, c), normal(*nchw(case)))
+        gradients(lambda x, c=count_include_pad: F.avg_pool2d(x, *settings, c), x)
 
 
 def lrn_gradients(case, within_map=False):
+    def norm(x):
+        alpha = case.alpha * case.size  # which is divided by size again
+        return F.local_response_norm(x, case.size, alpha, case.beta, case.k, groups, within_map)
+
     groups = 1 if within_map else case.groups
     shape = (2, 2, case.C, 3) if within_map else (2, case.C * groups, 2, 2)
-    gradients(lambda x: F.local_response_norm(x, case.size, case.alpha * case.size, case.beta, case.k, groups,
-                                              within_map), normal(*shape))
+    gradients(norm, normal(*shape))
 
 
 def check_gradients_of_conv2d():
@@ -146,8 +163,17 @@ def check_gradients_of_cross_entropy():
         gradients(lambda x, r=reduction: F.cross_entropy(x, np.array([1, 0, 4]), r), normal(3, 5))
 
 
-BROADCASTS = (((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((3,), (2, 2, 3)), ((), (2, 3)), ((1,), (2, 3)),
-              ((2, 1, 3), (4, 1)), ((1, 1), (1, 1)), ((2, 3, 1), (2, 1, 4)))
+BROADCASTS = (
+    ((2, 3), (2, 3)),
+    ((2, 3), (3,)),
+    ((2, 1), (1, 3)),
+    ((3,), (2, 2, 3)),
+    ((), (2, 3)),
+    ((1,), (2, 3)),
+    ((2, 1, 3), (4, 1)),
+    ((1, 1), (1, 1)),
+    ((2, 3, 1), (2, 1, 4)),
+)
 
 
 def check_gradients_of_arithmetic():
@@ -161,8 +187,8 @@ def check_gradients_of_arithmetic():
 def check_gradients_of_single_operands():
     x = normal(3, 4)
     positive = 0.5 + np.abs(normal(3, 4))
-    for fn in (F.exp, F.neg, F.transpose, lambda x: x * 3.0, lambda x: 3 - x, lambda x: x + 1, lambda x: x / 4,
-               lambda x: F.reshape(x, 2, -1), lambda x: F.flatten(x, 0)):
+    for fn in (F.exp, F.neg, F.transpose, lambda x: x * 3.0, lambda x: 3 - x, lambda x: x + 1,
+               lambda x: x / 4, lambda x: F.reshape(x, 2, -1), lambda x: F.flatten(x, 0)):
         gradients(fn, x)
     for fn in (F.log, lambda x: x ** 3, lambda x: x ** -0.5, lambda x: 2 / x):
         gradients(fn, positive)
@@ -184,13 +210,14 @@ def check_values_of_cross_entropy():
     labels = np.array([0, 3, 9, 9])
     chance = F.cross_entropy(leaf(np.zeros((4, 10))), labels)
     assert_close(chance.item(), np.log(10), 1e-12, "cross entropy at chance")
-    logits = leaf(np.log([[1.0, 2.0, 5.0], [3.0, 3.0, 4.0]]))  # probabilities 1/8 2/8 5/8 and 3/10 3/10 4/10
+    logits = leaf(np.log([[1.0, 2.0, 5.0], [3.0, 3.0, 4.0]]))
+    probabilities = np.array([[1 / 8, 2 / 8, 5 / 8], [0.3, 0.3, 0.4]])
     losses = -np.log([5 / 8, 3 / 10])
     for reduction, want in (("none", losses), ("sum", losses.sum()), ("mean", losses.mean())):
         got = F.cross_entropy(logits, np.array([2, 0]), reduction)
         assert_close(host(got.data), want, 1e-12, f"cross entropy, {reduction}")
-    assert_close(host(F.softmax(logits).data), [[1 / 8, 2 / 8, 5 / 8], [0.3, 0.3, 0.4]], 1e-12, "softmax")
-    assert_close(host(F.log_softmax(logits).data), np.log([[1 / 8, 2 / 8, 5 / 8], [0.3, 0.3, 0.4]]), 1e-12, "log")
+    assert_close(host(F.softmax(logits).data), probabilities, 1e-12, "softmax")
+    assert_close(host(F.log_softmax(logits).data), np.log(probabilities), 1e-12, "log softmax")
 
 
 def check_dropout_in_training_and_evaluation():
@@ -207,9 +234,11 @@ def check_dropout_in_training_and_evaluation():
         assert 0.7 < mask.mean() < 0.8, f"{mask.mean()} kept of 0.75"
         assert_close(host(y.data), x * mask * scale, 1e-12, f"{rule} in training")
         assert_close(host(t.grad), mask * scale, 1e-12, f"gradient of {rule}")
-        assert (host(F.dropout(t, 0.25, True, rule).data) != host(y.data)).any(), "two draws, one mask"
+        second = F.dropout(t, 0.25, True, rule)
+        assert (host(second.data) != host(y.data)).any(), "two draws, one mask"
         mt.set_step(0)
-        assert np.array_equal(host(F.dropout(t, 0.25, True, rule).data), host(y.data)), "one step, two masks"
+        again = F.dropout(t, 0.25, True, rule)
+        assert np.array_equal(host(again.data), host(y.data)), "one step, two masks"
         layer = mt.nn.Dropout(0.25, rule)
         assert (host(layer(t).data) == 0).any()
         mt.nn.Sequential(layer).eval()
@@ -333,18 +362,23 @@ def check_sgd_optimizer():
     """Two steps of the class: weights a (lr 0.1, decay 0.02), biases b (lr 0.2, no decay), m 0.9,
     g 0.5; then lr / 10.
 
-    2012   a  v = -0.02*0.1 - 0.1*0.5 = -0.052   w = 0.948    v = -0.0468 - 0.02*0.01*0.948 - 0.005   w = 0.8960104
-           b  v = -0.2*0.5            = -0.1     w = 0.9      v = -0.09 - 0.02*0.5 = -0.1             w = 0.8
-    torch  a  v = 0.5 + 0.02          = 0.52     w = 0.948    v = 0.468 + 0.5 + 0.02*0.948 = 0.98696  w = 0.9381304
-           b  v = 0.5                            w = 0.9      v = 0.45 + 0.5 = 0.95                   w = 0.881
+    2012   a   v = -0.02*0.1 - 0.1*0.5              = -0.052      w = 0.948
+               v = -0.0468 - 0.02*0.01*0.948 - 0.005              w = 0.8960104
+           b   v = -0.2*0.5                         = -0.1        w = 0.9
+               v = -0.09 - 0.02*0.5                 = -0.1        w = 0.8
+    torch  a   v = 0.5 + 0.02                       = 0.52        w = 0.948
+               v = 0.468 + 0.5 + 0.02*0.948         = 0.98696     w = 0.9381304
+           b   v = 0.5                                            w = 0.9
+               v = 0.45 + 0.5                       = 0.95        w = 0.881
     """
-    by_hand = {"2012": ((0.948, 0.9), (0.8960104, 0.8)), "torch": ((0.948, 0.9), (0.9381304, 0.881))}
+    by_hand = {"2012": ((0.948, 0.9), (0.8960104, 0.8)),
+               "torch": ((0.948, 0.9), (0.9381304, 0.881))}
     for rule, steps in by_hand.items():
         a, b = (mt.nn.Parameter.drawn((2,), mt.init.constant(1.0)) for _ in range(2))
         for p in (a, b):
             p.data = p.data.astype(np.float64)
-        sgd = mt.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.2, "weight_decay": 0.0}], lr=0.1, momentum=0.9,
-                           weight_decay=0.02, rule=rule)
+        groups = [{"params": [a]}, {"params": [b], "lr": 0.2, "weight_decay": 0.0}]
+        sgd = mt.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=0.02, rule=rule)
         for want_a, want_b in steps:
             sgd.zero_grad()
             ((a + b) * 0.5).sum().backward()

@@ -69,7 +69,9 @@ def oracles_agree(case):
                        ("conv2d", (x, w, None, case.win, case.groups)),
                        ("conv2d_backward_weight", (x, gy, case.win, case.groups)),
                        ("conv2d_backward_input", (gy, w, x.shape, case.win, case.groups))):
-        assert_close(getattr(im2col, name)(*args), getattr(naive, name)(*args), 1e-12, f"im2col.{name}")
+        product = getattr(im2col, name)(*args)
+        loops = getattr(naive, name)(*args)
+        assert_close(product, loops, 1e-12, f"im2col.{name}")
 
 
 def conv2d_of_a_layer(case):
@@ -268,11 +270,14 @@ def check_dropout_statistics():
             next_key = (key[0] + 1) & 0xFFFFFFFF, key[1]
             other = cpu.dropout(np.ones(n), p, 1.0, next_key) != 0
             q = 1 - p
-            for share, want in ((kept, q), (kept[1:] & kept[:-1], q * q), (kept[64:] & kept[:-64], q * q),
-                                (kept & other, q * q), *((quarter, q) for quarter in np.split(kept, 4))):
-                # neighbouring pairs share elements, which widens sigma by less than sqrt(3)
-                sigma = np.sqrt(want * (1 - want) / len(share)) * (1 if want == q else 3 ** 0.5)
-                assert abs(share.mean() - want) < 4 * sigma, f"p {p} key {key}: {share.mean()} for {want}"
+            single = [kept, *np.split(kept, 4)]
+            both = [kept[1:] & kept[:-1], kept[64:] & kept[:-64], kept & other]
+            # neighbouring pairs share elements, which widens sigma by less than sqrt(3)
+            for shares, want, widening in ((single, q, 1), (both, q * q, 3 ** 0.5)):
+                for share in shares:
+                    sigma = np.sqrt(want * (1 - want) / len(share)) * widening
+                    mean = share.mean()
+                    assert abs(mean - want) < 4 * sigma, f"p {p} key {key}: {mean} for {want}"
 
 
 def check_dropout_tiles():
