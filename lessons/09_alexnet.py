@@ -35,7 +35,7 @@ from minitorch_alex.kernels import Window
 from minitorch_alex.models import AlexNet, AlexNetConfig
 from minitorch_alex.models.compare import shorten
 from minitorch_alex.plots.learnt import mosaic
-from minitorch_alex.train import parse_fields
+from minitorch_alex.training.settings import parse_fields
 
 lesson = kit.Lesson("09_alexnet", mine=True)
 BLUE = "#3b6ea5"

@@ -1,18 +1,20 @@
-"""python -m minitorch_alex.evaluate RUN [RUN...]: how good is a trained model, or the average of several?
+"""python -m minitorch_alex.evaluate RUN [RUN...]: how good is a trained model?
 
-Top-1 and top-5 error, for a single view and for averages over views, and the classes it errs on most. Several runs are
-also taken together: their probabilities are averaged, as in the paper's table 2.
+Top-1 and top-5 error, for a single view and for averages over views, and the classes with the
+largest error. Several runs are also evaluated together: their probabilities are averaged, as in
+the paper's table 2.
 """
 import argparse
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from . import backend, kernels, plots
+from . import backend, kernels, nn, plots
 from . import functional as F
 from .autograd import no_grad
 from .data import Dataset, Transform
@@ -20,187 +22,283 @@ from .errors import DataError, DivergedError, UsageError
 from .nn import Module
 from .tensor import Tensor
 from .training import cli, feed, runs
+from .training.cli import Flag
+
+VIEWS = ("single", "nine", "ten")
+INTEGER = {"type": int, "metavar": "N"}
+FLAGS = (
+    Flag("--split", "part of the data to measure on: test, val or train", "test",
+         options={"choices": ("test", "val", "train"), "metavar": "PART"}),
+    Flag("--views", "single (the central crop), nine or ten (the mean over so many crops), or all",
+         "all", options={"choices": (*VIEWS, "all"), "metavar": "KIND"}),
+    Flag("--limit", "only the first N images", shown="all", minimum=1, options=INTEGER),
+    Flag("-b --batch-size", "images at a time", 250, minimum=1, options=INTEGER),
+    Flag("--worst", "list the N classes with the largest error; the JSON file has all of them", 10,
+         minimum=0, options=INTEGER),
+    Flag("--data-dir", "where the data is", shown="as in training", options={"metavar": "DIR"}),
+    Flag("--out", "where the numbers and the figure go", shown="the first run's directory",
+         options={"type": Path, "metavar": "DIR"}),
+    Flag("--previous", "use the checkpoint before the last one", False,
+         options={"action": "store_true"}),
+)
+
+
+# The measurement itself, which train and others use too.
 
 
 def probabilities(model: Module, images: Any) -> np.ndarray:
-    """Softmax outputs (N, K) for prepared images (N, H, W, 3) float32, in evaluation mode, as host arrays. The images
-    may be on the device already."""
-    mode = model.training
-    model.eval()
-    with no_grad():
-        logits = model(Tensor(backend.asarray(images.transpose(0, 3, 1, 2))))
-        result = backend.to_numpy(F.softmax(logits).data)
-    model.train(mode)
-    return result
+    """Softmax outputs (N, K), on the host, for prepared images (N, H, W, 3) float32.
 
-
-def predict(model: Module, dataset: Dataset, transform: Transform, views: str = "single", batch_size: int = 250,
-            progress: bool = False) -> np.ndarray:
-    """(N, K) probabilities over a data set.
-
-    views   "single": the central crop.   "nine", "ten": the mean of the probabilities over the nine crops of the 2012
-            CIFAR test or the paper's ten (section 4.1: corners and centre, and their mirror images)
+    The model runs in evaluation mode. The images may be on the device already.
     """
-    parts = []
-    for batch in tqdm(feed.views(dataset, transform, views, batch_size), total=-(-len(dataset) // batch_size),
-                      desc=f"{dataset.name}, {views}", unit="batch", leave=False, disable=None if progress else True):
-        parts.append(np.mean([probabilities(model, view) for view in batch], axis=0))
+    x = backend.asarray(images.transpose(0, 3, 1, 2))  # (N, H, W, 3) -> (N, 3, H, W)
+    with nn.evaluating(model), no_grad():
+        return backend.to_numpy(F.softmax(model(Tensor(x))).data)
+
+
+def predict(model: Module, dataset: Dataset, transform: Transform, views: str = "single",
+            batch_size: int = 250, progress: bool = False) -> np.ndarray:
+    """Probabilities (N, K) for the images of a data set.
+
+    views   "single": the central crop.   "nine", "ten": the mean of the probabilities over the
+            nine crops of the 2012 CIFAR test, or over the paper's ten (section 4.1: the corners
+            and the centre, and their mirror images)
+
+    Raises DivergedError when a probability is not finite.
+    """
+    batches = tqdm(feed.views(dataset, transform, views, batch_size), unit="batch", leave=False,
+                   total=math.ceil(len(dataset) / batch_size), desc=f"{dataset.name}, {views}",
+                   disable=None if progress else True)
+    means = []
+    for batch in batches:
+        means.append(np.mean([probabilities(model, view) for view in batch], axis=0))
         kernels.trim_memory()
-    probs = np.concatenate(parts)
+    probs = np.concatenate(means)
     if not np.isfinite(probs).all():
-        raise DivergedError(f"the model's outputs on {dataset.name} are not finite: its weights have diverged")
+        raise DivergedError(f"the model's outputs on {dataset.name} are not finite: "
+                            "its weights have diverged")
     return probs
 
 
 def error_rates(probs: np.ndarray, labels: np.ndarray, top: int = 5) -> tuple[float, float, float]:
-    """(mean cross-entropy, top-1 error %, top-`top` error %). A class counts as above the true one only if it is
-    strictly more probable, and ties share: with t classes tied at the edge the right one is in by its fair chance. In
-    the cross-entropy a probability below 1e-38 counts as 1e-38."""
-    right = probs[np.arange(len(labels)), labels]
-    loss = -np.log(np.maximum(right.astype(np.float64), 1e-38)).mean()
-    return float(loss), *(float(100 * misses(probs, labels, min(n, probs.shape[1])).mean()) for n in (1, top))
+    """(mean cross-entropy, top-1 error in %, top-`top` error in %) of probabilities (N, K).
+
+    In the cross-entropy, a probability below 1e-38 counts as 1e-38. Ties: see `misses`.
+    """
+    of_true_class = probs[np.arange(len(labels)), labels].astype(np.float64)  # (N,)
+    loss = -np.log(np.maximum(of_true_class, 1e-38)).mean()
+    return float(loss), top_error(probs, labels, 1), top_error(probs, labels, top)
+
+
+def top_error(probs: np.ndarray, labels: np.ndarray, n: int) -> float:
+    """Share of images, in %, whose true class is not among the n most probable ones."""
+    return float(100 * misses(probs, labels, n).mean())
 
 
 def misses(probs: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
-    """(N,) the chance that the true class of an image is not among the n most probable ones: 0 or 1, or between them
-    where it is tied at the edge."""
-    right = probs[np.arange(len(labels)), labels][:, None]
-    above, tied = (probs > right).sum(axis=1), (probs == right).sum(axis=1)
+    """(N,): 1 where the true class of an image is not among the n most probable ones, otherwise 0.
+
+    Ties are shared: if t classes tie for the last of the n places, the true class counts with the
+    probability that a random tie-break would include it.
+    """
+    n = min(n, probs.shape[1])
+    of_true_class = probs[np.arange(len(labels)), labels][:, None]  # (N,) -> (N, 1)
+    above = (probs > of_true_class).sum(axis=1)  # (N, K) -> (N,), the classes that come first
+    tied = (probs == of_true_class).sum(axis=1)  # the true class is one of them
     return 1 - np.clip((n - above) / tied, 0, 1)
 
 
-def by_class(probs: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a class that has images, the worst first: its number of images, top-1 and top-5 error in %, and the wrong
-    class that its images are taken for most often, with the share of them that is (in %; None where there is none)."""
-    errors = [misses(probs, labels, min(n, probs.shape[1])) for n in (1, 5)]
-    guess, rows = probs.argmax(axis=1), []
-    for k in np.unique(labels):
-        mine = labels == k
-        wrong = np.bincount(guess[mine], minlength=len(classes))
+def by_class(probs: np.ndarray, labels: np.ndarray,
+             classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per class that has images, largest error first.
+
+    A row has the number of images, the top-1 and top-5 error in %, and the wrong class that is
+    predicted most often, with the share of the images, in %, for which it is; None and 0 where no
+    prediction is wrong.
+    """
+    top1 = misses(probs, labels, 1)
+    top5 = misses(probs, labels, 5)
+    matrix = confusion_matrix(probs, labels, len(classes))
+    rows = []
+    for k, name in enumerate(classes):
+        here = labels == k
+        count = int(here.sum())
+        if not count:
+            continue
+        wrong = matrix[k].copy()
         wrong[k] = 0
-        top1, top5 = (round(float(100 * error[mine].mean()), 2) for error in errors)
-        rows.append({"class": classes[k], "images": int(mine.sum()), "top1_error": top1, "top5_error": top5,
-                     "taken_for": classes[wrong.argmax()] if wrong.any() else None,
-                     "taken_for_share": round(100 * float(wrong.max() / mine.sum()), 2)})
+        rows.append({"class": name, "images": count,
+                     "top1_error": round(float(100 * top1[here].mean()), 2),
+                     "top5_error": round(float(100 * top5[here].mean()), 2),
+                     "taken_for": classes[int(wrong.argmax())] if wrong.any() else None,
+                     "taken_for_share": round(100 * float(wrong.max() / count), 2)})
     return sorted(rows, key=lambda row: (-row["top1_error"], -row["top5_error"], row["class"]))
 
 
+def confusion_matrix(probs: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """int64 (K, K): how many images of the class of a row are taken for the class of a column."""
+    matrix = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(matrix, (labels, probs.argmax(axis=1)), 1)
+    return matrix
+
+
+# The command.
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments. Raises UsageError for a value that makes no sense."""
     parser = cli.parser("minitorch_alex.evaluate", (__doc__ or "").partition("\n\n")[2])
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN",
-                        help="a run directory (runs/NAME) or a checkpoint file in one; several are averaged too")
-    parser.add_argument("--split", choices=("test", "val", "train"), default="test",
-                        help="which part to measure on (default: test)")
-    parser.add_argument("--views", choices=("single", "nine", "ten", "all"), default="all",
-                        help="single view, the 9- or the 10-view average, or all three (default)")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    parser.add_argument("-b", "--batch-size", type=int, default=250, metavar="N",
-                        help="images at a time (default: 250)")
-    parser.add_argument("--worst", type=int, default=10, metavar="N",
-                        help="list the N classes with the largest error (default: 10; the JSON file has all)")
-    parser.add_argument("--data-dir", metavar="DIR", help="where the data is (default: as in training)")
-    parser.add_argument("--out", type=Path, metavar="DIR",
-                        help="where the numbers and the picture go (default: the first run's directory)")
+                        help="a run directory (runs/NAME) or a checkpoint file in one")
+    cli.add_flags(parser, FLAGS)
     cli.add_device_flags(parser)
-    parser.add_argument("--previous", action="store_true", help="use the checkpoint before the last one")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    cli.check_flags(args, FLAGS)
+    return args
 
 
 class Member:
-    """One of the trained models that are evaluated together, with what it needs to look at images."""
+    """One of the trained models that are evaluated, with what it needs to look at images."""
 
     def __init__(self, path: Path, args: argparse.Namespace) -> None:
+        self.path = path
         self.run, self.file = runs.find(path, args.previous)
         self.config = self.run.read_config()
         self.config["data_dir"] = args.data_dir or self.config["data_dir"]
-        self.model, arrays, self.meta = runs.load_model(self.file, self.config)
-        self.transform = runs.build_transform(self.config, arrays["data.mean"])
+        self.split = args.split
+        self.limit = args.limit
 
-    def sees(self, split: str) -> dict[str, Any]:
-        """The settings on which the images of a split depend: those of the test set not on what was held out."""
-        names = ("data", "data_dir", "data_size") + (("val_split", "limit", "seed") if split != "test" else ())
+    def sees(self) -> dict[str, Any]:
+        """The settings that decide which images it is measured on. The test images do not depend
+        on how training and validation images were divided."""
+        names = ["data", "data_dir", "data_size"]
+        if self.split != "test":
+            names += ["val_split", "limit", "seed"]
         return {name: self.config[name] for name in names}
 
-    def part(self, args: argparse.Namespace) -> Dataset:
-        """The images to measure on. DataError when the run has no such part, or other classes."""
-        part = runs.load_data(self.config)[args.split]
-        if part is None:
-            raise DataError(f"this run has no {args.split} part; it was trained with --val-split "
+    def images(self) -> Dataset:
+        """The images to measure on. Raises DataError when the run has no such part, or when the
+        data has other classes than the run."""
+        images = getattr(runs.load_data(self.config), self.split)
+        if images is None:
+            raise DataError(f"this run has no {self.split} part; it was trained with --val-split "
                             f"{self.config['val_split']}")
-        if len(part.classes) != self.config["num_classes"]:
-            raise DataError(f"{part.name} has {len(part.classes)} classes, {self.run.directory} was trained with "
-                            f"{self.config['num_classes']}; give its data with --data-dir")
-        return part.subset(slice(args.limit)) if args.limit else part
+        if len(images.classes) != self.config["num_classes"]:
+            raise DataError(f"{images.name} has {len(images.classes)} classes, "
+                            f"{self.run.directory} was trained with {self.config['num_classes']}; "
+                            "point --data-dir to the data of that run")
+        return images.subset(slice(self.limit)) if self.limit else images
+
+    def predict(self, images: Dataset, kinds: Sequence[str],
+                batch_size: int) -> Iterator[tuple[str, np.ndarray, float]]:
+        """(kind of views, probabilities (N, K), seconds) for each kind."""
+        saved = runs.load_model(self.file, self.config)
+        transform = runs.build_transform(self.config, saved.arrays["data.mean"])
+        print(f"{self.config['model']} from {self.file}, epoch {saved.meta['epoch']}; "
+              f"{len(images):,} images of {images.name} ({self.split})")
+        for views in kinds:
+            begin = time.perf_counter()
+            probs = predict(saved.model, images, transform, views, batch_size, progress=True)
+            yield views, probs, time.perf_counter() - begin
 
 
-def scores(probs: np.ndarray, labels: np.ndarray, seconds: float, views: str) -> dict[str, float]:
-    """Loss and errors, printed and rounded."""
-    loss, top1, top5 = error_rates(probs, labels)
-    print(f"  {views:<6} view{' ' if views == 'single' else 's'}  top-1 error {top1:6.2f} %   "
-          f"top-5 error {top5:5.2f} %   loss {loss:.4f}   {seconds:.1f} s")
-    return {"loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)}
+def check_same_images(members: Sequence[Member], reference: Dataset) -> None:
+    """Raises UsageError when a member sees other images than the first, which sees `reference`.
+
+    Probabilities can only be averaged image by image.
+    """
+    first = members[0]
+    for member in members[1:]:
+        if member.sees() == first.sees():
+            continue
+        if not np.array_equal(member.images().labels, reference.labels):
+            raise UsageError(f"{member.path} and {first.path} see different {first.split} images: "
+                             "their probabilities cannot be averaged")
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    if args.batch_size < 1 or (args.limit is not None and args.limit < 1) or args.worst < 0:
-        raise UsageError(f"--batch-size and --limit must be at least 1 and --worst 0 or more, got {args.batch_size}, "
-                         f"{args.limit} and {args.worst}")
     cli.use_device(vars(args))
     kernels.keep_freed_memory()
+    kinds = VIEWS if args.views == "all" else (args.views,)
+    members = [Member(path, args) for path in args.runs]
+    reference = members[0].images()
+    check_same_images(members, reference)
 
-    kinds = ("single", "nine", "ten") if args.views == "all" else (args.views,)
     totals: dict[str, Any] = dict.fromkeys(kinds, 0)  # the members' probabilities, added up
-    times, members, first, last, part = dict.fromkeys(kinds, 0.0), [], None, None, None
-    for path in args.runs:
-        member = Member(path, args)
-        if last is None or member.sees(args.split) != last.sees(args.split):
-            labels, part = (None if part is None else part.labels), None  # two sets of images need not be there at once
-            part = member.part(args)
-            if labels is not None and not np.array_equal(labels, part.labels):
-                raise UsageError(f"{path} and {args.runs[0]} see different {args.split} images: their probabilities "
-                                 "cannot be averaged")
-        first, last = first or member, member
-        print(f"{member.config['model']} from {member.file}, epoch {member.meta['epoch']}; {len(part):,} images of "
-              f"{part.name} ({args.split})")
-        found: dict[str, Any] = {}
-        for views in kinds:
-            begin = time.perf_counter()
-            probs = predict(member.model, part, member.transform, views, args.batch_size, progress=True)
-            seconds = time.perf_counter() - begin
-            found[views] = scores(probs, part.labels, seconds, views)
+    times = dict.fromkeys(kinds, 0.0)
+    reports = []
+    for member in members:
+        # Members trained at other sizes see the same images at their own size.
+        images = reference if member.sees() == members[0].sees() else member.images()
+        scores = {}
+        for views, probs, seconds in member.predict(images, kinds, args.batch_size):
+            scores[views] = score(probs, images.labels, seconds, views)
             totals[views] = totals[views] + probs
             times[views] += seconds
-        members.append({"run": str(member.file), "model": member.config["model"], "views": found})
+        reports.append({"run": str(member.file), "model": member.config["model"], "views": scores})
     if len(members) > 1:
         print(f"the average of the {len(members)}")
-        found = {views: scores(totals[views] / len(members), part.labels, times[views], views) for views in kinds}
+        scores = {views: score(totals[views] / len(members), reference.labels, times[views], views)
+                  for views in kinds}
 
-    main_view = "single" if args.views == "all" else args.views
-    table = by_class(totals[main_view], part.labels, part.classes)
-    if args.worst:
-        width = max(len(row["class"]) for row in table[:args.worst])
-        print(f"\n  the classes with the largest error ({main_view} view{'s' * (main_view != 'single')})")
-        for row in table[:args.worst]:
-            taken = f"   {row['taken_for_share']:.0f} % taken for {row['taken_for']}" if row["taken_for"] else ""
-            print(f"  {row['class']:<{width}}  top-1 {row['top1_error']:6.2f} %   top-5 {row['top5_error']:6.2f} %   "
-                  f"of {row['images']}{taken}")
-    matrix = np.zeros((len(part.classes),) * 2, np.int64)
-    np.add.at(matrix, (part.labels, totals[main_view].argmax(axis=1)), 1)
-    name = args.split
-    name += "-ensemble" if len(members) > 1 else ""
-    folder = args.out or first.run.directory
-    picture = folder / f"confusion-{name}.png"
-    title = f"{first.config['model']} on {part.name}" + f", average of {len(members)}" * (len(members) > 1)
-    plots.confusion(matrix, part.classes, picture, title)
-    result = folder / f"evaluate-{name}.json"
-    first.run.write_json(result, {
-        **runs.provenance(first.config["seed"]), "model": first.config["model"], "split": args.split,
-        "images": len(part), "views": found, **({"members": members} if len(members) > 1 else {}),
-        **cli.device_record(vars(args)), "by_class": table,
-        **({"confusion": matrix.tolist()} if len(part.classes) <= 100 else {})})  # a million numbers otherwise
-    print(f"\n  {picture}\n  {result}")
+    main_views = kinds[0]
+    table = by_class(totals[main_views], reference.labels, reference.classes)
+    print_worst(table[:args.worst], main_views)
+    write_result(args, members, reports, scores, reference, table, totals[main_views])
     return 0
+
+
+def score(probs: np.ndarray, labels: np.ndarray, seconds: float, views: str) -> dict[str, float]:
+    """Print loss and errors; return them rounded."""
+    loss, top1, top5 = error_rates(probs, labels)
+    name = "single view " if views == "single" else f"{views:<6} views"
+    print(f"  {name}  top-1 error {top1:6.2f} %   top-5 error {top5:5.2f} %   loss {loss:.4f}   "
+          f"{seconds:.1f} s")
+    return {"loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)}
+
+
+def print_worst(rows: Sequence[dict[str, Any]], views: str) -> None:
+    """Print rows of `by_class`, one line each."""
+    if not rows:
+        return
+    plural = "" if views == "single" else "s"
+    print(f"\n  the classes with the largest error ({views} view{plural})")
+    width = max(len(row["class"]) for row in rows)
+    for row in rows:
+        line = (f"  {row['class']:<{width}}  top-1 {row['top1_error']:6.2f} %   "
+                f"top-5 {row['top5_error']:6.2f} %   of {row['images']}")
+        if row["taken_for"]:
+            line += f"   {row['taken_for_share']:.0f} % taken for {row['taken_for']}"
+        print(line)
+
+
+def write_result(args: argparse.Namespace, members: Sequence[Member],
+                 reports: Sequence[dict[str, Any]], scores: dict[str, dict[str, float]],
+                 images: Dataset, table: Sequence[dict[str, Any]], probs: np.ndarray) -> None:
+    """Draw the confusion matrix, write all numbers as JSON, and print where both are."""
+    first = members[0]
+    name = args.split
+    title = f"{first.config['model']} on {images.name}"
+    if len(members) > 1:
+        name += "-ensemble"
+        title += f", average of {len(members)}"
+    folder = args.out or first.run.directory
+    figure = folder / f"confusion-{name}.png"
+    matrix = confusion_matrix(probs, images.labels, len(images.classes))
+    plots.confusion(matrix, images.classes, figure, title)
+
+    content = {**runs.provenance(first.config["seed"]), "model": first.config["model"],
+               "split": args.split, "images": len(images), "views": scores}
+    if len(members) > 1:
+        content["members"] = list(reports)
+    content |= cli.device_record(vars(args))
+    content["by_class"] = table
+    if len(images.classes) <= 100:  # of 1000 classes it would be a million numbers
+        content["confusion"] = matrix.tolist()
+    result = folder / f"evaluate-{name}.json"
+    first.run.write_json(result, content)
+    print(f"\n  {figure}\n  {result}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Writing a file whole: whoever looks, at any moment, finds the old file or the new one, never half of one.
+"""Writing a file whole: whoever looks, at any moment, finds the old file or the new one, never
+half of one.
 
-The bytes go to a temporary file in the same file system, reach the disk (fsync), and the temporary file takes the name
-in one step (os.replace). When anything goes wrong before that step, the temporary file is removed.
+The bytes go to a temporary file in the same file system, reach the disk (fsync), and the temporary
+file takes the name in one step (os.replace). When anything goes wrong before that step, the
+temporary file is removed.
 """
 import contextlib
 import os
@@ -13,11 +15,12 @@ from typing import IO
 from .errors import DiskError
 
 
-def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview], spare: Path | None = None) -> None:
+def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview],
+                 spare: Path | None = None) -> None:
     """Replace the file `path` by these bytes; its folder is created if necessary.
 
-    With `spare`, the file that was at `path` is kept under that name. Raises DiskError when the file cannot be
-    written; the message says how much room it needs, and the old file is untouched.
+    With `spare`, the file that was at `path` is kept under that name. Raises DiskError when the
+    file cannot be written; the message says how much room it needs, and the old file is untouched.
     """
     path = Path(path)
     try:
@@ -31,9 +34,11 @@ def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview], 
 
 @contextlib.contextmanager
 def replacing(path: Path, part: Path, spare: Path | None = None) -> Iterator[IO[bytes]]:
-    """A new file, open for writing and reading, that takes the name `path` when the block ends without an error.
+    """A new file, open for writing and reading, that takes the name `path` when the block ends
+    without an error.
 
-    Until then it is called `part`, which must be in the same file system. Raises OSError as the disk gives it.
+    Until then it is called `part`, which must be in the same file system. Raises OSError as the
+    disk gives it.
     """
     try:
         with open(part, "w+b") as file:
@@ -52,7 +57,8 @@ def replacing(path: Path, part: Path, spare: Path | None = None) -> Iterator[IO[
 
 @contextlib.contextmanager
 def writing(part: Path, advice: str) -> Iterator[None]:
-    """For a file that grows over many blocks: turns an OSError of the block into a DiskError and removes the file."""
+    """For a file that grows over many blocks: turns an OSError of the block into a DiskError and
+    removes the file."""
     try:
         yield
     except OSError as error:
@@ -61,25 +67,30 @@ def writing(part: Path, advice: str) -> Iterator[None]:
         raise disk_error(part, error, advice) from error
 
 
-def disk_error(path: str | os.PathLike, error: OSError, advice: str = "", action: str = "write") -> DiskError:
-    """The one form in which a failure of the disk is reported: "cannot write PATH: REASON; ADVICE"."""
+def disk_error(path: str | os.PathLike, error: OSError, advice: str = "",
+               action: str = "write") -> DiskError:
+    """The one form in which a failure of the disk is reported: "cannot write PATH: REASON;
+    ADVICE"."""
     reason = error.strerror or str(error)
     return DiskError(f"cannot {action} {path}: {reason}" + (f"; {advice}" if advice else ""))
 
 
 def _keep(path: Path, spare: Path) -> None:
-    """Give the file at `path` the name `spare` as well, so that there is a complete file at every moment."""
+    """Give the file at `path` the name `spare` as well, so that there is a complete file at every
+    moment."""
     link = spare.with_name(spare.name + ".part")
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)
         os.replace(link, spare)
-    except OSError:  # no hard links (FAT, some network shares): for an instant `spare` is the only complete file
+    except OSError:  # no hard links (FAT, some network shares)
+        # for an instant, `spare` is the only complete file
         os.replace(path, spare)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the name to the disk too, where a folder can be opened and synchronised (not on Windows)."""
+    """Bring the name to the disk too, where a folder can be opened and synchronised (not on
+    Windows)."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

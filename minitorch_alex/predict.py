@@ -1,11 +1,11 @@
-"""python -m minitorch_alex.predict IMAGE...: what does a trained model see in these pictures?
+"""python -m minitorch_alex.predict IMAGE...: what does a trained model see in these images?
 
-The model is that of a run (--weights RUN), or the one that comes with the package: minitorch_alex/pretrained.
+The model is that of a run (--weights RUN), or the bundled one: minitorch_alex/pretrained.
 """
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,62 +13,106 @@ from PIL import Image, ImageOps
 from . import data, models, plots
 from .data.decoding import central_square, grey_to_8_bits
 from .errors import DataError, DivergedError, UsageError
-from .evaluate import probabilities
+from .evaluate import VIEWS, probabilities
 from .nn import Module
 from .training import cli, runs, weights
+from .training.cli import Flag
 
-IMAGENET_MEAN = np.float32([123, 117, 104])  # R G B of 0..255, Caffe's mean pixel of ILSVRC-2012
-# what torchvision's own weights were trained on: (pixels / 255 - mean) / std (docs: torchvision.models.alexnet)
-TORCHVISION_MEAN, TORCHVISION_STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+FLAGS = (
+    Flag("-w --weights", "a run directory or a checkpoint in one; with --model, a .safetensors or "
+         ".pth file", shown="the bundled small AlexNet, which knows CIFAR-10's classes",
+         options={"type": Path, "metavar": "RUN"}),
+    Flag("-a --arch --model", f"the model of a weights file: {', '.join(models.MODELS)}",
+         options={"metavar": "NAME"}),
+    Flag("--classes", "names of the classes, one per line",
+         options={"type": Path, "metavar": "FILE"}),
+    Flag("--top", "how many classes to name", 5, minimum=1, options={"type": int, "metavar": "N"}),
+    Flag("--views", "single (the centre of the image), or nine or ten (the mean over so many "
+         "windows, as in evaluate: slower and more accurate)", "single",
+         options={"choices": VIEWS, "metavar": "KIND"}),
+    Flag("--out", "draw the images and the probabilities (png, svg or pdf)",
+         options={"metavar": "FILE"}),
+    Flag("--previous", "use the run's checkpoint before the last one", False,
+         options={"action": "store_true"}),
+)
+
+# R G B of 0..255: Caffe's mean pixel of ILSVRC-2012
+IMAGENET_MEAN = np.array([123, 117, 104], np.float32)
+# What torchvision's own weights were trained on, (pixels / 255 - mean) / std: documentation of
+# torchvision.models.alexnet
+TORCHVISION_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+TORCHVISION_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model with all it needs to look at a picture.
+    """A trained model with all it needs to look at an image.
 
-    side      pictures are resized to this short side, and their central square is taken
-    prepare   uint8 (N, side, side, 3) -> the model's inputs, float32 (V, N, H, W, 3), as evaluation has them: V views
-              over which probabilities are averaged
-    about     what the model is and what is done to pictures, for people
+    side      images are resized to this short side, and the central square is taken
+    prepare   uint8 (N, side, side, 3) -> the model's inputs, float32 (V, N, H, W, 3), as in
+              evaluation: V views over which probabilities are averaged
+    about     human-readable: what the model is and what is done to images
     """
 
     model: Module
     classes: Sequence[str]
     side: int
-    prepare: Any
+    prepare: Callable[[np.ndarray], np.ndarray]
     about: str
 
-    def __call__(self, pictures: np.ndarray, batch_size: int = 64) -> np.ndarray:
-        """(N, K) probabilities for uint8 pictures (N, side, side, 3). DivergedError when they are not finite."""
-        parts = [np.mean([probabilities(self.model, view) for view in self.prepare(pictures[i:i + batch_size])], axis=0)
-                 for i in range(0, len(pictures), batch_size)]
-        if not np.isfinite(probs := np.concatenate(parts)).all():
+    def __call__(self, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+        """Probabilities (N, K) for uint8 images (N, side, side, 3).
+
+        Raises DivergedError when they are not finite.
+        """
+        means = []
+        for start in range(0, len(images), batch_size):
+            views = self.prepare(images[start:start + batch_size])
+            means.append(np.mean([probabilities(self.model, view) for view in views], axis=0))
+        probs = np.concatenate(means)
+        if not np.isfinite(probs).all():
             raise DivergedError("the model's outputs are not finite: its weights have diverged")
         return probs
 
 
+# Reading images.
+
+
 def read_image(path: str | Path) -> Image.Image:
-    """A picture of any format and kind that Pillow reads as RGB: turned as its EXIF says, transparency on white, 16-bit
-    grey scaled to 8. DataError when there is none."""
+    """An image of any format that Pillow reads, as RGB.
+
+    It is rotated as its EXIF data says; transparent parts become white; 16-bit grey is scaled to 8
+    bits. Raises DataError when the file is missing or not an image.
+    """
     try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            image = grey_to_8_bits(image)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return image.convert("RGB")
+        with Image.open(path) as file:
+            return _as_rgb(ImageOps.exif_transpose(file))
     except Image.UnidentifiedImageError:
-        raise DataError(f"{path} is no image that Pillow can read") from None
+        raise DataError(f"{path} is not an image that Pillow can read") from None
     except Image.DecompressionBombError:
-        raise DataError(f"{path} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller") from None
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow says SyntaxError of a broken PNG
-        raise DataError(f"cannot read the image {path}: {getattr(error, 'strerror', None) or error}") from None
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(f"{path} has more than {limit:,} pixels; make it smaller") from None
+    except (OSError, SyntaxError, ValueError) as error:  # a broken PNG is a SyntaxError to Pillow
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read the image {path}: {reason}") from None
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as RGB."""
+    image = grey_to_8_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
-    """The central square of a picture whose short side is made `side`: uint8 (side, side, 3)."""
+    """The central square of an image whose short side is made `side`: uint8 (side, side, 3)."""
     return np.asarray(central_square(image, side))
+
+
+# Models.
 
 
 def of_run(path: Path, previous: bool = False, views: str = "single") -> Predictor:
@@ -77,102 +121,130 @@ def of_run(path: Path, previous: bool = False, views: str = "single") -> Predict
     config = run.read_config()
     model, arrays, meta = runs.load_model(file, config)
     mean = arrays["data.mean"]
-    classes, transform = data.class_names(config["data"], config["data_dir"]), runs.build_transform(config, mean)
-    return Predictor(model.eval(), classes, mean.shape[0], lambda pictures: transform.views(pictures, views),
-                     f"{config['model']} from {file}, epoch {meta['epoch']}")
+    transform = runs.build_transform(config, mean)
+    classes = data.class_names(config["data"], config["data_dir"])
+    return Predictor(model.eval(), classes, side=mean.shape[0],
+                     prepare=lambda images: transform.views(images, views),
+                     about=f"{config['model']} from {file}, epoch {meta['epoch']}")
 
 
 def pretrained(views: str = "single") -> Predictor:
-    """The model that comes with the package; its README.md is its model card."""
-    found = of_run(runs.PRETRAINED, views=views)
-    return replace(found, about=f"{found.about}; it knows nothing but {', '.join(found.classes)}")
+    """The bundled model; its README.md is its model card."""
+    predictor = of_run(runs.PRETRAINED, views=views)
+    known = ", ".join(predictor.classes)
+    return replace(predictor, about=f"{predictor.about}; it knows only {known}")
 
 
 def of_weights(path: Path, name: str, views: str = "single") -> Predictor:
-    """The model called `name` with the weights of a file, and as many classes as they have. Without a run, the
-    preprocessing follows from the model: torchvision's for its net, otherwise pixels minus ImageNet's mean colour."""
+    """The model called `name` with the weights of a file, and as many classes as these have.
+
+    Without a run, the preprocessing follows from the model: torchvision's for its network,
+    otherwise pixels minus ImageNet's mean colour. Raises RunError when the weights do not fit.
+    """
     classes = models.default_classes(name)
-    model: Any = models.build(name, classes)
-    state, last = weights.read(path), list(model.state_dict())[-1]
-    found = state.get(last, state.get(f"model.{last}"))
-    if found is not None and found.shape != (classes,):
-        classes = len(found)
+    model = models.build(name, classes)
+    last = list(model.state_dict())[-1]  # the bias of the last layer, one number per class
+    state = weights.read(path)
+    bias = state.get(last, state.get(f"model.{last}"))
+    if bias is not None and bias.shape != (classes,):
+        classes = len(bias)
         model = models.build(name, classes)
     weights.load_into(model, path)
-    side = model.image_size if model.image_size < 64 else round(model.image_size * 256 / 224)
+
+    size = model.image_size
+    side = size if size < 64 else round(size * 256 / 224)  # large images are cut from larger ones
     if name == "alexnet_torchvision":
-        scale, what = 255 * TORCHVISION_STD, "torchvision's mean and std"
         mean = 255 * TORCHVISION_MEAN
+        scale = 255 * TORCHVISION_STD
+        how = "torchvision's mean and std"
     else:
-        scale, what, mean = np.float32([1, 1, 1]), "ImageNet's mean colour", IMAGENET_MEAN
+        mean = IMAGENET_MEAN
+        scale = np.ones(3, np.float32)
+        how = "ImageNet's mean colour"
 
-    cuts = {"single": lambda x, size: data.center_crop(x, size)[None], "nine": data.nine_crop, "ten": data.ten_crop}
-
-    def prepare(pictures: np.ndarray) -> np.ndarray:
-        return (cuts[views](pictures, model.image_size).astype(np.float32) - mean) / scale
+    def prepare(images: np.ndarray) -> np.ndarray:
+        return (_windows(images, size, views).astype(np.float32) - mean) / scale
 
     return Predictor(model.eval(), [f"class {i}" for i in range(classes)], side, prepare,
-                     f"{name} with the weights of {path}; pictures by {what}")
+                     f"{name} with the weights of {path}; images are normalised by {how}")
+
+
+def _windows(images: np.ndarray, size: int, views: str) -> np.ndarray:
+    """(N, side, side, 3) -> (V, N, size, size, 3): the views of each image."""
+    if views == "nine":
+        return data.nine_crop(images, size)
+    if views == "ten":
+        return data.ten_crop(images, size)
+    return data.center_crop(images, size)[None]
 
 
 def choose(path: Path | None, name: str | None, previous: bool, views: str) -> Predictor:
-    """The model that the command line asks for. UsageError when it does not say enough."""
+    """The model that the command line asks for. Raises UsageError when flags contradict each other."""
     if path is None and (name or previous):
-        raise UsageError(f"{'--model' if name else '--previous'} says how to read --weights: give that too, or leave "
-                         "out both for the model that comes with the package")
+        flag = "--model" if name else "--previous"
+        raise UsageError(f"{flag} says how to read --weights; add --weights, or remove {flag} to "
+                         "use the bundled model")
     if path is None:
         return pretrained(views)
     if name is None and path.is_file() and not (path.parent / "config.json").exists():
-        raise UsageError(f"{path} lies in no run: say which model its weights are for, with --model NAME")
+        raise UsageError(f"{path} does not belong to a run; say which model its weights are for, "
+                         "with --model NAME")
     return of_weights(path, name, views) if name else of_run(path, previous, views)
 
 
+# The command.
+
+
 def read_classes(path: Path, count: int) -> list[str]:
-    """Names, one a line. DataError when the file cannot be read, UsageError when it has another number of names."""
+    """Names of classes, one per line.
+
+    Raises DataError when the file cannot be read, UsageError when it does not have `count` names.
+    """
     try:
         names = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the names of classes {path}: {error}") from None
     if len(names) != count:
-        raise UsageError(f"{path} names {len(names)} classes, the model has {count}: one line each is expected")
+        raise UsageError(f"{path} names {len(names)} classes, the model has {count}; "
+                         "give one name per line")
     return names
 
 
 def as_text(probs: np.ndarray, classes: Sequence[str], top: int) -> str:
-    """The `top` most probable classes of one picture, a line each."""
-    return "\n".join(f"  {100 * probs[k]:6.2f} %  {classes[k]}" for k in np.argsort(-probs, kind="stable")[:top])
+    """The `top` most probable classes of one image, one per line; probs (K,)."""
+    order = np.argsort(-probs, kind="stable")[:top]
+    return "\n".join(f"  {100 * probs[k]:6.2f} %  {classes[k]}" for k in order)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The arguments. Raises UsageError for a value that makes no sense."""
+    parser = cli.parser("minitorch_alex.predict", "What does a trained model see in these images?")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE",
+                        help="images of any size and format")
+    cli.add_flags(parser, FLAGS)
+    cli.add_device_flags(parser)
+    args = parser.parse_args(argv)
+    cli.check_flags(args, FLAGS)
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = cli.parser("minitorch_alex.predict", "What does a trained model see in these pictures?")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures of any size and format")
-    parser.add_argument("-w", "--weights", type=Path, metavar="RUN",
-                        help="a run directory or a checkpoint in one; with --model a .safetensors or .pth file "
-                             "(default: a small AlexNet that comes with the package and knows CIFAR-10's classes)")
-    parser.add_argument("-a", "--arch", "--model", dest="model", metavar="NAME",
-                        help=f"the model of a weights file: {', '.join(models.MODELS)}")
-    parser.add_argument("--classes", type=Path, metavar="FILE", help="names of the classes, one a line")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to name (default: 5)")
-    parser.add_argument("--views", choices=("single", "nine", "ten"), default="single",
-                        help="the middle of the picture, or the mean over several windows of it as evaluate has them: "
-                             "slower and better (default: single)")
-    parser.add_argument("--out", metavar="FILE", help="draw pictures and probabilities (png, svg or pdf)")
-    parser.add_argument("--previous", action="store_true", help="use the run's checkpoint before the last one")
-    cli.add_device_flags(parser)
-    args = parser.parse_args(argv)
-    if args.top < 1:
-        raise UsageError(f"--top must be at least 1, got {args.top}")
+    args = parse(argv)
     cli.use_device(vars(args))
     predictor = choose(args.weights, args.model, args.previous, args.views)
     originals = [read_image(path) for path in args.images]
-    classes = read_classes(args.classes, len(predictor.classes)) if args.classes else predictor.classes
+    classes = predictor.classes
+    if args.classes:
+        classes = read_classes(args.classes, len(classes))
+
     print(predictor.about)
     probs = predictor(np.stack([square(image, predictor.side) for image in originals]))
     for path, image, row in zip(args.images, originals, probs, strict=True):
         print(f"\n{path}  ({image.width} x {image.height})\n{as_text(row, classes, args.top)}")
     if args.out:
-        shown = [square(image, min(image.width, image.height, 256)) for image in originals]
-        plots.predictions(shown, probs, classes, args.out, [path.name for path in args.images], args.top)
+        squares = [square(image, min(image.width, image.height, 256)) for image in originals]
+        names = [path.name for path in args.images]
+        plots.predictions(squares, probs, classes, args.out, names, args.top)
         print(f"\n{args.out}")
     return 0
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from minitorch_alex import ablate, nn, train, verdict
+from minitorch_alex import ablate, nn, verdict
 from minitorch_alex.ablate import plan
 from minitorch_alex.claims import ALL, CLAIMS, Claim
 from minitorch_alex.errors import UsageError, UserError
 from minitorch_alex.models import AlexNet, AlexNetConfig
+from minitorch_alex.training import settings
 
 TINY = Claim(
     statement="a claim",
@@ -34,10 +35,7 @@ def test_every_variant_is_one_that_train_takes(name, variant, tmp_path):
     def derived(v):
         trainings = plan(CLAIMS[name], 1, str(tmp_path), ["--data", "shapes"])
         flags = next(t.flags for t in trainings if t.variant == v)
-        given = vars(train.parser().parse_args(flags))
-        args = train.argparse.Namespace(**{**train.DEFAULTS, **given})
-        train.check(args)
-        config, _ = train.derive(args, set(given))
+        config, _ = settings.new_config(*settings.parse(flags))
         return {**config["recipe"], **config["model_fields"], "model": config["model"]}
 
     baseline = next(iter(CLAIMS[name].variants))

@@ -98,7 +98,7 @@ def test_the_worst_classes_are_listed(two_runs, capsys):
     assert [line.split()[0] for line in listed] == [row["class"] for row in rows[:3]]
     errors = [row["top1_error"] for row in rows]
     assert errors == sorted(errors, reverse=True) and len(rows) == 10
-    with pytest.raises(UsageError, match="--worst 0 or more"):
+    with pytest.raises(UsageError, match="--worst must be 0 or more"):
         evaluate.main([str(two_runs[0]), "--worst", "-1"])
 
 

@@ -68,7 +68,7 @@ def uninterrupted(tmp_path_factory):
 def test_a_run_prints_what_follows_from_its_settings(uninterrupted):
     _, result = uninterrupted
     for text in ("145,578 parameters", "400 to train, 1,000 to validate, 2,000 to test", "ln 10 = 2.303",
-                 "3 epochs of 8 steps of 50 images", "epoch   3/3", "test accuracy", "curves.png", "MB a step"):
+                 "3 epochs of 8 steps of 50 images", "epoch   3/3", "test accuracy", "curves.png", "MB per step"):
         assert text in result.stdout
     assert result.stderr == ""  # no progress bar where there is no terminal
 
@@ -450,8 +450,8 @@ def on_host(monkeypatch, tmp_path):
         pytest.skip("no g++ to compile the kernels for the CPU")
     monkeypatch.chdir(tmp_path)
     load = runs.load_data
-    monkeypatch.setattr(runs, "load_data", lambda config: {k: d and d.subset(slice(120))
-                                                           for k, d in load(config).items()})
+    monkeypatch.setattr(runs, "load_data", lambda config, **options: runs.Split(
+        *(part and part.subset(slice(120)) for part in load(config, **options))))
     with host_cuda.installed():
         backend.use("numpy")
         yield tmp_path

@@ -37,7 +37,7 @@ class Subject:
     def parts(self) -> dict[str, Dataset]:
         """{"train", "test"}, each cut to --limit."""
         whole = runs.load_data(self.config)
-        return {name: whole[name].subset(slice(self.limit)) for name in ("train", "test")}
+        return {"train": whole.train.subset(slice(self.limit)), "test": whole.test.subset(slice(self.limit))}
 
     def outputs(self, images: np.ndarray) -> list[tuple[str, Any, np.ndarray]]:
         """(name, layer, output) of each layer for uint8 images (N, H, W, 3)."""

@@ -5,11 +5,12 @@ The file holds the arrays ("model.*", "optim.*") and, in the header's metadata, 
     "minitorch_alex"   the `meta` dictionary as JSON: epoch, batch, schedule, config, model, seed, version
     "sha256"           the digest of the whole file, taken with these 64 digits set to zero
 
-No random state is stored, because none is kept between batches: shuffles, crops and dropout masks are
-functions of seed, epoch and step. No pickle: loading a checkpoint runs no code, and any safetensors reader
-opens it.
+No random state is stored, because none is kept between batches: shuffles, crops and dropout masks
+are functions of seed, epoch and step. No pickle: loading a checkpoint runs no code, and any
+safetensors reader opens it.
 
-Format: u64 header length (little-endian) | JSON header | array bytes. https://github.com/huggingface/safetensors
+Format: u64 header length (little-endian) | JSON header | array bytes.
+https://github.com/huggingface/safetensors
 """
 import hashlib
 import json
@@ -32,13 +33,13 @@ def save(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: Mappin
          rotate: bool = False) -> None:
     """Write `arrays` and `meta` (anything json.dumps takes) to `path`, all or nothing.
 
-    With `rotate`, the checkpoint that `path` held is kept as `previous(path)`. Once the first one has been
-    written there is a complete checkpoint at every moment, under kill -9 and power cuts too.
-    Raises DiskError when it cannot be written; the files that were there are untouched.
+    With `rotate`, the checkpoint that `path` held is kept as `previous(path)`. Once the first one
+    has been written there is a complete checkpoint at every moment, under kill -9 and power cuts
+    too. Raises DiskError when it cannot be written; the files that were there are untouched.
     """
     metadata = {"minitorch_alex": json.dumps(meta), "sha256": NO_DIGEST}
-    # safetensors 0.8.0 silently writes wrong bytes for an array that is not C-contiguous, hence order="C"
-    # (np.ascontiguousarray would do, but it gives a 0-d array an axis).
+    # safetensors 0.8.0 silently writes wrong bytes for an array that is not C-contiguous, hence
+    # order="C" (np.ascontiguousarray would do, but it gives a 0-d array an axis).
     plain = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     blob = safetensors.numpy.save(plain, metadata)
     digest = hashlib.sha256(blob).hexdigest()
@@ -51,8 +52,9 @@ def save(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: Mappin
 def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a checkpoint: (arrays by name, meta). The arrays own writable memory.
 
-    RunError: there is no such file, or it is truncated, altered in any bit, or no checkpoint at all. The
-    message names the file, what is wrong and, if it is intact, the previous checkpoint to resume from.
+    RunError: there is no such file, or it is truncated, altered in any bit, or no checkpoint at
+    all. The message names the file, what is wrong and, if it is intact, the previous checkpoint to
+    resume from.
     """
     try:
         return _read(Path(path))
@@ -66,7 +68,8 @@ def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def previous(path: str | os.PathLike) -> Path:
-    """Where `save(..., rotate=True)` keeps the one before: x.safetensors -> x.previous.safetensors."""
+    """Where `save(..., rotate=True)` keeps the one before: x.safetensors ->
+    x.previous.safetensors."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
@@ -94,7 +97,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _metadata(path: Path, header: bytes) -> tuple[str, str]:
-    """(meta as JSON, digest) from a header that may be anything. RunError: not as `save` writes it."""
+    """(meta as JSON, digest) from a header that may be anything. RunError: not as `save` writes
+    it."""
     try:
         metadata = json.loads(header).get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError):
@@ -107,5 +111,6 @@ def _metadata(path: Path, header: bytes) -> tuple[str, str]:
 
 
 def _digest_field(digest: str) -> bytes:
-    """The digest as it stands in the header; nothing else there looks so: quotes in strings are escaped."""
+    """The digest as it stands in the header; nothing else there looks so: quotes in strings are
+    escaped."""
     return f'"sha256":"{digest}"'.encode("ascii", "replace")

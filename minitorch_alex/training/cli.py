@@ -5,24 +5,29 @@ Programs that run a network share these flags (DEVICE_FLAGS):
     --backend NAME       numpy, or cupy for a GPU
     --threads N          threads that share the work on the CPU (kernels/workers.py)
     --winograd           convolutions on the CPU by Winograd's algorithm (kernels/cpu/winograd.py)
-    --workspace GB       on the CPU, how much freed memory is kept for the next step (kernels/memory.py)
-    --precision NAME     precision of float32 matrix products on a GPU (backend.set_precision): fp32 multiplies in full,
-                         tf32, fp16 and bf16 round the factors for the tensor cores. fp16 (kernels/half.py) scales each
-                         factor, and bf16 has the range of float32, so the loss need not be scaled; locally connected
-                         layers stay in float32.
-    --memory-limit GB    limit of CuPy's memory pool, in 10^9 bytes; CUDA itself takes some hundred MB on top
-    --deterministic      bit-identical results run after run, or an error. The kernels of this package always sum in a
-                         fixed order, and NumPy does so for a fixed number of threads, which a run keeps. That leaves
-                         cuBLAS: it promises equal bits on one GPU model and one version of CUDA, but with several
-                         streams only if its workspace is fixed, which must happen before it starts.
+    --workspace GB       on the CPU, how much freed memory is kept for the next step
+                         (kernels/memory.py)
+    --precision NAME     precision of float32 matrix products on a GPU (backend.set_precision):
+                         fp32 multiplies in full; tf32, fp16 and bf16 round the factors for the
+                         tensor cores. fp16 (kernels/half.py) scales each factor, and bf16 has the
+                         range of float32, so the loss need not be scaled; locally connected layers
+                         stay in float32.
+    --memory-limit GB    limit of CuPy's memory pool, in 10^9 bytes; CUDA itself takes some hundred
+                         MB on top
+    --deterministic      bit-identical results run after run, or an error. The kernels of this
+                         package always sum in a fixed order, and NumPy does so for a fixed number
+                         of threads, which a run keeps. That leaves cuBLAS: it promises equal bits
+                         on one GPU model and one version of CUDA, but with several streams only if
+                         its workspace is fixed, which must happen before it starts.
 """
 import argparse
+import io
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .. import backend, kernels
 from ..errors import UsageError, UserError
@@ -43,15 +48,19 @@ EXIT_CODES = """exit codes:
 # Programs: parse, run, end.
 
 
-def parser(name: str, about: str, epilog: str = EXIT_CODES, **options: Any) -> argparse.ArgumentParser:
-    """The parser of `python -m NAME`; `about` and `epilog` are printed by --help with their line breaks."""
+def parser(name: str, about: str, epilog: str = EXIT_CODES,
+           **options: Any) -> argparse.ArgumentParser:
+    """The parser of `python -m NAME`; `about` and `epilog` are printed by --help with their line
+    breaks."""
     return argparse.ArgumentParser(prog=f"python -m {name}", description=about, epilog=epilog,
                                    formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
 
 def run_cli(main: Callable[[], int | None]) -> None:
-    """Run a program's `main` and exit: a UserError becomes one line on stderr and its exit code."""
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each line appears at once in a pipe too
+    """Run a program's `main` and exit: a UserError becomes one line on stderr and its exit code.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a line appears at once in a pipe too
     try:
         code = main() or 0
     except UserError as error:
@@ -61,7 +70,8 @@ def run_cli(main: Callable[[], int | None]) -> None:
         print("interrupted", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of the output, `head` say, went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit, which would fail again
+        # Python flushes at exit, which would fail again: let it flush into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except Exception as error:
         text = out_of_memory(error)
@@ -73,18 +83,23 @@ def run_cli(main: Callable[[], int | None]) -> None:
 
 
 def out_of_memory(error: Exception) -> str | None:
-    """What an out-of-memory error of the host or the GPU says in one line; None for any other error.
+    """What an out-of-memory error of the host or the GPU says in one line; None for any other
+    error.
 
-    CuPy's own classes can only be named where CuPy is installed, so they are recognised by their texts.
+    CuPy's own classes can only be named where CuPy is installed, so they are recognised by their
+    texts.
     """
-    sizes = [int(size.replace(",", "")) / 1e9 for size in re.findall(r"([\d,]+) bytes", str(error))]
-    if isinstance(error, MemoryError) and len(sizes) >= 2:  # "allocating X bytes (allocated so far: Y bytes, limit ..."
+    text = str(error)
+    # "Out of memory allocating 1,000 bytes (allocated so far: 2,000 bytes, limit set to: ..."
+    sizes = [int(size.replace(",", "")) / 1e9 for size in re.findall(r"([\d,]+) bytes", text)]
+    if isinstance(error, MemoryError) and len(sizes) >= 2:
         limit = f"the limit is {sizes[2]:,.2f} GB" if len(sizes) > 2 else "the GPU has no more"
-        return f"out of memory (on the GPU: asked for {sizes[0]:,.2f} GB, {sizes[1]:,.2f} GB are in use, {limit})"
+        return (f"out of memory (on the GPU: asked for {sizes[0]:,.2f} GB, "
+                f"{sizes[1]:,.2f} GB are in use, {limit})")
     if isinstance(error, MemoryError):
-        return f"out of memory ({error})" if str(error) else "out of memory"
-    if any(code in str(error) for code in ("cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED")):
-        return f"out of memory (on the GPU: {str(error).splitlines()[0]})"
+        return f"out of memory ({text})" if text else "out of memory"
+    if "cudaErrorMemoryAllocation" in text or "CUBLAS_STATUS_ALLOC_FAILED" in text:
+        return f"out of memory (on the GPU: {text.splitlines()[0]})"
     return None
 
 
@@ -102,17 +117,24 @@ def clock(seconds: float) -> str:
 class Flag:
     """One flag: its place in a parser, its default and the end of its help text follow from here.
 
-    names    as typed, the last long one gives the attribute: "-p --print-freq"
-    help     what --help says, without the default
-    default  the value when the flag is not given
-    shown    the default in the words of --help, where the value alone does not say it
-    options  what argparse's add_argument takes besides: type, metavar, action, choices, nargs, const, dest
+    names      as typed, the last one gives the attribute: "-p --print-freq" help       what --help
+    says, without the default default    the value when the flag is not given shown      the
+    default in the words of --help, where the value alone does not say it minimum    the smallest
+    value that makes sense, if there is one stored     training only: where a run keeps the value,
+    in its "config", in the "recipe" therein, or "nowhere" on_resume  training only: whether a run
+    that is resumed takes the flag: only with the "same" value, with "any", or
+               "never"
+    options    what argparse's add_argument takes besides: type, metavar, action, choices, nargs,
+    const, dest
     """
 
     names: str
     help: str
     default: Any = None
     shown: str = ""
+    minimum: float | None = None
+    stored: Literal["config", "recipe", "nowhere"] = "nowhere"
+    on_resume: Literal["same", "any", "never"] = "same"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -120,45 +142,78 @@ class Flag:
         """The attribute that holds the value: print_freq."""
         return self.options.get("dest") or self.names.split()[-1].lstrip("-").replace("-", "_")
 
+    @property
+    def name(self) -> str:
+        """The flag as messages quote it: --print-freq."""
+        return "--" + self.dest.replace("_", "-")
+
+    def check(self, value: Any) -> None:
+        """Raises UsageError when the value is below the minimum."""
+        if self.minimum is not None and value is not None and not value >= self.minimum:
+            least = "0 or more" if self.minimum == 0 else f"at least {self.minimum:g}"
+            raise UsageError(f"{self.name} must be {least}, got {value}")
+
     def add_to(self, parser: Any, default: Any = ...) -> None:
         """Add the flag to a parser or a group of one, with another default if one is given."""
         value = self.default if default is ... else default
-        text = self.shown or ("" if self.default in (None, False) else str(self.default))
+        silent = self.default is None or self.default is False or self.default == ()
+        text = self.shown or ("" if silent else str(self.default))
         suffix = f" (default: {text})" if text else ""
-        parser.add_argument(*self.names.split(), default=value, help=self.help + suffix, **self.options)
+        # argparse itself would take the first long name for the attribute
+        options = {"dest": self.dest, **self.options}
+        parser.add_argument(*self.names.split(), default=value, help=self.help + suffix, **options)
 
 
 DEVICE_FLAGS = (
-    Flag("--backend", "numpy or cupy", "numpy", options={"metavar": "NAME"}),
-    Flag("--threads", "worker threads", 0, "the available CPUs", {"type": int, "metavar": "N"}),
-    Flag("--winograd", "on the CPU, convolve with a quarter of the multiplications: faster for networks of AlexNet's "
-         "width; float32 results are accurate to 5e-6 instead of 5e-7", False, options={"action": "store_true"}),
-    Flag("--workspace", "on the CPU, freed memory to keep for the next step", None, "all; 0 keeps none and is slower",
-         {"type": float, "metavar": "GB"}),
-    Flag("--precision", "precision of matrix products on the GPU: fp32, tf32, fp16 or bf16; tf32 and fp16 round the "
-         "factors to 11 significant bits for the tensor cores, bf16 to 8; fp16 and bf16 also halve their bytes; no "
-         "loss scaling is needed", "fp32", options={"metavar": "NAME"}),
-    Flag("--memory-limit", "GPU memory to use at most", 0.0, "all", {"type": float, "metavar": "GB"}),
-    Flag("--deterministic", "make repeated runs on one machine bit-identical, or exit with an error (fixes cuBLAS's "
-         "workspace; every other sum already has a fixed order)", False, options={"action": "store_true"}),
+    Flag("--backend", "numpy or cupy", "numpy", stored="config", options={"metavar": "NAME"}),
+    Flag("--threads", "worker threads", 0, shown="the available CPUs", minimum=0,
+         stored="config", on_resume="any", options={"type": int, "metavar": "N"}),
+    Flag("--winograd", "on the CPU, convolve with a quarter of the multiplications: faster for "
+         "networks of AlexNet's width; float32 results are accurate to 5e-6 instead of 5e-7",
+         False, stored="config", options={"action": "store_true"}),
+    Flag("--workspace", "on the CPU, freed memory to keep for the next step", None,
+         shown="all; 0 keeps none and is slower", stored="config", on_resume="any",
+         options={"type": float, "metavar": "GB"}),
+    Flag("--precision", "precision of matrix products on the GPU: fp32, tf32, fp16 or bf16; tf32 "
+         "and fp16 round the factors to 11 significant bits for the tensor cores, bf16 to 8; fp16 "
+         "and bf16 also halve their bytes; no loss scaling is needed", "fp32", stored="config",
+         options={"metavar": "NAME"}),
+    Flag("--memory-limit", "GPU memory to use at most", 0.0, shown="all", stored="config",
+         on_resume="any", options={"type": float, "metavar": "GB"}),
+    Flag("--deterministic", "make repeated runs on one machine bit-identical, or exit with an "
+         "error (fixes cuBLAS's workspace; every other sum already has a fixed order)", False,
+         stored="config", on_resume="any", options={"action": "store_true"}),
 )
 DEVICE_DEFAULTS: dict[str, Any] = {flag.dest: flag.default for flag in DEVICE_FLAGS}
 
 
+def add_flags(parser: Any, flags: Iterable[Flag]) -> None:
+    """Add flags to a parser or a group of one."""
+    for flag in flags:
+        flag.add_to(parser)
+
+
 def add_device_flags(parser: Any) -> None:
     """Add DEVICE_FLAGS to a parser or a group of one."""
-    for flag in DEVICE_FLAGS:
-        flag.add_to(parser)
+    add_flags(parser, DEVICE_FLAGS)
+
+
+def check_flags(args: argparse.Namespace, flags: Iterable[Flag]) -> None:
+    """Raises UsageError for a value below the flag's minimum."""
+    for flag in flags:
+        flag.check(getattr(args, flag.dest))
 
 
 # The device that the flags describe.
 
-WORKSPACES = (":4096:8", ":16:8")  # the values of CUBLAS_WORKSPACE_CONFIG for which cuBLAS promises equal bits
+# The values of CUBLAS_WORKSPACE_CONFIG for which cuBLAS promises equal bits.
+WORKSPACES = (":4096:8", ":16:8")
 
 
 def use_device(settings: Mapping[str, Any]) -> None:
-    """Set up the backend and the threads as the settings named in DEVICE_DEFAULTS say; threads of 0 or None stay as
-    they are. Raises UsageError for values that make no sense, BackendError for a backend that is not available."""
+    """Set up the backend and the threads as the settings named in DEVICE_DEFAULTS say; threads of
+    0 or None stay as they are. Raises UsageError for values that make no sense, BackendError for a
+    backend that is not available."""
     _check_device(settings)
     name = settings["backend"]
     workspace = settings["workspace"]
@@ -186,31 +241,37 @@ def _check_device(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"--threads must be 0 (the available CPUs) or more, got {threads}")
     if precision not in backend.PRECISIONS:
         *others, last = backend.PRECISIONS
-        raise UsageError(f"unknown --precision {precision!r}, expected {', '.join(others)} or {last}")
+        raise UsageError(f"unknown --precision {precision!r}, expected {', '.join(others)} or "
+                         f"{last}")
     if not 0 <= limit < float("inf"):
         raise UsageError(f"--memory-limit must be above 0 (in GB), got {limit:g}")
     if workspace is not None and not 0 <= workspace < float("inf"):
         raise UsageError(f"--workspace must be 0 or more (in GB), got {workspace:g}")
     if name == "cupy" and (settings["winograd"] or workspace is not None):
-        raise UsageError("--winograd and --workspace only work on the CPU; remove them or use --backend numpy")
+        raise UsageError("--winograd and --workspace only work on the CPU; remove them or use "
+                         "--backend numpy")
     if name == "numpy" and precision != "fp32":
-        raise UsageError(f"--precision {precision} needs --backend cupy: NumPy multiplies float32 in full")
+        raise UsageError(f"--precision {precision} needs --backend cupy: "
+                         "NumPy multiplies float32 in full")
     if name == "numpy" and limit:
-        raise UsageError("--memory-limit needs --backend cupy: NumPy keeps no account of its memory")
+        raise UsageError("--memory-limit needs --backend cupy: "
+                         "NumPy keeps no account of its memory")
 
 
 def _fix_workspace() -> None:
-    """Make cuBLAS promise equal bits whatever other streams do. It reads the variable when it starts."""
+    """Make cuBLAS promise equal bits whatever other streams do. It reads the variable when it
+    starts."""
     value = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
     if value is None and "cupy" not in sys.modules:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = WORKSPACES[0]
     elif value not in WORKSPACES:
-        raise UsageError(f"--deterministic needs CUBLAS_WORKSPACE_CONFIG={WORKSPACES[0]} in the environment before "
-                         f"CuPy starts; it is {value or 'not set'}")
+        raise UsageError(f"--deterministic needs CUBLAS_WORKSPACE_CONFIG={WORKSPACES[0]} in the "
+                         f"environment before CuPy starts; it is {value or 'not set'}")
 
 
 def describe_device(settings: Mapping[str, Any] = DEVICE_DEFAULTS) -> str:
-    """The GPU, its memory, the versions of CUDA and CuPy, and how it is set up; "" for every other backend."""
+    """The GPU, its memory, the versions of CUDA and CuPy, and how it is set up; "" for every other
+    backend."""
     if backend.current().name != "cupy":
         return ""
     cupy = backend.current().xp
@@ -218,7 +279,8 @@ def describe_device(settings: Mapping[str, Any] = DEVICE_DEFAULTS) -> str:
     device = cupy.cuda.Device()
     name = runtime.getDeviceProperties(device.id)["name"].decode()
     parts = [name, f"{device.mem_info[1] / 1e9:.0f} GB",
-             f"driver for CUDA {_version(runtime.driverGetVersion())}", f"CUDA {_version(runtime.runtimeGetVersion())}",
+             f"driver for CUDA {_version(runtime.driverGetVersion())}",
+             f"CUDA {_version(runtime.runtimeGetVersion())}",
              f"cupy {cupy.__version__}", settings["precision"]]
     if settings["memory_limit"]:
         parts.append(f"at most {settings['memory_limit']:g} GB")
@@ -233,8 +295,8 @@ def _version(number: int) -> str:
 
 
 def device_record(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result notes about the device: nothing for NumPy; for CuPy the device, how it was set up, and the memory
-    that CuPy's pool has taken, which is the peak."""
+    """What a result notes about the device: nothing for NumPy; for CuPy the device, how it was set
+    up, and the memory that CuPy's pool has taken, which is the peak."""
     if backend.current().name != "cupy":
         return {}
     chosen = {name: settings[name] for name in ("precision", "memory_limit", "deterministic")}

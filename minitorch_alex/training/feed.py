@@ -1,24 +1,28 @@
-"""Batches on the device: they travel as bytes, and are cropped, mirrored, coloured and centred there.
+"""Batches on the device: they travel as bytes, and are cropped, mirrored, coloured and centred
+there.
 
-A byte is a quarter of a float, and a training crop less than the image it is cut from is little work for a GPU and much
-for a CPU. The host only gathers the images of a batch and draws what chance decides (data.Transform.draw, the same
-random streams as on NumPy), so both back ends train on the same pixels.
+A byte is a quarter of a float, and a training crop less than the image it is cut from is little
+work for a GPU and much for a CPU. The host only gathers the images of a batch and draws what
+chance decides (data.Transform.draw, the same random streams as on NumPy), so both back ends train
+on the same pixels.
 
-Copies run beside the computation, on a stream of their own, through a ring of slots: page-locked memory on the host,
-which the loader's threads fill, an array of the same size on the device, and two events. Three rules keep a slot whole:
+Copies run beside the computation, on a stream of their own, through a ring of slots: page-locked
+memory on the host, which the loader's threads fill, an array of the same size on the device, and
+two events. Three rules keep a slot whole:
 
     the host refills it            after its last copy has been made               copied, waited for by the host
     the device reads its array     after the copy into it                          copied, waited for by the computation
     a copy overwrites the array    after all work on what was there before         consumed, waited for by the copies
 
-CuPy's `set` with a stream returns at once and keeps nothing alive, and memory that CuPy hands out may still be in use
-by work queued earlier: the slots live as long as the feed, and each starts with its `consumed` event.
+CuPy's `set` with a stream returns at once and keeps nothing alive, and memory that CuPy hands out
+may still be in use by work queued earlier: the slots live as long as the feed, and each starts
+with its `consumed` event.
 """
 import os
 import time
 from collections.abc import Iterable, Iterator
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,7 +36,8 @@ WORKERS = min(os.cpu_count() or 1, 8)  # threads that read images for evaluation
 
 
 class Slot:
-    """One place of the ring: arrays of the same names, shapes and dtypes on the host (page-locked) and the device."""
+    """One place of the ring: arrays of the same names, shapes and dtypes on the host (page-locked)
+    and the device."""
 
     def __init__(self, xp: Any, compute: Any, N: int, image: tuple[int, int, int]) -> None:
         fields = {"images": ((N, *image), np.uint8), "labels": ((N,), np.int64), "rows": ((N,), np.int32),
@@ -51,26 +56,30 @@ def _pinned(xp: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 class Feed:
-    """The batches of a Loader whose transform is a data.Transform, on the current backend, which has `augment`.
+    """The batches of a Loader whose transform is a data.Transform, on the current backend, which
+    has `augment`.
 
     `epoch` gives what Loader.epoch gives, to the bit, as device arrays.
     """
 
     def __init__(self, loader: Loader) -> None:
-        self.loader, self.transform = loader, loader.transform or Transform()
+        self.loader = loader
+        self.transform = cast(Transform, loader.transform or Transform())
         self.kernels, xp = backend.current().kernels, backend.current().xp
         mean = self.transform.mean
         self.mean = None if mean is None else backend.asarray(np.ascontiguousarray(mean, np.float32))
         self.taps: list[tuple[Array, Array]] = []
         self.stream = xp.cuda.Stream(non_blocking=True)
         self.compute = xp.cuda.get_current_stream()
-        # The loader is at most `prefetch` batches ahead of the one it hands out, and one more is on its way.
+        # The loader is at most `prefetch` batches ahead of the one it hands out, and one more is
+        # on its way.
         size = min(loader.batch_size, len(loader.dataset))
         self.slots = [Slot(xp, self.compute, size, loader.dataset.images.shape[1:]) for _ in range(loader.prefetch + 2)]
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Array, Array]]:
-        """(x float32 (N, 3, h, w) in channels-last memory, labels int64 (N,)): batches start, start + 1, ... of an
-        epoch. Both belong to the caller. As with Loader.epoch, but a worker's exception arrives a batch early."""
+        """(x float32 (N, 3, h, w) in channels-last memory, labels int64 (N,)): batches start,
+        start + 1, ... of an epoch. Both belong to the caller. As with Loader.epoch, but a worker's
+        exception arrives a batch early."""
         for slot in self._arrivals(epoch, start):
             part = {name: array[:slot.used] for name, array in slot.device.items()}
             x = self._augment(part["images"], part["rows"], part["cols"], part["flips"],
@@ -80,7 +89,8 @@ class Feed:
             yield x.transpose(0, 3, 1, 2), labels
 
     def views(self, kind: str) -> Iterator[Iterable[Array]]:
-        """For each batch its test views (Transform.view_draws), each float32 (N, h, w, 3), made when asked for."""
+        """For each batch its test views (Transform.view_draws), each float32 (N, h, w, 3), made
+        when asked for."""
         for slot in self._arrivals(0, 0):
             images = slot.device["images"][:slot.used]
             yield (self._view(images, draws) for draws in self.transform.view_draws(images.shape, kind))
@@ -109,7 +119,8 @@ class Feed:
         return rows, columns
 
     def _arrivals(self, epoch: int, start: int) -> Iterator[Slot]:
-        """The slots in the order of the batches, each when the compute stream may read it. Copied one batch ahead."""
+        """The slots in the order of the batches, each when the compute stream may read it. Copied
+        one batch ahead."""
         batches, last = self.loader.raw(epoch, self._place, start), None
         try:
             for b, batch in enumerate(batches, start):
@@ -145,14 +156,15 @@ class Feed:
 
 
 def feed(loader: Loader) -> Loader | Feed:
-    """Where a training takes its batches from: a Feed where the backend's kernels can augment, else the loader itself.
-    Both have epoch(epoch, start)."""
+    """Where a training takes its batches from: a Feed where the backend's kernels can augment,
+    else the loader itself. Both have epoch(epoch, start)."""
     return Feed(loader) if hasattr(backend.current().kernels, "augment") else loader
 
 
 def views(dataset: Dataset, transform: Transform, kind: str, batch_size: int) -> Iterator[Iterable[Array]]:
-    """For each batch of a data set, in order: its test views ("single", "nine" or "ten", see Transform.views), each
-    float32 (N, h, w, 3) on the current backend, made when it is asked for."""
+    """For each batch of a data set, in order: its test views ("single", "nine" or "ten", see
+    Transform.views), each float32 (N, h, w, 3) on the current backend, made when it is asked for.
+    """
     if hasattr(backend.current().kernels, "augment"):
         yield from Feed(Loader(dataset, batch_size, transform.eval(), shuffle=False, workers=WORKERS)).views(kind)
         return

@@ -1,8 +1,10 @@
-"""Weights from elsewhere and to elsewhere: safetensors, and PyTorch's .pth read without PyTorch and without risk.
+"""Weights from elsewhere and to elsewhere: safetensors, and PyTorch's .pth read without PyTorch
+and without risk.
 
-A .pth file is a zip archive: data.pkl, a pickle that describes a dictionary of tensors, and a raw file for each
-storage. A pickle is a program; here it may name four things (a dictionary, a tensor, a parameter, a storage of numbers)
-and is refused at the first other name, before anything has run. Format: pytorch/pytorch torch/serialization.py.
+A .pth file is a zip archive: data.pkl, a pickle that describes a dictionary of tensors, and a raw
+file for each storage. A pickle is a program; here it may name four things (a dictionary, a tensor,
+a parameter, a storage of numbers) and is refused at the first other name, before anything has run.
+Format: pytorch/pytorch torch/serialization.py.
 """
 import io
 import math
@@ -26,8 +28,8 @@ STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2",
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """name -> array, from a .safetensors or a (zip) .pth file, whichever it is by its content. RunError when it cannot
-    be read or is neither."""
+    """name -> array, from a .safetensors or a (zip) .pth file, whichever it is by its content.
+    RunError when it cannot be read or is neither."""
     path = Path(path)
     try:
         if zipfile.is_zipfile(path):
@@ -40,14 +42,15 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def write(model: Module, path: str | os.PathLike) -> None:
-    """The model's parameters as a safetensors file, by name. DiskError when it cannot be written."""
+    """The model's parameters as a safetensors file, by name. DiskError when it cannot be written.
+    """
     state = {name: np.asarray(array, order="C") for name, array in model.state_dict().items()}
     write_atomic(path, [safetensors.numpy.save(state)])
 
 
 def load_into(model: Module, path: str | os.PathLike) -> None:
-    """Give a model the weights of a file, or of a checkpoint of ours; RunError names each missing, surplus or misshapen
-    entry, and the model is unchanged."""
+    """Give a model the weights of a file, or of a checkpoint of ours; RunError names each missing,
+    surplus or misshapen entry, and the model is unchanged."""
     state = read(path)
     if any(name.startswith("model.") for name in state):
         state = {name.removeprefix("model."): a for name, a in state.items() if name.startswith("model.")}
@@ -58,7 +61,8 @@ def load_into(model: Module, path: str | os.PathLike) -> None:
 
 
 def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """name -> array from a zip .pth that holds a dictionary of tensors (a state_dict). RunError otherwise."""
+    """name -> array from a zip .pth that holds a dictionary of tensors (a state_dict). RunError
+    otherwise."""
     try:
         with zipfile.ZipFile(path) as archive:
             described = next((n for n in archive.namelist() if n == "data.pkl" or n.endswith("/data.pkl")), None)
@@ -86,7 +90,8 @@ class _Storage:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Builds dictionaries of NumPy arrays and refuses every name but the four that a state_dict needs."""
+    """Builds dictionaries of NumPy arrays and refuses every name but the four that a state_dict
+    needs."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str, program: bytes) -> None:
         super().__init__(io.BytesIO(program), encoding="utf-8")
