@@ -6,7 +6,7 @@ import pytest
 
 import minitorch_alex as mt
 import minitorch_alex.functional as F
-from minitorch_alex import models
+from minitorch_alex import models, nn
 from minitorch_alex.errors import UsageError
 from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.profile import outputs
@@ -172,6 +172,32 @@ def test_decay_and_rates_of_the_2012_files(name):
         assert abs(getattr(model, layer).weight.data.std() / stds[layer] - 1) < 0.1, layer
 
 
+@pytest.mark.parametrize("name, epochs, drops, joins", (("conv_local_13", 160, (140, 150), 100),
+                                                          ("conv_local_11", 520, (500, 510), 350)))
+def test_the_locally_connected_nets_follow_their_own_procedures(name, epochs, drops, joins):
+    """160 epochs: ulrichstern/cuda-convnet, branch wiki, Methodology.md:15-51, whose worked example is conv_local_13.
+    520: dnouri/cuda-convnet, example-layers/layer-params-conv-local-11pct.cfg:3-8; only epsW drops (:7-8)."""
+    model = models.build(name)
+    assert (model.recipe.epochs, model.recipe.milestones) == (epochs, drops)
+    assert any(f"after some {joins} epochs" in deviation for deviation in model.deviations)
+    optimizer = models.build_optimizer(model, model.recipe)
+    schedule = models.build_schedule(optimizer, model.recipe)
+    for _ in range(epochs - 1):
+        schedule.step()
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    assert np.isclose(groups[id(model.local3.weight)]["lr"], 1e-5)
+    assert groups[id(model.local3.bias)]["lr"] == 0.002, "layer-params-conv-local-12pct.cfg:5-6: epsB stays"
+
+
+@pytest.mark.parametrize("name", models.SMALL)
+def test_the_non_linearity_of_the_small_nets_can_be_chosen(name):
+    kinds = {type(layer) for key, layer in models.build(name, activation="tanh").named_children()
+             if key.startswith("relu")}
+    assert kinds == {nn.Tanh}
+    with pytest.raises(UsageError, match="activation is 'gelu', expected 'relu' or 'tanh'"):
+        models.build(name, activation="gelu")
+
+
 def test_schedules_by_name():
     model = models.build("quick_26")
     optimizer = models.build_optimizer(model, model.recipe)
@@ -190,6 +216,10 @@ def test_unknown_names_and_values_of_the_wrong_kind_are_refused():
         models.build("alexnet_cifar", lrn_sise=3)
     with pytest.raises(UsageError, match="lr is 'high', expected a number"):
         models.changed(models.build("quick_26").recipe, lr="high")
+    with pytest.raises(UsageError, match="quick_26 has no field lrn_size; its fields are image_size and activation"):
+        models.build("quick_26", lrn_size=3)
+    with pytest.raises(UsageError, match="activation is 3, expected 'relu' or 'tanh'"):
+        models.build("quick_26", activation=3)
     with pytest.raises(UsageError, match="kernels has 2 entries"):
         AlexNetConfig.paper(kernels=(3, 3))
 

@@ -23,13 +23,15 @@ SMALL: dict[str, Callable[..., Network]] = {
     "conv_local_13": small.conv_local_13,
     "conv_local_11": small.conv_local_11,
 }
+SMALL_FIELDS = {"image_size": int, "activation": str}
+SMALL_EXAMPLES = {"image_size": "an integer like 32", "activation": "'relu' or 'tanh'"}
 MODELS = (*ALEXNETS, *SMALL)
 
 
 def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
     """The model of that name, with some fields of its configuration changed.
 
-    An AlexNet has the fields of AlexNetConfig, a small net only image_size. The weights follow
+    An AlexNet has the fields of AlexNetConfig, a small net image_size and activation. The weights follow
     streams.manual_seed. Raises UsageError for an unknown name, an unknown field or a value of the
     wrong kind.
     """
@@ -37,15 +39,14 @@ def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
         config = replace(_config(name), num_classes=num_classes)
         return AlexNet(changed(config, **changes))
     _check_name(name)
-    unknown = [field for field in changes if field != "image_size"]
+    unknown = [field for field in changes if field not in SMALL_FIELDS]
     if unknown:
-        raise UsageError(f"{name} has no field {', '.join(unknown)}; its only field is image_size")
-    if "image_size" not in changes:
-        return SMALL[name](num_classes)
-    size = changes["image_size"]
-    if not isinstance(size, int):
-        raise UsageError(f"image_size is {size!r}, expected an integer like 32")
-    return SMALL[name](num_classes, size)
+        raise UsageError(f"{name} has no field {', '.join(unknown)}; its fields are "
+                         f"{' and '.join(SMALL_FIELDS)}")
+    for field, value in changes.items():
+        if type(value) is not SMALL_FIELDS[field]:
+            raise UsageError(f"{field} is {value!r}, expected {SMALL_EXAMPLES[field]}")
+    return SMALL[name](num_classes, **changes)
 
 
 def default_classes(name: str) -> int:
