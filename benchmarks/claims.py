@@ -124,6 +124,7 @@ def trainings(records: Iterable[Record]) -> list[Record]:
     for record in records:
         for variant, group in record["variants"].items():
             for training in group:
+                # A run's name is unique; a training without one is not shared.
                 key = training.get("run", (record["name"], variant, training["seed"]))
                 unique.setdefault(key, training)
     return list(unique.values())
@@ -137,6 +138,7 @@ def cost(records: Iterable[Record]) -> str:
 
 def figure(name: str, root: Path) -> str:
     """The line that shows the figure of a claim, or nothing if there is no figure."""
+    # Most figures are next to their record; those of a guide are in docs/.
     places = f"results/ablate-{name}.png", f"docs/ablate-{name}.png", f"docs/{name}.png"
     for file in places:
         if (root / file).exists():
@@ -148,7 +150,7 @@ def claims(records: Records, root: Path) -> str:
     """All claims in a table, all results in a table, then each claim that was run."""
     ours = {name: records[f"ablate-{name}"] for name in CLAIMS if f"ablate-{name}" in records}
     parts = ["## Claims"]
-    if len(ours) == len(CLAIMS):
+    if len(ours) == len(CLAIMS):  # the summary speaks of all of them
         parts.append(prose(SUMMARY))
     parts.append(catalogue(ours))
     if ours:
@@ -205,6 +207,7 @@ def race_comparisons(record: Record) -> list[list[str]]:
 
 def section(name: str, claim: Claim, record: Record, root: Path) -> str:
     """One claim: the statement, the figure, the tables, and where the numbers come from."""
+    # A statement may be a question, or end in a sentence in parentheses.
     stop = "" if claim.statement.endswith(("?", ".", ".)")) else "."
     file = f"ablate-{name}.json"
     parts = [
@@ -231,6 +234,7 @@ def machine(record: Record) -> str:
 def deviations(record: Record) -> str:
     """Where a training differs from its network's own recipe."""
     net = models.build(record["model"], 10)
+    # (fields of this training, the object that has the network's own, a word for these)
     groups = (
         (fields_of(record), getattr(net, "config", net), "default"),
         (vars(models.Recipe.from_json(record["recipe"])), net.recipe, "recipe"),
@@ -238,7 +242,7 @@ def deviations(record: Record) -> str:
     differences = []
     for fields, usual, word in groups:
         for key, value in fields.items():
-            own = getattr(usual, key, value)
+            own = getattr(usual, key, value)  # a field that is unknown by now does not deviate
             if value != own:
                 differences.append(f"{key} {as_text(value)} ({word}: {as_text(own)})")
     if record["val_split"]:

@@ -79,18 +79,21 @@ def speed(record: harness.Record, plan: Plan, section: str = "speed") -> None:
         workload = WORKLOADS[name]
         settings: dict[str, Any] = {}
 
+        # name=name: the function must keep the workload of this turn of the loop.
         def sample(contender: str, i: int, name: str = name,
                    settings: dict = settings) -> harness.Sample | None:
+            # DeZero is slow: one round must do.
             if contender == "dezero" and (i or not WORKLOADS[name].dezero):
                 return None
             if contender == "ours-winograd" and not WORKLOADS[name].winograd:
                 return None
             job = plan.job("speed", name, contender) | ({"seconds": 0} if short else {})
             result = take(plan, job, f"{section} {name} {i + 1}/{rounds}")
-            if "setting" in result:
+            if "setting" in result:  # the same in every round: kept once
                 settings[contender] = result.pop("setting")
             return result
 
+        # Written after every round: a benchmark that is stopped keeps what it has measured.
         for taken in harness.alternate(plan.contenders, rounds, sample):
             samples = {contender: some for contender, some in taken.items() if some}
             record.put(section, name, {
@@ -148,6 +151,7 @@ def ceilings(record: harness.Record, plan: Plan) -> None:
     result = take(plan, job, "ceilings")
     if "error" in result:
         return
+    # Nearly all arithmetic is in matrix products, so the fastest of these sets the ceiling.
     fastest = max(rate["gemm"] for rate in result["rates"].values())
     floors = {name: {"gflop_per_image": flops / 1e9,
                      "images_per_second": round(1e9 * fastest / flops, 1)}
@@ -159,6 +163,7 @@ def ceilings(record: harness.Record, plan: Plan) -> None:
 def overhead(record: harness.Record, plan: Plan) -> None:
     """A step through Tensors compared with the same step by bare kernels."""
     for name in plan.choose(*OVERHEAD):
+        # The two differ no more than two runs of either: it takes many pairs to see that.
         job = plan.job("overhead", name, least=2 if plan.quick else 7, seconds=4 * plan.seconds)
         result = take(plan, job, f"overhead {name}")
         if "error" not in result:
@@ -174,7 +179,7 @@ def ideas(record: harness.Record, plan: Plan) -> None:
             return take(plan, job, f"ideas {name} {i + 1}/{rounds}, {idea}", IDEAS[idea])
 
         for taken in harness.alternate(IDEAS, rounds, sample):
-            summary = harness.summarise(taken, ("train",), "all")
+            summary = harness.summarise(taken, ("train",), "all")  # ratios to all ideas together
             record.put("ideas", name,
                        {"batch": plan.batch(name), "samples": taken, "summary": summary})
 

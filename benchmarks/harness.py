@@ -123,6 +123,7 @@ def run_child(module: str, job: dict, environment: dict[str, str],
     clean = {name: value for name, value in os.environ.items()
              if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
              and not name.startswith("MALLOC_")}
+    # cwd: the module is found from the root of the repository, wherever this process was started.
     command = [sys.executable, "-m", module, json.dumps(job)]
     try:
         child = subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True,
@@ -134,7 +135,7 @@ def run_child(module: str, job: dict, environment: dict[str, str],
     if child.returncode:
         lines = child.stderr.strip().splitlines() or [""]
         return {"error": lines[-1][:200]}
-    return json.loads(child.stdout.splitlines()[-1])
+    return json.loads(child.stdout.splitlines()[-1])  # libraries may print lines before it
 
 
 def sample(module: str, job: dict, environment: dict[str, str], retries: int,
@@ -146,7 +147,7 @@ def sample(module: str, job: dict, environment: dict[str, str], retries: int,
     best: Sample = {}
     for _ in range(1 + retries):
         attempt = run_child(module, job, environment, limit)
-        if "error" in attempt and best:
+        if "error" in attempt and best:  # a disturbed answer is better than none
             break
         if "error" in attempt or attempt.get("foreign", 0) <= FOREIGN_LIMIT:
             return attempt
@@ -192,6 +193,7 @@ def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Samp
     taken: dict[str, list[Sample]] = {name: list(earlier.get(name, [])) for name in names}
     start = whole_rounds(taken)
     for samples in taken.values():
+        # Rounds that were cut short are repeated whole, so that ratios are within a round.
         samples[:] = [s for s in samples if s["round"] < start or "error" in s]
     for i in range(start, rounds):
         for name, samples in taken.items():
@@ -225,6 +227,7 @@ def summarise(taken: dict[str, list[Sample]], keys: Iterable[str],
             values = good(samples, key)
             reference = good(taken.get(ours, []), key)
             row[key] = round(median(values.values()), 1) if values else None
+            # A ratio needs both in the same round.
             ratios = [reference[i] / values[i] for i in values if i in reference]
             if ratios and name != ours:
                 row[f"{key}_ratio"] = [round(f(ratios), 3) for f in (median, min, max)]
@@ -269,6 +272,7 @@ class Record:
 
     def put(self, section: str, name: str, value: Any) -> None:
         """Set one entry of a section, with commit and date, and write the file (if any)."""
+        # Entries of one file may come from several runs, so each says from which.
         stamp = {key: self.run[key] for key in ("commit", "date")}
         runs = self.content.setdefault("runs", {})
         runs[section] = {"command": self.run["command"], **stamp}

@@ -52,6 +52,7 @@ def speed(heading: str, part: dict, key: str = "train",
     names = who_of((entry["summary"] for entry in part.values()), order)
     rows = [[name, *(_speed_cell(entry["summary"].get(who), key) for who in names)]
             for name, entry in part.items()]
+    # The star is explained only where there is one.
     noisy = any(row["noisy"] for entry in part.values() for row in entry["summary"].values())
     note = ("Images per second, median. In parentheses, how many times as fast ours is: median, "
             "least and largest ratio of one round.")
@@ -66,7 +67,7 @@ def _speed_cell(row: dict | None, key: str) -> str:
     text = number(row[key])
     ratio = row.get(f"{key}_ratio")
     if ratio:
-        one_round = ratio[1] == ratio[2]
+        one_round = ratio[1] == ratio[2]  # a range of a single value is no range
         spread = "" if one_round else f", {ratio[1]:.2f} to {ratio[2]:.2f}"
         text += f" ({ratio[0]:.2f}{spread})"
     return text + (" *" if row["noisy"] else "")
@@ -128,8 +129,8 @@ def _efficiency(floors: dict, speed: dict) -> str:
         work = f"{floor['gflop_per_image']:.3g}"
         rows.append([name, work, number(ceiling), *shares])
     note = ("Training speed as a share of what the fastest matrix product above would allow if "
-            "all other work took no time. The gradient of the images is not counted: nobody computes "
-            "it.")
+            "all other work took no time. The gradient of the images is not counted: nobody "
+            "computes it.")
     head = ["workload", "GFLOP per image", "ceiling, img/s", *names]
     return table("Efficiency", note, [head, *rows])
 
@@ -148,7 +149,7 @@ def layers(name: str, entry: dict, note: str, order: Iterable[str] = CONTENDERS,
     for times in seconds.values():
         times["sum"] = [sum(column) for column in zip(*times.values())]
     others = [who for who in seconds if who != "ours"] if "ours" in seconds else []
-    shortest = 0.05 * 10 ** -(digits + 2)
+    shortest = 0.05 * 10 ** -(digits + 2)  # seconds: half of the last digit in milliseconds
     rows = []
     for layer in next(iter(seconds.values()), {}):
         times = {who: seconds[who][layer] for who in seconds}
@@ -249,6 +250,7 @@ def summary(content: dict) -> str:
     for name, entry in content["speed"].items():
         net, batch = name.rsplit("-b", 1)
         speeds = [entry["summary"].get(who, {}).get("train") for who in SUMMARY]
+        # The fair comparison: PyTorch with the same treatment of freed memory.
         ratio = entry["summary"]["torch-malloc"]["train_ratio"][0]
         lines.append([f"`{net}`, batch {batch}", *map(number, speeds), f"{ratio:.2f}"])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -333,11 +335,12 @@ def bars(panels: dict[str, Panel], colours: dict[str, str], note: str, path: Pat
         ticks = [name.replace("-b", "\nbatch ") for name in labels]
         all_axes[0].set_yticks(list(labels.values()), ticks)
         all_axes[0].invert_yaxis()
+        # One legend for all panels, with each contender once.
         handles = {label: handle for axes in all_axes
                    for handle, label in zip(*axes.get_legend_handles_labels())}
         figure.legend([handles[who] for who in names], names, loc="upper center",
                       ncols=len(names), frameon=False, handlelength=1.1, columnspacing=1.4)
-        inch = 1 / figure.get_figheight()
+        inch = 1 / figure.get_figheight()  # as a part of the figure's height
         figure.text(0.99, 0.05 * inch, note, ha="right", fontsize=7.5, color=FAINT)
         figure.tight_layout(rect=(0, 0.1 * inch, 1, 1 - 0.3 * inch))
         buffer = io.BytesIO()
@@ -374,6 +377,7 @@ def _draw_panel(axes: Any, title: str, panel: Panel, places: dict[tuple[str, str
         if value is None:
             continue
         ours = who == "ours"
+        # A white box behind each value, so that no line of the grid crosses it.
         axes.barh(place, value, 0.86, color=colours[who], label=who)
         axes.text(value, place, f" {value:.2f}", va="center", fontsize=8.5 if ours else 7.5,
                   fontweight="bold" if ours else "normal", color=INK,

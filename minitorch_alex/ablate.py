@@ -66,6 +66,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help="write the numbers and the figure here (default: RUNS/ablate-NAME)")
     parser.add_argument("--dry-run", action="store_true",
                         help="list the trainings and count them, then exit")
+    # Only what stands before "--" is ours: argparse would take flags of train for its own.
     words = sys.argv[1:] if argv is None else argv
     end = words.index("--") if "--" in words else len(words)
     args = parser.parse_args(words[:end])
@@ -104,6 +105,7 @@ def _training(variant: str, seed: int, flags: Sequence[str], difference: str,
               folder: Path) -> Training:
     """One training in `folder`. Its name shows the variant's flags; a digest makes it unique."""
     digest = hashlib.sha256("\0".join(flags).encode()).hexdigest()[:8]
+    # "--set lrn_alpha=0.4096" becomes "lrn_alpha-0.4096"
     words = re.sub(r"[^\w.]+", "-", difference.replace("--set", "")).strip("-")[:40] or "base"
     name = f"{words}-{digest}-{seed}"
     own = ["--seed", str(seed), "--name", name, "--runs-dir", str(folder)]
@@ -115,6 +117,7 @@ def call(module: str, flags: Sequence[str], directory: Path) -> None:
 
     Raises UserError with its exit code when it fails.
     """
+    # A process of its own: its memory and threads end with it, and Ctrl-C reaches both processes.
     command = [sys.executable, "-m", f"minitorch_alex.{module}", *flags]
     code = subprocess.run(command).returncode
     if code:
@@ -134,6 +137,7 @@ def train(directory: Path, flags: list[str]) -> None:
 def evaluate(directory: Path) -> dict[str, dict[str, float]]:
     """The test errors of a finished training by each of VIEWS; measured once, then read."""
     file = directory / "evaluate-test.json"
+    # The user may have evaluated this run before, with fewer views.
     if not file.exists() or not VIEWS.keys() <= _views(file).keys():
         call("evaluate", [str(directory), "--worst", "0"], directory)
     return _views(file)
@@ -161,6 +165,7 @@ def collect(directory: Path, figure: Figure) -> dict[str, Any]:
         "test_error": result["test"]["top1_error"],
         "train_error": round(last["train_error"], 2),
         "val_error": round(last["val_error"], 2) if "val_error" in last else None,
+        # Three lines of the log: a single one scatters.
         "last_loss": round(float(np.mean([row["loss"] for row in steps[-3:]])), 4),
     }
     if figure == "loss":
@@ -182,7 +187,7 @@ def outcomes_by_variant(claim: Claim, trainings: Sequence[Training]) -> dict[str
         variants[training.variant].append(collect(training.directory, claim.figure))
     if claim.figure != "views":
         return variants
-    (single,) = variants.values()
+    (single,) = variants.values()  # such a claim has one variant
     views = [evaluate(training.directory) for training in trainings]
     return {text: [{**outcome, "test_error": view[kind]["top1_error"]}
                    for outcome, view in zip(single, views, strict=True)]
@@ -261,7 +266,7 @@ def draw(record: Record, path: Path) -> None:
         case "fit":
             logs = {v: mean_curve(trainings) for v, trainings in variants.items()}
             plots.curves(logs, path, f"{name}: means of {record['seeds']} seeds")
-        case _:
+        case _:  # dots, views
             errors = {v: [t["test_error"] for t in trainings] for v, trainings in variants.items()}
             plots.dots(errors, path, "test error, %", f"{name}: each seed, and the mean")
 
@@ -315,6 +320,7 @@ def run(trainings: Sequence[Training], started: set[Path], total: int, dry_run: 
             print(f"\n        {variant}, seed {seed}: shared, {directory}")
             continue
         started.add(directory)
+        # flush: the output of the training, another process, must come after this line
         print(f"\n[{len(started)}/{total}] {variant}, seed {seed}: train {shlex.join(flags)}",
               flush=True)
         if not dry_run:

@@ -119,7 +119,7 @@ def separated(a: Sequence[float], b: Sequence[float], paired: bool = False) -> b
     """
     if len(a) < 2:
         return None
-    if paired:
+    if paired:  # the scatter between networks cancels, however large it is
         differences = np.subtract(a, b)
         return bool((differences > 0).all() or (differences < 0).all())
     return min(a) > max(b) or max(a) < min(b)
@@ -168,13 +168,14 @@ def _compare_pace(outcome: Outcome, first: Outcome,
     if outcome.all_reached:
         ratio = float(np.mean(outcome.reached)) / float(np.mean(first.reached))
         return ratio, False, separated(outcome.reached, first.reached)
-    if outcome.reached:
+    if outcome.reached:  # by some seeds only: their mean would leave out the slow ones
         return None, False, None
     return limit / float(np.mean(first.reached)), True, None
 
 
 def fastest(variants: Sequence[Outcome]) -> dict[str, Outcome]:
     """unit -> its best variant: most seeds reach LEVEL, then in the fewest epochs on average."""
+    # Tuples compare by their first part, then by the second: least is best.
     def rank(outcome: Outcome) -> tuple[int, float]:
         epochs = outcome.reached
         return -len(epochs), float(np.mean(epochs)) if epochs else 0.0
