@@ -334,7 +334,7 @@ def test_without_the_data_what_needs_none_is_drawn(tmp_path, capsys):
 def test_runs_that_cannot_be_drawn(tmp_path):
     with pytest.raises(RunError, match="there is no log in"):
         main([str(tmp_path)])
-    with pytest.raises(UsageError, match="two of the runs have one name"):
+    with pytest.raises(UsageError, match="two of the runs have the same name"):
         main([str(tmp_path / "a" / "x"), str(tmp_path / "b" / "x")])
     with pytest.raises(UsageError, match="--limit must be at least 1"):
         main([str(tmp_path), "--limit", "0"])

@@ -9,7 +9,7 @@ from benchmarks import reader, report
 from minitorch_alex import models
 from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.models.alexnet import PRESETS
-from minitorch_alex.plots.__main__ import PICTURES
+from minitorch_alex.plots.__main__ import FIGURES
 from minitorch_alex.training.cli import clock
 
 ROOT = Path(__file__).parent.parent
@@ -112,7 +112,7 @@ def test_the_gallery_shows_all_its_pictures_and_none_is_large():
     files = {file.name: file.stat().st_size for file in (ROOT / "docs" / "gallery").iterdir()}
     assert sorted(shown) == sorted(files) and max(files.values()) < 120_000
     kinds = re.findall(r"minitorch_alex\.plots --(\w+)", page)
-    assert sorted(kinds) == sorted(["curves", *PICTURES]), "one picture of each kind"
+    assert sorted(kinds) == sorted(["curves", *FIGURES]), "one figure of each kind"
 
 
 def test_the_number_of_planted_bugs():

@@ -1,4 +1,5 @@
-"""What a network has learnt, as the paper shows it: predictions and neighbours (figure 4), kernels (figure 3), maps."""
+"""What a network has learnt: predictions and neighbours (the paper's figure 4), kernels (its
+figure 3), maps and activations."""
 import math
 import os
 from collections.abc import Sequence
@@ -7,50 +8,67 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from .style import STYLE, heading, rgb, write
+from .style import heading, rgb, styled, write
 
-BAR, TRUE, NOTE = "#7d9cc0", "#c8451b", "#66707a"
+BAR = "#7d9cc0"
+TRUE = "#c8451b"
+NOTE = "#66707a"
 
 
-def predictions(pictures: Sequence[np.ndarray], probs: np.ndarray, classes: Sequence[str], path: str | os.PathLike,
-                names: Sequence[str], top: int = 5, labels: Sequence[int] | None = None, title: str = "") -> None:
-    """Each picture with the bars of its `top` most probable classes beside it (paper, figure 4 left).
+def predictions(pictures: Sequence[np.ndarray], probs: np.ndarray, classes: Sequence[str],
+                path: str | os.PathLike, names: Sequence[str], top: int = 5,
+                labels: Sequence[int] | np.ndarray | None = None, title: str = "") -> None:
+    """Each image, and next to it the bars of its `top` most probable classes (paper, figure 4
+    left).
 
-    pictures uint8 (H, W, 3) each, probs (N, K), K classes, N names to write above. With `labels`, the true classes, the
-    name is the class, and its bar, if it is among the first, is red. ShapeError: they do not fit together.
-    UsageError, DiskError: see style.write.
+    pictures uint8 (H, W, 3) each, probs (N, K), K classes, N names to write above. With `labels`,
+    the true classes, the bar of the true class, if it is among the first, is red. Raises
+    ShapeError when they do not fit together; UsageError and DiskError as style.write does.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     N, K = probs.shape
     if not N == len(pictures) == len(names) or K != len(classes):
-        raise ShapeError(f"predictions: got {len(pictures)} pictures, {len(names)} names, {len(classes)} classes and "
-                         f"probabilities of shape {probs.shape}, expected N, N, K and (N, K)")
+        raise ShapeError(f"predictions: got {len(pictures)} pictures, {len(names)} names, "
+                         f"{len(classes)} classes and probabilities of shape {probs.shape}, "
+                         "expected N, N, K and (N, K)")
     columns = min(math.ceil(N / 4), 4) if N > 1 else 1
     rows = math.ceil(N / columns)
     top = min(top, K)
-    side, bars, gap, above = max(1.3, 0.25 * top), 2.1, 0.3, 0.3
-    width, height = side + 0.15 + bars + gap, side + above + 0.12
-    with rc_context(STYLE):
-        figure = Figure(figsize=(columns * width + 0.1, rows * height + 0.1 + 0.28 * bool(title)), dpi=150)
+    side = max(1.3, 0.25 * top)  # inches, as all that follows
+    bars = 2.1
+    width = side + 0.15 + bars + 0.3
+    height = side + 0.3 + 0.12
+    with styled():
+        figure = Figure(figsize=(columns * width + 0.1, rows * height + 0.1 + 0.28 * bool(title)),
+                        dpi=150)
         for i, picture in enumerate(pictures):
-            left, low = 0.2 + (i % columns) * width, 0.08 + (rows - 1 - i // columns) * height
+            row, column = divmod(i, columns)
+            left = 0.2 + column * width
+            low = 0.08 + (rows - 1 - row) * height
             axes = _place(figure, left, low, side, side)
-            axes.imshow(picture, interpolation="nearest" if picture.shape[0] < 100 else "antialiased")
+            interpolation = "nearest" if picture.shape[0] < 100 else "antialiased"
+            axes.imshow(picture, interpolation=interpolation)
             axes.annotate(_short(names[i], 38), (0, 1), xycoords="axes fraction", xytext=(0, 4),
                           textcoords="offset points", fontsize=10, fontweight="bold", va="bottom")
             axes = _place(figure, left + side + 0.15, low, bars, side)
-            order = np.argsort(-probs[i], kind="stable")[:top]
-            for place, k in enumerate(order):
-                true = labels is not None and labels[i] == k
-                axes.barh(place, probs[i, k], height=0.84, color=TRUE if true else BAR, alpha=0.55)
-                axes.text(0.02, place, _short(classes[k], 26), va="center", fontsize=9.5)
-                axes.text(1.36, place, f"{100 * probs[i, k]:.1f} %", va="center", ha="right", fontsize=8.5, color=NOTE)
-            axes.set_xlim(0, 1.36)  # the numbers stand right of the longest bar
-            axes.set_ylim(top - 0.5, -0.5)
+            _draw_bars(axes, probs[i], classes, top, None if labels is None else labels[i])
         heading(figure, title, "")
         write(figure, path)
+
+
+def _draw_bars(axes: Any, probs: np.ndarray, classes: Sequence[str], top: int,
+               label: int | None) -> None:
+    """The `top` most probable classes, the most probable one at the top."""
+    order = np.argsort(-probs, kind="stable")[:top]
+    for place, k in enumerate(order):
+        colour = TRUE if k == label else BAR
+        axes.barh(place, probs[k], height=0.84, color=colour, alpha=0.55)
+        axes.text(0.02, place, _short(classes[k], 26), va="center", fontsize=9.5)
+        axes.text(1.36, place, f"{100 * probs[k]:.1f} %", va="center", ha="right", fontsize=8.5,
+                  color=NOTE)
+    axes.set_xlim(0, 1.36)  # room for the numbers to the right of the longest bar
+    axes.set_ylim(top - 0.5, -0.5)
 
 
 def _place(figure: Any, left: float, low: float, width: float, height: float) -> Any:
@@ -65,95 +83,109 @@ def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most - 1] + "…"
 
 
-def kernels(weight: np.ndarray, path: str | os.PathLike, halves: int = 1, scale: str = "common", title: str = "",
-            note: str = "") -> None:
-    """The kernels of a first layer (O, 3, KH, KW) as colours, up to 16 in a row, one half of them below the other
-    (paper, figure 3: the kernels of GPU 1 above, those of GPU 2 below). Grey is 0.
+def kernels(weight: np.ndarray, path: str | os.PathLike, halves: int = 1, scale: str = "common",
+            title: str = "", note: str = "") -> None:
+    """The kernels of a first layer (O, 3, KH, KW) as colours, up to 16 in a row, one half of them
+    below the other (paper, figure 3: the kernels of GPU 1 above, those of GPU 2 below). Grey is 0.
 
-    scale   "common": one for all, which shows their strengths (shownet.py of the 2012 code); "each": each kernel its
-            own, which shows the form of the weak ones too
-    ShapeError: no colours, or halves that do not divide O. UsageError, DiskError: see style.write.
+        scale   "common": one for all, which shows their strengths (shownet.py of the 2012 code)
+                "each": one for each kernel, which shows the form of the weak ones too
+
+    Raises ShapeError when the kernels have no colours or the halves do not divide O; UsageError
+    and DiskError as style.write does.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     if weight.ndim != 4 or weight.shape[1] != 3 or weight.shape[0] % halves:
-        raise ShapeError(f"kernels: got a weight of shape {weight.shape} in {halves} parts, expected (O, 3, KH, KW) "
-                         "with O a multiple of them")
+        raise ShapeError(f"kernels: got a weight of shape {weight.shape} in {halves} parts, "
+                         "expected (O, 3, KH, KW) with O a multiple of them")
     largest = np.abs(weight).max(axis=(1, 2, 3) if scale == "each" else None, keepdims=True)
-    tiles = (0.5 + 0.5 * weight / np.where(largest > 0, largest, 1)).transpose(0, 2, 3, 1)
-    times = math.ceil(24 / weight.shape[2])  # a weight as so many pixels, to make the margins narrow
+    tiles = 0.5 + 0.5 * weight / np.where(largest > 0, largest, 1)
+    tiles = tiles.transpose(0, 2, 3, 1)  # (O,3,KH,KW) -> (O,KH,KW,3)
+    times = math.ceil(24 / weight.shape[2])  # pixels per weight, so that the margins are narrow
     tiles = tiles.repeat(times, axis=1).repeat(times, axis=2)
     count = len(tiles) // halves
     columns = math.ceil(count / math.ceil(count / 16))
     parts = [mosaic(part, columns, margin=3) for part in np.split(tiles, halves)]
     width = 8.0
     tall = [width * part.shape[0] / part.shape[1] for part in parts]
-    with rc_context(STYLE):
+    with styled():
         above = 0.12 + 0.3 * bool(title) + 0.25 * bool(note)
-        figure = Figure(figsize=(width + 0.3, sum(tall) + 0.16 * (halves - 1) + above + 0.15), dpi=150)
+        figure = Figure(figsize=(width + 0.3, sum(tall) + 0.16 * (halves - 1) + above + 0.15),
+                        dpi=150)
         low = figure.get_figheight() - above
         for part, height in zip(parts, tall):
             low -= height
-            _place(figure, 0.15, low, width, height).imshow(part, interpolation="nearest", aspect="auto")
+            axes = _place(figure, 0.15, low, width, height)
+            axes.imshow(part, interpolation="nearest", aspect="auto")
             low -= 0.16
         heading(figure, title, note)
         write(figure, path)
 
 
 def mosaic(tiles: np.ndarray, columns: int, margin: int) -> np.ndarray:
-    """Tiles (N, H, W) or (N, H, W, 3) of values 0..1 in rows of `columns`, with margins of white between them."""
+    """Tiles (N, H, W) or (N, H, W, 3) of values 0..1 in rows of `columns`, with margins of white
+    between them."""
     N, H, W = tiles.shape[:3]
     rows = math.ceil(N / columns)
-    whole = np.ones((rows * (H + margin) - margin, columns * (W + margin) - margin, *tiles.shape[3:]), np.float32)
+    height = rows * (H + margin) - margin
+    width = columns * (W + margin) - margin
+    image = np.ones((height, width, *tiles.shape[3:]), np.float32)
     for i, tile in enumerate(tiles):
-        top, left = i // columns * (H + margin), i % columns * (W + margin)
-        whole[top:top + H, left:left + W] = tile
-    return whole
+        row, column = divmod(i, columns)
+        top = row * (H + margin)
+        left = column * (W + margin)
+        image[top:top + H, left:left + W] = tile
+    return image
 
 
-def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], path: str | os.PathLike, title: str = "",
-         most: int = 32) -> None:
-    """What layers make of a picture: the first `most` maps of each, (C, H, W) by name, bright where active.
+def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], path: str | os.PathLike,
+         title: str = "", most: int = 32) -> None:
+    """The feature maps of an image: the first `most` maps of each layer, (C, H, W) by name, bright
+    where active.
 
-    One scale a layer: brightness goes with the square root of the value over the largest one shown. A map that stays
-    dark is silent for this picture.
-    UsageError, DiskError: see style.write.
+    There is one scale per layer: brightness grows with the square root of the value over the
+    largest one shown. A map that stays dark is silent for this image. Raises UsageError and
+    DiskError as style.write does.
     """
-    from matplotlib import colormaps, rc_context
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    columns, wide = 4, 1.5
+    columns = 4
+    width = 1.5  # inches, of the image and of each layer's maps together
     rows = max(math.ceil(min(len(a), most) / columns) for _, a in layers)
-    tall, above = wide / columns * rows, 0.62 + 0.3 * bool(title)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(0.3 + (wide + 0.22) * (1 + len(layers)), tall + above + 0.1), dpi=150)
-        axes = _place(figure, 0.15, tall + 0.1 - wide, wide, wide)
+    tallest = width / columns * rows
+    above = 0.62 + 0.3 * bool(title)
+    with styled():
+        figure = Figure(figsize=(0.3 + (width + 0.22) * (1 + len(layers)), tallest + above + 0.1),
+                        dpi=150)
+        axes = _place(figure, 0.15, tallest + 0.1 - width, width, width)
         axes.imshow(picture, interpolation="nearest")
-        axes.set_title("picture", fontsize=10, pad=5)
+        axes.set_title("image", fontsize=10, pad=5)
         for i, (name, a) in enumerate(layers):
-            shown = np.sqrt(np.clip(a[:most] / max(float(a[:most].max()), 1e-30), 0, 1))
-            tiles = colormaps["magma"](shown)[..., :3]
-            whole = mosaic(tiles, columns, margin=max(1, a.shape[1] // 12))
-            height = wide * whole.shape[0] / whole.shape[1]
-            axes = _place(figure, 0.15 + (wide + 0.22) * (i + 1), tall + 0.1 - height, wide, height)
-            axes.imshow(whole, interpolation="nearest", aspect="auto")
-            of = f"{len(shown)} of {len(a)}" if len(a) > len(shown) else f"{len(a)} maps"
-            axes.set_title(f"{name}\n{of}, {a.shape[1]} × {a.shape[2]}", fontsize=9, pad=5, linespacing=1.4)
+            brightness = np.sqrt(np.clip(a[:most] / max(float(a[:most].max()), 1e-30), 0, 1))
+            tiles = colormaps["magma"](brightness)[..., :3]  # (C,H,W) -> (C,H,W,3)
+            image = mosaic(tiles, columns, margin=max(1, a.shape[1] // 12))
+            height = width * image.shape[0] / image.shape[1]
+            left = 0.15 + (width + 0.22) * (i + 1)
+            axes = _place(figure, left, tallest + 0.1 - height, width, height)
+            axes.imshow(image, interpolation="nearest", aspect="auto")
+            count = f"{most} of {len(a)}" if len(a) > most else f"{len(a)} maps"
+            axes.set_title(f"{name}\n{count}, {a.shape[1]} × {a.shape[2]}", fontsize=9, pad=5,
+                           linespacing=1.4)
         heading(figure, title, "")
         write(figure, path)
 
 
 def activations(layers: Sequence[tuple[str, np.ndarray]], path: str | os.PathLike, title: str = "",
                 note: str = "") -> None:
-    """A histogram for each layer's values, with their mean, standard deviation and the share below 0, which a ReLU
-    silences. UsageError, DiskError: see style.write."""
-    from matplotlib import rc_context
+    """A histogram for each layer's values, with their mean, standard deviation and the share below
+    0, which a ReLU silences. Raises UsageError and DiskError as style.write does."""
     from matplotlib.figure import Figure
 
     columns = min(4, len(layers))
     rows = math.ceil(len(layers) / columns)
-    with rc_context(STYLE | {"axes.grid": False, "axes.spines.left": False, "xtick.labelsize": 8.5}):
+    with styled({"axes.grid": False, "axes.spines.left": False, "xtick.labelsize": 8.5}):
         above = 0.1 + 0.3 * bool(title) + 0.25 * bool(note)
         figure = Figure(figsize=(2.5 * columns + 0.3, 1.75 * rows + above), dpi=150)
         for i, (name, a) in enumerate(layers):
@@ -170,8 +202,9 @@ def activations(layers: Sequence[tuple[str, np.ndarray]], path: str | os.PathLik
             axes.set_yticks([])
             axes.locator_params(axis="x", nbins=5)
             axes.set_title(name, fontsize=10, fontweight="bold", pad=18)
-            axes.text(0, 1.05, f"mean {a.mean():.3g}, std {a.std():.3g}, {100 * (a < 0).mean():.0f} % below 0",
-                      transform=axes.transAxes, fontsize=8, color=NOTE)
+            measures = (f"mean {a.mean():.3g}, std {a.std():.3g}, "
+                        f"{100 * (a < 0).mean():.0f} % below 0")
+            axes.text(0, 1.05, measures, transform=axes.transAxes, fontsize=8, color=NOTE)
         heading(figure, title, note)
         write(figure, path)
 
@@ -179,22 +212,28 @@ def activations(layers: Sequence[tuple[str, np.ndarray]], path: str | os.PathLik
 def neighbours(queries: np.ndarray, found: np.ndarray, query_classes: Sequence[str],
                found_classes: Sequence[Sequence[str]], path: str | os.PathLike, title: str = "",
                note: str = "") -> None:
-    """Pictures in the first column, and beside each the pictures nearest to it (paper, figure 4 right).
+    """Images in the first column, and to the right of each the images nearest to it (paper, figure
+    4 right).
 
-    queries uint8 (N, H, W, 3), found uint8 (N, M, H, W, 3), the classes of both; a class that is not the query's is
-    written in red. ShapeError: they do not fit. UsageError, DiskError: see style.write.
+    queries uint8 (N, H, W, 3), found uint8 (N, M, H, W, 3), the classes of both; a class that is
+    not the query's is written in red. Raises ShapeError when they do not fit; UsageError and
+    DiskError as style.write does.
     """
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     N, M = found.shape[:2]
-    if len(queries) != N or len(query_classes) != N or [len(row) for row in found_classes] != [M] * N:
-        raise ShapeError(f"neighbours: got {len(queries)} queries of {len(query_classes)} classes, {found.shape[:2]} "
-                         f"neighbours of {[len(row) for row in found_classes]} classes; they must fit together")
-    side, gap, apart = 0.95, 0.1, 0.25
+    lengths = [len(row) for row in found_classes]
+    if len(queries) != N or len(query_classes) != N or lengths != [M] * N:
+        raise ShapeError(f"neighbours: got {len(queries)} queries of {len(query_classes)} "
+                         f"classes, {found.shape[:2]} neighbours of {lengths} classes; they must "
+                         "fit together")
+    side = 0.95  # inches, as all that follows
+    gap = 0.1
+    apart = 0.25  # between the queries and their neighbours
     above = 0.12 + 0.3 * bool(title) + 0.25 * bool(note)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(0.3 + (M + 1) * (side + gap) + apart, N * (side + 0.26) + above + 0.05), dpi=150)
+    with styled():
+        figure = Figure(figsize=(0.3 + (M + 1) * (side + gap) + apart,
+                                 N * (side + 0.26) + above + 0.05), dpi=150)
         for i in range(N):
             low = figure.get_figheight() - above - i * (side + 0.26) - side
             for j in range(M + 1):
