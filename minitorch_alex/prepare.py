@@ -26,7 +26,9 @@ from tqdm import tqdm
 
 from .data import shards, sources
 from .data.decoding import central_square, decode_rgb
-from .data.shards import Moments, Settings, Shard
+from .data.layouts import LAYOUTS
+from .data.moments import Moments
+from .data.shards import Settings, Shard
 from .data.sources import Listing
 from .errors import DataError, DiskError, UsageError, UserError
 from .files import write_atomic
@@ -58,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
                    cli.EXIT_CODES.replace("; a checkpoint was written first", "; finished shards are kept"),
                    usage="%(prog)s SRC DST [flags]\n       %(prog)s --synthetic N DST [flags]")
     p.add_argument("paths", nargs="+", type=Path, metavar="SRC DST", help="the folder with the data, and a new one")
-    p.add_argument("--layout", choices=list(sources.LAYOUTS), help="what SRC is (default: recognised)")
+    p.add_argument("--layout", choices=list(LAYOUTS), help="what SRC is (default: recognised)")
     p.add_argument("--format", choices=shards.FORMATS, default="tar",
                    help="tar: JPEGs of quality 95 (default); npy: raw pixels, several times larger and free to read")
     p.add_argument("--size", type=int, default=256, metavar="N", help="side of the stored images (default: 256)")

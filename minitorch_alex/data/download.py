@@ -1,4 +1,4 @@
-"""Fetching one large file: resumed where it broke off, from several sources, checked before it counts."""
+"""Downloading one large file: resumed where it broke off, from several sources, checked by md5."""
 import errno
 import hashlib
 import os
@@ -13,25 +13,29 @@ from tqdm import tqdm
 from ..errors import DataError
 from ..files import writing
 
-ADVICE = "free some room, or choose another folder with --data-dir"  # where the disk refuses
+ADVICE = "free some room, or choose another folder with --data-dir"  # when the disk refuses
 ATTEMPTS = 5  # at one source, as long as each attempt gets further than the one before
+BLOCK = 1 << 18  # bytes that are read and written at a time
 
 
 def md5_of(path: Path) -> str:
-    """The md5 of a file, 32 hex digits: what the owners of the data publish, to tell damage (not malice)."""
+    """The md5 of a file, 32 hex digits: what the owners of the data publish, against damage (not
+    malice)."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def download(urls: Sequence[str], path: str | Path, md5: str, timeout: float = 30.0) -> Path:
-    """Bring the file with this md5 to `path` from the first of `urls` that delivers it, and return the path.
+    """Download the file with this md5 to `path` from the first of `urls` that delivers it, and
+    return the path.
 
-    The bytes go to `<path>.part`, and what an earlier try left there is not fetched again. Only a file with
-    the right md5 is renamed to `path`, in one step: it is there whole or not at all.
-
-    Raises DataError when no source delivers, listing what happened at each; what has arrived is kept for the
-    next try. Raises DiskError when the disk is full or not writable, and removes the part file.
+    The bytes go to `<path>.part`, and what an earlier try left there is not fetched again. Only a
+    file with the right md5 is renamed to `path`, in one step: it is there whole or not at all.
     `timeout` is in seconds without a byte.
+
+    Raises DataError when no source delivers, listing what happened at each; what has arrived is
+    kept for the next try. Raises DiskError when the disk is full or not writable, and removes the
+    part file.
     """
     path = Path(path)
     if path.is_file() and md5_of(path) == md5:
@@ -42,32 +46,44 @@ def download(urls: Sequence[str], path: str | Path, md5: str, timeout: float = 3
         part.touch()
     failures = []
     for url in urls:
-        while True:
-            resumed = part.stat().st_size > 0
-            problem = _complete(url, part, timeout)
-            if problem is None:
-                got = md5_of(part)
-                if got == md5:
-                    with writing(part, ADVICE):
-                        os.replace(part, path)
-                    return path
-                problem = f"wrong file: md5 {got}, expected {md5}"
-                os.truncate(part, 0)
-                if resumed:  # the older half may have been the bad one: this source deserves a clean try
-                    continue
-            break
+        problem = _try_source(url, part, md5, timeout)
+        if problem is None:
+            with writing(part, ADVICE):
+                os.replace(part, path)
+            return path
         failures.append(f"  {url}\n    {problem}")
     if part.stat().st_size == 0:
         part.unlink()
     raise DataError(f"could not download {path.name}:\n" + "\n".join(failures))
 
 
+def _try_source(url: str, part: Path, md5: str, timeout: float) -> str | None:
+    """Complete the part file from one source. Returns None, or what went wrong; a part file that
+    became a wrong file is emptied."""
+    for _ in range(2):
+        resumed = part.stat().st_size > 0
+        problem = _complete(url, part, timeout)
+        if problem is not None:
+            return problem
+        digest = md5_of(part)
+        if digest == md5:
+            return None
+        os.truncate(part, 0)
+        if not resumed:
+            break
+        # The older part of the file may have been the bad one: try this source from the start.
+    return f"wrong file: md5 {digest}, expected {md5}"
+
+
 def _complete(url: str, part: Path, timeout: float) -> str | None:
-    """Append what is missing to the part file, going on after interruptions; None, or what went wrong."""
+    """Append what is missing to the part file, resuming after interruptions. Returns None, or what
+    went wrong."""
+    problem = None
     for _ in range(ATTEMPTS):
         before = part.stat().st_size
         try:
-            return _fetch(url, part, timeout)
+            _fetch(url, part, timeout)
+            return None
         except (OSError, HTTPException) as error:
             problem = str(getattr(error, "reason", None) or error) or type(error).__name__
             if part.stat().st_size <= before:
@@ -85,7 +101,7 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and have:  # nothing after what we have: the md5 will tell whether that is all
+        if error.code == 416 and have:  # nothing follows what we have; the md5 is checked later
             return
         raise OSError(f"HTTP {error.code} {error.reason}") from error
     with response:
@@ -96,11 +112,12 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
         with writing(part, ADVICE):
             file = open(part, "ab" if have else "wb", buffering=0)
         # disable=None: no bar where the output is not a terminal.
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem,
+                   disable=None)
         with file, bar:
-            while chunk := response.read(1 << 18):
+            while chunk := response.read(BLOCK):
                 with writing(part, ADVICE):
-                    if file.write(chunk) != len(chunk):
+                    if file.write(chunk) != len(chunk):  # a disk that fills up takes a part
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 have += len(chunk)
                 bar.update(len(chunk))
