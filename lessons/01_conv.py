@@ -473,7 +473,7 @@ mean = train.mean_image()  # (H, W, 3) on the scale 0 ... 255
 
 def cosine(images):
     """The mean cosine between two different ones of images (N, ...)."""
-    v = images.reshape(len(images), -1)
+    v = images.reshape(len(images), -1)  # (N, ...) -> (N, numbers per image)
     v = v / np.linalg.norm(v, axis=1, keepdims=True)
     total = v.sum(axis=0)
     return (total @ total - len(v)) / (len(v) * (len(v) - 1))

@@ -130,7 +130,7 @@ c, h, w = picture.strides
 view = np.lib.stride_tricks.as_strided(
     picture, (27, 27, 96, 5, 5), (h, w, c, h, w), writeable=False
 )
-col = view.reshape(27 * 27, 96 * 5 * 5)
+col = view.reshape(27 * 27, 96 * 5 * 5)  # (OH, OW, C, KH, KW) -> (OH*OW, C*KH*KW)
 lesson.table(
     ["", "shape", "numbers, as claimed", "MB", "shares the image's memory"],
     [
@@ -352,7 +352,7 @@ x = draw.standard_normal((9, 9))
 c = draw.standard_normal((49, 9))
 added = np.zeros((9, 9))
 assigned = np.zeros((9, 9))
-for i, window in enumerate(c.reshape(49, 3, 3)):
+for i, window in enumerate(c.reshape(49, 3, 3)):  # rows of 9 -> windows of 3 x 3
     top, left = divmod(i, 7)
     added[top:top + 3, left:left + 3] += window
     assigned[top:top + 3, left:left + 3] = window
@@ -469,7 +469,9 @@ def in_blocks(images, rows):
         for r0 in range(0, 27, rows):
             part = view[n0:n0 + images, r0:r0 + rows]
             used = block[:prod(part.shape[:3])]
+            # (windows, 5*5*96) -> (images, rows, 27, 5, 5, 96), the same memory
             np.copyto(used.reshape(part.shape), part)
+            # (windows, 128) -> (images, rows, 27, 128)
             y[n0:n0 + images, r0:r0 + rows] = (used @ w).reshape(*part.shape[:3], 128)
 
 

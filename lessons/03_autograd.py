@@ -110,79 +110,44 @@ def listen(result):
 
 
 def draw(ax, named, edges, heard, sent, place):
-    """The graph with value and gradient in each box, and on each edge the gradient that went back
-    along it.
+    """The graph: data and gradient in each box, on each edge the gradient that went back along it.
     """
     name_of = {t.creator or t: name for name, t in named.items()}
     for node, inputs in edges.items():
-        (x1, y1) = place[name_of[node]]
         for i, ((source, _), g) in enumerate(zip(inputs, sent[node])):
-            x0, y0 = place[name_of[source]]
-            twin = sum(s is source for s, _ in inputs) > 1
-            bend = (0.22 if i == 0 else -0.22) if twin else 0.0
-            ax.annotate(
-                "",
-                (x1 - 0.62, y1),
-                (x0 + 0.62, y0),
-                zorder=1,
-                arrowprops={
-                    "arrowstyle": "->",
-                    "color": "#9aa3ad",
-                    "lw": 1.4,
-                    "connectionstyle": f"arc3,rad={-bend}",
-                },
-            )
-            along = 0.5
-            ax.text(
-                x0 + 0.62 + along * (x1 - x0 - 1.24),
-                y0 + along * (y1 - y0) + 1.15 * bend,
-                f"{float(g):g}",
-                color=RED,
-                fontsize=11,
-                ha="center",
-                va="center",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-            )
+            bend = 0.0
+            if sum(s is source for s, _ in inputs) > 1:  # two edges to one box: one up, one down
+                bend = 0.22 if i == 0 else -0.22
+            draw_edge(ax, place[name_of[source]], place[name_of[node]], float(g), bend)
     for source, name in name_of.items():
-        x0, y0 = place[name]
-        tensor = named[name]
-        gradient = tensor.grad if tensor.creator is None else heard[source]
-        kind = "leaf" if tensor.creator is None else type(source).__name__
-        ax.add_patch(
-            plt.Rectangle(
-                (x0 - 0.6, y0 - 0.36), 1.2, 0.72, facecolor="white", edgecolor=INK, zorder=2
-            )
-        )
-        ax.text(
-            x0,
-            y0 + 0.23,
-            f"{name}   ({kind})",
-            ha="center",
-            va="center",
-            fontsize=9.5,
-            color=NOTE,
-            zorder=3,
-        )
-        ax.text(
-            x0,
-            y0,
-            f"data  {float(tensor.data):g}",
-            ha="center",
-            va="center",
-            fontsize=11,
-            color=BLUE,
-            zorder=3,
-        )
-        ax.text(
-            x0,
-            y0 - 0.23,
-            f"grad  {float(gradient):g}",
-            ha="center",
-            va="center",
-            fontsize=11,
-            color=RED,
-            zorder=3,
-        )
+        leaf = named[name].creator is None
+        gradient = named[name].grad if leaf else heard[source]
+        kind = "leaf" if leaf else type(source).__name__
+        draw_box(ax, place[name], f"{name}   ({kind})", float(named[name].data), float(gradient))
+
+
+def draw_edge(ax, start, end, gradient, bend):
+    """An arrow from box to box with the gradient in its middle."""
+    x0, y0 = start
+    x1, y1 = end
+    look = {"arrowstyle": "->", "color": "#9aa3ad", "lw": 1.4,
+            "connectionstyle": f"arc3,rad={-bend}"}
+    ax.annotate("", (x1 - 0.62, y1), (x0 + 0.62, y0), zorder=1, arrowprops=look)
+    middle = ((x0 + x1) / 2, (y0 + y1) / 2 + 1.15 * bend)
+    ax.text(*middle, f"{gradient:g}", color=RED, fontsize=11, ha="center", va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
+
+
+def draw_box(ax, place, title, value, gradient):
+    """A box with three lines: what it is, its value, its gradient."""
+    x0, y0 = place
+    box = plt.Rectangle((x0 - 0.6, y0 - 0.36), 1.2, 0.72, facecolor="white", edgecolor=INK)
+    box.set_zorder(2)
+    ax.add_patch(box)
+    lines = ((0.23, title, 9.5, NOTE), (0.0, f"data  {value:g}", 11, BLUE),
+             (-0.23, f"grad  {gradient:g}", 11, RED))
+    for up, line, size, colour in lines:
+        ax.text(x0, y0 + up, line, ha="center", va="center", fontsize=size, color=colour, zorder=3)
 
 
 edges, heard, sent = listen(y)
@@ -507,7 +472,7 @@ lesson.predict(
     "the mean of G's rows",
     "the sum of G's rows",
 )
-g = np.arange(1.0, 13.0).reshape(4, 3)
+g = np.arange(1.0, 13.0).reshape(4, 3)  # the numbers 1 ... 12 in 4 rows
 bias = Tensor(np.zeros(3), requires_grad=True)
 (Tensor(np.zeros((4, 3))) + bias).backward(g)
 

@@ -173,6 +173,7 @@ lesson.predict(
     "less than that",
     "all",
 )
+# 49 different values -> (N, C, H, W) = (1, 1, 7, 7)
 small = np.random.default_rng(3).permutation(49).reshape(1, 1, 7, 7).astype(float)
 won = backward_of(lambda x: F.max_pool2d(x, 3, 2), np.ones((1, 1, 3, 3)), small)[0][0, 0]
 
@@ -184,7 +185,9 @@ for ax, cells, winner, title in ((axes[0], small[0, 0], won > 0, "x: nine window
                                  (axes[1], maxima, maxima > 0, "y: their maxima"),
                                  (axes[2], won, won > 0, "gx, when each of gy is 1")):
     for (r, c), value in np.ndenumerate(cells):
-        face = colour[small[0, 0, r, c] if cells is won else value] if winner[r, c] else "white"
+        face = "white"
+        if winner[r, c]:
+            face = colour[small[0, 0, r, c] if cells is won else value]
         ax.add_patch(plt.Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=face, edgecolor=FAINT))
         ax.text(
             c,
@@ -211,7 +214,7 @@ fig.suptitle(
 )
 lesson.show(fig, "routing")
 
-large = rng.permutation(4 * 55 * 55).reshape(4, 1, 55, 55).astype(float)
+large = rng.permutation(4 * 55 * 55).reshape(4, 1, 55, 55).astype(float)  # (N, C, H, W)
 share = []
 for size, stride in ((2, 2), (3, 2)):
     out = (55 - size) // stride + 1

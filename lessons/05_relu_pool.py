@@ -109,8 +109,8 @@ LAYERS = 20
 
 
 def gradient_sizes(unit, gain, bias, seed):
-    """The length of the gradient after 0, 1, ..., LAYERS layers on the way back, relative to the
-    length at the top.
+    """The length of the gradient after 0, 1, ..., LAYERS layers of the backward pass, relative to
+    the length at the top.
     """
     draw = rng(seed, "twenty layers")
     f, df = UNITS[unit]
@@ -152,8 +152,13 @@ for name, size in sizes.items():
         va="center",
         color=COLOURS[STACKS[name][0]],
     )
-axes.set(xlabel="layers on the way back", ylabel="length of the gradient", xlim=(0, LAYERS + 4.5),
-         title="What 20 layers leave of a gradient", xticks=range(0, 21, 5))
+axes.set(
+    xlabel="layers of the backward pass",
+    ylabel="length of the gradient",
+    xlim=(0, LAYERS + 4.5),
+    title="What 20 layers leave of a gradient",
+    xticks=range(0, 21, 5),
+)
 figure.tight_layout()
 lesson.show(figure, "2_twenty_layers")
 for name, key in (("sigmoid", "sigmoid_20"), ("tanh", "tanh_20"), ("ReLU", "relu_20"),
@@ -209,7 +214,10 @@ def network(unit, start):
     side = 32
     for number, out in enumerate((16, 16, 32, 10)):
         inputs = maps * 25 if number < 3 else maps * side * side
-        std = (0.0001 if number == 0 else 0.01) if start == "2012" else float(np.sqrt(1 / inputs))
+        if start == "2012":
+            std = 0.0001 if number == 0 else 0.01
+        else:
+            std = float(np.sqrt(1 / inputs))
         weight = init.gaussian(std)
         zero = init.constant(0)
         if number == 3:

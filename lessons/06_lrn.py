@@ -223,6 +223,7 @@ lesson.predict(
     "LRN first",
     "neither: they are the same",
 )
+# 8 channels of one pixel, (1, 8, 1, 1)
 signed = np.array([60, -150, 90, 40, -200, 30, 120, -80], np.float64).reshape(1, 8, 1, 1)
 orders = {"ReLU, then LRN (paper)": lrn(np.maximum(signed, 0)), "LRN, then ReLU (source, layer 1)":
           np.maximum(lrn(signed), 0)}
@@ -251,8 +252,8 @@ lesson.answer(
 #   \sum_{j:\; i \in \text{window}(j)} g_j \, x_j \, s_j^{-\beta - 1}.$$
 #
 # The second part is the *cross term*: what $i$ did to the others. Mind its sum. It runs over the
-# channels in whose windows $i$ lies, not over the window of $i$: the mirror image, the same only
-# for odd sizes.
+# channels whose windows contain $i$, not over the window of $i$: that is the mirror image, and the
+# same only for odd sizes.
 #
 # Below is the whole matrix $\partial y_j / \partial x_i$ for our pixel, from the package's
 # backward, one row for each output; next to it the check by central differences that you know from
@@ -448,6 +449,7 @@ RATE = 0.001
 
 def pictures(part):
     """(N, 3, 32, 32), -255 ... 255: raw pixels less the mean image, as in 2012."""
+    # (N, H, W, C) -> (N, C, H, W)
     return (part.images - mean).transpose(0, 3, 1, 2).astype(np.float32)
 
 

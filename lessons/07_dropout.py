@@ -127,6 +127,7 @@ BATCH = 50
 def images_in(images, transform):
     """uint8 (N, 32, 32, 3) -> Tensor (N, 3, 32, 32), without random changes."""
     x = transform.eval()(images) * np.float32(SCALE)
+    # (N, H, W, C) -> (N, C, H, W)
     return mt.Tensor(backend.asarray(np.ascontiguousarray(x).transpose(0, 3, 1, 2)))
 
 
@@ -614,11 +615,12 @@ lesson.number("first_axis_grey", abs(pca.eigenvectors[:, 0].sum()) / np.sqrt(3))
 imagenet = np.array([121.78, 37.09, 19.72])
 lesson.number("imagenet_share", (imagenet**2 / (imagenet**2).sum())[0])
 lesson.answer(
-    f"grey, nearly (0.58, 0.58, 0.58): brightness. {share[0]:.0%} of the variance lies along it; "
-    f"on ImageNet, with widths of 122, 37 and 20, {imagenet[0] ** 2 / (imagenet**2).sum():.0%}."
+    f"grey, nearly (0.58, 0.58, 0.58): brightness. {share[0]:.0%} of the variance is along it; on "
+    f"ImageNet, with widths of 122, 37 and 20, {imagenet[0] ** 2 / (imagenet**2).sum():.0%}."
 )
 
-pixels = train.images.reshape(-1, 3)[:: max(1, n_train * 1024 // 4000)].astype(float)
+every = max(1, n_train * 1024 // 4000)  # some 4,000 points
+pixels = train.images.reshape(-1, 3)[::every].astype(float)  # (N, H, W, 3) -> (N*H*W, 3)
 centre = pixels.mean(axis=0)
 fig, ax = plt.subplots(figsize=(6, 5.2))
 ax.scatter(pixels[:, 0], pixels[:, 2], c=pixels / 255, s=7, lw=0)

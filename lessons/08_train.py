@@ -204,6 +204,7 @@ def pixels(images):
 
 def tensor(x):
     """float32 (N, 32, 32, 3) -> Tensor (N, 3, 32, 32)."""
+    # (N, H, W, C) -> (N, C, H, W)
     return mt.Tensor(backend.asarray(np.ascontiguousarray(x).transpose(0, 3, 1, 2)))
 
 
@@ -502,16 +503,11 @@ with np.errstate(all="ignore"):
 ends = {lr: float(np.mean(losses[-10:])) for lr, losses in sweep.items()}
 finite = {lr: end for lr, end in ends.items() if np.isfinite(end)}
 best = min(finite, key=finite.get)
+notes = {lr: "" if end <= 2.4 else "diverged" for lr, end in ends.items()}  # NaN too
+notes[best] = "best"
 lesson.table(
     ["rate", f"loss after {PER_RATE} steps", ""],
-    [
-        [
-            f"{lr:g}",
-            end,
-            "best" if lr == best else "diverged" if not np.isfinite(end) or end > 2.4 else "",
-        ]
-        for lr, end in ends.items()
-    ],
+    [[f"{lr:g}", end, notes[lr]] for lr, end in ends.items()],
 )
 lesson.number("best_rate", best)
 near = sum(end < 1.2 * finite[best] for end in finite.values())

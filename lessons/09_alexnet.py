@@ -595,7 +595,8 @@ pick = int(
     np.argmax(predict(net, test_set, transform.eval())[np.arange(len(test_set)), test_set.labels])
 )
 picture = test_set.images[pick]
-x = Tensor(backend.asarray(transform.eval()(test_set.images[pick:pick + 1]).transpose(0, 3, 1, 2)))
+prepared = transform.eval()(test_set.images[pick:pick + 1])
+x = Tensor(backend.asarray(prepared.transpose(0, 3, 1, 2)))  # (1, H, W, C) -> (1, C, H, W)
 seen = {name: backend.to_numpy(y.data)[0] for name, _, y in profile.outputs(net.eval(), x)}
 fig, axes = plt.subplots(1, 6, figsize=(10.6, 2.5), layout="constrained")
 axes[0].imshow(picture, interpolation="nearest")

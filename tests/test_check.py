@@ -1,4 +1,6 @@
-"""The checker of the exercises: what is given fails and says what to do, solutions pass, known mistakes are named."""
+"""The checker of the exercises: what is given fails and says what to do, solutions pass, known
+mistakes are named.
+"""
 import os
 import shutil
 import subprocess
@@ -19,7 +21,10 @@ BUGS = [(name, exercise, bug) for name, exercise in ALL for bug in exercise.bugs
 
 
 def named(values):
-    return [pytest.param(*v, id=" ".join([v[1].number, v[1].name, *(b.name for b in v[2:])])) for v in values]
+    return [
+        pytest.param(*v, id=" ".join([v[1].number, v[1].name, *(b.name for b in v[2:])]))
+        for v in values
+    ]
 
 
 @pytest.mark.parametrize("name, exercise", named(ALL))
@@ -44,27 +49,37 @@ def test_every_solution_has_a_commentary(name, exercise):
 
 @pytest.mark.parametrize("name, exercise, bug", named(BUGS))
 def test_every_known_mistake_is_recognised_by_name(name, exercise, bug, tmp_path):
-    """As the learner's file: the solution with the mistake in it, under the name of the exercise's file."""
+    """As the learner's file: the solution with the mistake in it, under the name of the exercise's
+    file.
+    """
     source = (ROOT / "lessons" / "solutions" / f"{name}.py").read_text()
     assert source.count(bug.old) == 1
     path = tmp_path / f"{name}.py"
     path.write_text(source.replace(bug.old, bug.new))
     verdict = judge(exercise, path)
     assert not verdict.passed, "the check lets this mistake through"
-    assert verdict.bug is not None and verdict.bug.name == bug.name, f"taken for {verdict.bug}: {verdict.problem}"
+    assert verdict.bug is not None and verdict.bug.name == bug.name, (
+        f"taken for {verdict.bug}: {verdict.problem}"
+    )
 
 
 def test_checks_that_are_not_there_are_named_in_one_line(tmp_path, monkeypatch):
     (tmp_path / "lessons" / "exercises").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="03_autograd.py; git checkout brings the checks") as caught:
+    with pytest.raises(
+        DataError, match="03_autograd.py; git checkout brings the checks"
+    ) as caught:
         check.exercises("03_autograd")
     assert "\n" not in str(caught.value)
 
 
 def test_without_the_lessons_folder_the_package_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(check, "__file__", str(tmp_path / "site-packages" / "minitorch_alex" / "check" / "__init__.py"))
+    monkeypatch.setattr(
+        check,
+        "__file__",
+        str(tmp_path / "site-packages" / "minitorch_alex" / "check" / "__init__.py"),
+    )
     with pytest.raises(DataError, match="not part of the installed package"):
         check.exercises("03_autograd")
 
@@ -134,19 +149,30 @@ def body(line):
     return f"import numpy as np\nSUM = 6\ndef square(x):\n    {line}\n"
 
 
-@pytest.mark.parametrize("line, problem, bug", (
-    ("return 2 * x", "first difference at index (0, 0): got 2, expected 1 (4 of 4 differ)", "doubled"),
-    ("return x + x", "first difference at index (0, 0): got 2, expected 1 (4 of 4 differ)", "doubled"),
-    ("return np.abs(x)", "first difference at index (0, 1): got 3, expected 9", "absolute"),
-    ("return x ** 3", "first difference at index (0, 1): got 27, expected 9", None),
-    ("return (x * x)[0]", "expected shape (2, 2), got (2,)", None),
-    ("x * x", "nothing came back (None)", None),
-    ("return x @ np.ones(3)", "line 4: return x @ np.ones(3)   ValueError", None),
-    ("return 'nine'", "expected an array of numbers, got str", None),
-    ("return undefined", "NameError", None),
-    ("raise SystemExit(1)", "SystemExit", None),
-    ("return x * x * (", "line 4: SyntaxError", None),
-))
+@pytest.mark.parametrize(
+    "line, problem, bug",
+    (
+        (
+            "return 2 * x",
+            "first difference at index (0, 0): got 2, expected 1 (4 of 4 differ)",
+            "doubled",
+        ),
+        (
+            "return x + x",
+            "first difference at index (0, 0): got 2, expected 1 (4 of 4 differ)",
+            "doubled",
+        ),
+        ("return np.abs(x)", "first difference at index (0, 1): got 3, expected 9", "absolute"),
+        ("return x ** 3", "first difference at index (0, 1): got 27, expected 9", None),
+        ("return (x * x)[0]", "expected shape (2, 2), got (2,)", None),
+        ("x * x", "nothing came back (None)", None),
+        ("return x @ np.ones(3)", "line 4: return x @ np.ones(3)   ValueError", None),
+        ("return 'nine'", "expected an array of numbers, got str", None),
+        ("return undefined", "NameError", None),
+        ("raise SystemExit(1)", "SystemExit", None),
+        ("return x * x * (", "line 4: SyntaxError", None),
+    ),
+)
 def test_a_wrong_exercise_is_explained(lesson, line, problem, bug):
     verdict = judge(SQUARE, lesson(body(line)))
     assert not verdict.passed and verdict.written
@@ -171,14 +197,23 @@ def test_a_slow_one_is_told_by_how_much():
     assert not Faster("sleep", lambda: None, lambda: time.sleep(0.002), 2).outcome()[1]
 
 
-@pytest.mark.parametrize("got, expected, text", (
-    (np.ones(3), np.ones(3), ""), ((1.0, np.zeros(2)), (1.0, np.zeros(2)), ""), (None, None, ""),
-    (3, np.float64(3.0), ""), (np.float64(3), 4.0, "got 3, expected 4"),
-    (np.ones(3, bool), np.ones(3), "expected float64, got bool"), (np.array([np.nan]), np.array([1.0]), "got nan"),
-    ((1.0,), (1.0, 2.0), "expected 2 results, got 1"), (1.0, (1.0, 2.0), "expected 2 results, got one"),
-    ((1.0, 3.0), (1.0, 2.0), "result 2 of 2: got 3, expected 2"), (1.0, None, "expected None, got float"),
-    ([[1.0], [1.0, 2.0]], np.ones(2), "not an array"),
-))
+@pytest.mark.parametrize(
+    "got, expected, text",
+    (
+        (np.ones(3), np.ones(3), ""),
+        ((1.0, np.zeros(2)), (1.0, np.zeros(2)), ""),
+        (None, None, ""),
+        (3, np.float64(3.0), ""),
+        (np.float64(3), 4.0, "got 3, expected 4"),
+        (np.ones(3, bool), np.ones(3), "expected float64, got bool"),
+        (np.array([np.nan]), np.array([1.0]), "got nan"),
+        ((1.0,), (1.0, 2.0), "expected 2 results, got 1"),
+        (1.0, (1.0, 2.0), "expected 2 results, got one"),
+        ((1.0, 3.0), (1.0, 2.0), "result 2 of 2: got 3, expected 2"),
+        (1.0, None, "expected None, got float"),
+        ([[1.0], [1.0, 2.0]], np.ones(2), "not an array"),
+    ),
+)
 def test_differences(got, expected, text):
     assert (text in difference(got, expected)) if text else difference(got, expected) == ""
 
@@ -186,12 +221,20 @@ def test_differences(got, expected, text):
 def test_the_command(lesson, capsys):
     assert main(["01"]) == NOT_SOLVED
     out = capsys.readouterr().out
-    assert "not written yet" in out and "exercise 1.1: return x times itself" in out and "no answer yet" in out
+    assert (
+        "not written yet" in out
+        and "exercise 1.1: return x times itself" in out
+        and "no answer yet" in out
+    )
     assert "Commentary" not in out and "only for 0 and 2" not in out
     lesson(body("return 2 * x"))
     assert main(["1.1", "--hint", "2"]) == NOT_SOLVED
     out = capsys.readouterr().out
-    assert "(doubled): this is twice the number" in out and "hint 2 of 2: x * x" in out and "1.2" not in out
+    assert (
+        "(doubled): this is twice the number" in out
+        and "hint 2 of 2: x * x" in out
+        and "1.2" not in out
+    )
     lesson(body("return x * x"))
     assert main(["1"]) == 0
     out = capsys.readouterr().out
@@ -218,8 +261,16 @@ def test_a_loop_that_never_ends_is_stopped(lesson, monkeypatch, capsys):
     assert "did not end in 1 s" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("argv, error", ((["12"], UsageError), (["x"], UsageError), (["1.9"], UsageError),
-                                         (["1", "--hint", "0"], UsageError), (["--exercises", "nowhere"], DataError)))
+@pytest.mark.parametrize(
+    "argv, error",
+    (
+        (["12"], UsageError),
+        (["x"], UsageError),
+        (["1.9"], UsageError),
+        (["1", "--hint", "0"], UsageError),
+        (["--exercises", "nowhere"], DataError),
+    ),
+)
 def test_wrong_usage_is_one_line(lesson, argv, error):
     with pytest.raises(error) as caught:
         main(argv)
@@ -227,7 +278,9 @@ def test_wrong_usage_is_one_line(lesson, argv, error):
 
 
 def test_yours_is_the_learners_once_it_passes_and_the_solution_before(tmp_path):
-    """Lesson 04 builds on lesson 02: a wrong im2col there must not make a right backward look wrong here."""
+    """Lesson 04 builds on lesson 02: a wrong im2col there must not make a right backward look
+    wrong here.
+    """
     for name in check.LESSONS:
         shutil.copy(ROOT / "lessons" / "exercises" / f"{name}.py", tmp_path)
     path = tmp_path / "02_im2col.py"
@@ -238,7 +291,12 @@ def test_yours_is_the_learners_once_it_passes_and_the_solution_before(tmp_path):
 
 
 def test_the_command_from_outside(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "minitorch_alex.check", "01", "--exercises", str(tmp_path)], cwd=ROOT,
-                          text=True, capture_output=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "minitorch_alex.check", "01", "--exercises", str(tmp_path)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
     assert done.returncode == NOT_SOLVED
     assert "there is no" in done.stdout and not done.stderr

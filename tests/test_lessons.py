@@ -1,4 +1,5 @@
-"""The nine lessons run, in order, in under a minute each with --quick, and print the numbers that lessons.toml records.
+"""The nine lessons run, in order, in under a minute each with --quick, and print the numbers that
+lessons.toml records.
 
     pytest -m lessons        runs all of them (some minutes); the default suite reads them only
 """
@@ -26,16 +27,27 @@ def disagreements(numbers, recorded, mode):
         if key not in numbers:
             yield f"{key} was not printed"
             continue
-        got, bounds = numbers[key], {k: record[k] for k in ("within", "at_least", "at_most") if k in record}
+        got = numbers[key]
+        bounds = {k: record[k] for k in ("within", "at_least", "at_most") if k in record}
         assert bounds, f"{key} has no tolerance"
-        if ("within" in bounds and not abs(got - record[mode]) <= bounds["within"]
-                or got < bounds.get("at_least", -float("inf")) or got > bounds.get("at_most", float("inf"))):
+        if (
+            "within" in bounds
+            and not abs(got - record[mode]) <= bounds["within"]
+            or got < bounds.get("at_least", -float("inf"))
+            or got > bounds.get("at_most", float("inf"))
+        ):
             yield f"{key}: got {got:g}, recorded {record[mode]:g} {bounds}"
 
 
 def run(name, out, *flags, cwd=FOLDER.parent):
-    return subprocess.run([sys.executable, str(FOLDER / f"{name}.py"), "--out", str(out), *flags], cwd=cwd, text=True,
-                          capture_output=True, timeout=600, env={**os.environ, "PYTHONPATH": ""})
+    return subprocess.run(
+        [sys.executable, str(FOLDER / f"{name}.py"), "--out", str(out), *flags],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        timeout=600,
+        env={**os.environ, "PYTHONPATH": ""},
+    )
 
 
 @pytest.mark.lessons
@@ -55,26 +67,44 @@ def test_a_lesson_runs_from_anywhere_without_pictures(tmp_path):
     done = run("03_autograd", tmp_path / "out", "--quick", "--no-plots", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [p.name for p in (tmp_path / "out" / "03_autograd").iterdir()] == ["numbers.json"]
-    numbers = json.loads((tmp_path / "out" / "03_autograd" / "numbers.json").read_text())["numbers"]
+    numbers = json.loads((tmp_path / "out" / "03_autograd" / "numbers.json").read_text())[
+        "numbers"
+    ]
     assert not list(disagreements(numbers, ABOUT["03_autograd"]["numbers"], "quick"))
     assert "python -m minitorch_alex.check 03" in done.stdout
 
 
-@pytest.mark.parametrize("flags, code, text", (
-    (("--data", "imagenet"), 2, "invalid choice"), (("--backend", "tpu"), 3, "backend"),
-    (("--data", "cifar10", "--data-dir", "/nowhere"), 4, "/nowhere"), (("--threads", "-1"), 2, "threads")))
+@pytest.mark.parametrize(
+    "flags, code, text",
+    (
+        (("--data", "imagenet"), 2, "invalid choice"),
+        (("--backend", "tpu"), 3, "backend"),
+        (("--data", "cifar10", "--data-dir", "/nowhere"), 4, "/nowhere"),
+        (("--threads", "-1"), 2, "threads"),
+    ),
+)
 def test_a_wrong_flag_is_one_line_and_a_code(flags, code, text, tmp_path):
     done = run("09_alexnet" if "cifar10" in flags else "01_conv", tmp_path, "--quick", *flags)
     assert done.returncode == code, done.stderr
     assert text in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("numbers, words", (
-    ({"a": 1.2, "b": 7.0}, []), ({"a": 1.4, "b": 7.0}, ["a: got 1.4"]), ({"a": 1.0, "b": 4.0}, ["b: got 4"]),
-    ({"b": 9.0}, ["a was not printed"]), ({"a": float("nan"), "b": 7.0}, ["a: got nan"])))
+@pytest.mark.parametrize(
+    "numbers, words",
+    (
+        ({"a": 1.2, "b": 7.0}, []),
+        ({"a": 1.4, "b": 7.0}, ["a: got 1.4"]),
+        ({"a": 1.0, "b": 4.0}, ["b: got 4"]),
+        ({"b": 9.0}, ["a was not printed"]),
+        ({"a": float("nan"), "b": 7.0}, ["a: got nan"]),
+    ),
+)
 def test_a_number_that_left_its_tolerance_is_seen(numbers, words):
-    recorded = {"a": {"quick": 1.0, "full": 2.0, "within": 0.3}, "b": {"quick": 7.0, "at_least": 5.0},
-                "c": {"full": 1.0}}
+    recorded = {
+        "a": {"quick": 1.0, "full": 2.0, "within": 0.3},
+        "b": {"quick": 7.0, "at_least": 5.0},
+        "c": {"full": 1.0},
+    }
     found = list(disagreements(numbers, recorded, "quick"))
     assert len(found) == len(words) and all(w in f for w, f in zip(words, found, strict=True))
 
@@ -83,7 +113,12 @@ def test_every_lesson_is_recorded_and_has_its_exercises_and_solutions():
     assert tuple(ABOUT) == LESSONS
     for name in LESSONS:
         assert ABOUT[name]["quick_seconds"] < 60 and ABOUT[name]["goal"] and ABOUT[name]["numbers"]
-        for part in (f"{name}.py", f"exercises/{name}.py", f"solutions/{name}.py", f"checks/{name}.py"):
+        for part in (
+            f"{name}.py",
+            f"exercises/{name}.py",
+            f"solutions/{name}.py",
+            f"checks/{name}.py",
+        ):
             assert (FOLDER / part).exists()
 
 
@@ -103,7 +138,11 @@ def test_places_in_the_package_that_a_lesson_names_exist(name):
     """A lesson that points to minitorch_alex/x.py must not point into the void after a move."""
     import re
     text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:minitorch_alex|docs|results|lessons|tests)/[\w/.]+\.(?:py|md|json|cu|toml)", text))
+    named = set(
+        re.findall(
+            r"(?:minitorch_alex|docs|results|lessons|tests)/[\w/.]+\.(?:py|md|json|cu|toml)", text
+        )
+    )
     assert named
     for path in named:
         assert (FOLDER.parent / path).exists(), path

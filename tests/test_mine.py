@@ -1,11 +1,24 @@
-"""--mine: the learner's exercises in place of the package's parts. The solutions stand in for a learner who is done."""
+"""--mine: the learner's exercises in place of the package's parts. The solutions stand in for a
+learner who is done.
+"""
 import shutil
 
 import numpy as np
 import pytest
 
 import minitorch_alex as mt
-from minitorch_alex import Tensor, autograd, backend, check, data, functional, kernels, models, nn, streams
+from minitorch_alex import (
+    Tensor,
+    autograd,
+    backend,
+    check,
+    data,
+    functional,
+    kernels,
+    models,
+    nn,
+    streams,
+)
 from minitorch_alex import functional as F
 from minitorch_alex.check import mine
 from minitorch_alex.errors import DataError, UsageError, UserError
@@ -19,7 +32,9 @@ SOLUTIONS = check.lessons_folder() / "solutions"
 TINY = dict(channels=(8, 12, 16, 16, 12), hidden=(24, 24), input_scale=1 / 64)
 NETS = {
     "cifar": AlexNetConfig.cifar(**TINY),
-    "what ran": AlexNetConfig.source_2012(**TINY, image_size=67, num_classes=10, init="he", init_bias=(0.1,) * 8),
+    "what ran": AlexNetConfig.source_2012(
+        **TINY, image_size=67, num_classes=10, init="he", init_bias=(0.1,) * 8
+    ),
     "torchvision": AlexNetConfig.torchvision(**TINY, image_size=71, num_classes=10, init="he"),
 }
 
@@ -33,7 +48,9 @@ def package_afterwards():
 @pytest.fixture(scope="module")
 def solved():
     """name -> the solution's function, for each part."""
-    files = {lesson: check.load(SOLUTIONS / f"{lesson}.py") for lesson in {p.lesson for p in mine.PARTS}}
+    files = {
+        lesson: check.load(SOLUTIONS / f"{lesson}.py") for lesson in {p.lesson for p in mine.PARTS}
+    }
     return {p.name: getattr(files[p.lesson], p.name) for p in mine.PARTS}
 
 
@@ -42,9 +59,12 @@ def losses(config, steps=4, batch=12):
     mt.manual_seed(3)
     net = AlexNet(config)
     optimizer = models.build_optimizer(net, models.Recipe(1, 0.01, 5e-4))
-    rng, found = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    found = []
     for step in range(steps):
-        images = (60 * rng.standard_normal((batch, 3, config.image_size, config.image_size))).astype(np.float32)
+        images = (
+            60 * rng.standard_normal((batch, 3, config.image_size, config.image_size))
+        ).astype(np.float32)
         streams.set_step(step)
         optimizer.zero_grad()
         loss = F.cross_entropy(net(Tensor(images)), np.arange(batch) % 10)
@@ -58,7 +78,8 @@ class Spy:
     """A function that counts its calls."""
 
     def __init__(self, function):
-        self.function, self.calls = function, 0
+        self.function = function
+        self.calls = 0
 
     def __call__(self, *args, **kwargs):
         self.calls += 1
@@ -78,7 +99,9 @@ def test_a_learner_who_is_done_has_all_parts_and_the_same_losses(capsys):
         np.testing.assert_allclose(losses(config), package[name], atol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("name", [p.name for p in mine.PARTS if p.name not in ("im2col", "col2im")])
+@pytest.mark.parametrize(
+    "name", [p.name for p in mine.PARTS if p.name not in ("im2col", "col2im")]
+)
 def test_each_function_is_used_where_it_belongs(name, solved):
     """By itself among the package's parts: it is called, and the losses stay."""
     package = losses(NETS["cifar"], steps=2)
@@ -88,7 +111,9 @@ def test_each_function_is_used_where_it_belongs(name, solved):
     assert spy.calls > 0
 
 
-@pytest.mark.parametrize("name", [p.name for p in mine.PARTS if p.name not in ("im2col", "col2im", "build")])
+@pytest.mark.parametrize(
+    "name", [p.name for p in mine.PARTS if p.name not in ("im2col", "col2im", "build")]
+)
 def test_a_wrong_function_changes_the_losses(name, solved):
     """So the test above would see an adapter that calls a function and throws its result away."""
     def wrong(*args, **kwargs):
@@ -117,13 +142,16 @@ def test_a_wrong_function_changes_the_losses(name, solved):
 def test_training_on_shapes_reaches_the_same_accuracy():
     train, test = (part.subset(np.isin(part.labels, (0, 6, 7)))  # discs, crosses, stripes
                    for part in data.load("shapes", n_train=1_200, n_test=400, size=24))
-    config = AlexNetConfig.cifar(channels=(12, 16, 24, 24, 16), hidden=(48, 48), image_size=24, dropout=0.1)
+    config = AlexNetConfig.cifar(
+        channels=(12, 16, 24, 24, 16), hidden=(48, 48), image_size=24, dropout=0.1
+    )
 
     def accuracy():
         mt.manual_seed(0)
         net = AlexNet(config)
         optimizer = models.build_optimizer(net, models.Recipe(1, 0.02, 5e-4))
-        transform, step = data.Transform(train.mean_image()), 0
+        transform = data.Transform(train.mean_image())
+        step = 0
         loader = data.Loader(train, 20, transform, seed=0)
         for epoch in range(6):
             for x, labels in loader.epoch(epoch):
@@ -136,7 +164,7 @@ def test_training_on_shapes_reaches_the_same_accuracy():
 
     package = accuracy()
     mine.use(SOLUTIONS)
-    assert package > 60  # a guess: 33
+    assert package > 60  # chance level: 33
     assert abs(accuracy() - package) < 8
 
 
@@ -149,7 +177,9 @@ WINDOWS = (dict(stride=1, padding=0), dict(stride=1, padding=2), dict(stride=2, 
 @pytest.mark.parametrize("groups", (1, 2))
 def test_convolutions_of_all_windows_are_the_package_s(window, groups, solved):
     rng = np.random.default_rng(1)
-    x, w, b = rng.standard_normal((2, 4, 9, 10)), rng.standard_normal((6, 4 // groups, 3, 3)), rng.standard_normal(6)
+    x = rng.standard_normal((2, 4, 9, 10))
+    w = rng.standard_normal((6, 4 // groups, 3, 3))
+    b = rng.standard_normal(6)
 
     def results():
         leaves = [Tensor(a, requires_grad=True) for a in (x, w, b)]
@@ -165,9 +195,19 @@ def test_convolutions_of_all_windows_are_the_package_s(window, groups, solved):
     assert [spy.calls for spy in spies.values()] == [1, 1]
 
 
-@pytest.mark.parametrize("window", (dict(stride=2), dict(stride=2, padding=1), dict(stride=2, ceil_mode=True),
-                                    dict(stride=3, padding=1, ceil_mode=True), dict(stride=1)))
-@pytest.mark.parametrize("names", (("max_pool2d",), ("max_pool2d_backward",), ("max_pool2d", "max_pool2d_backward")))
+@pytest.mark.parametrize(
+    "window",
+    (
+        dict(stride=2),
+        dict(stride=2, padding=1),
+        dict(stride=2, ceil_mode=True),
+        dict(stride=3, padding=1, ceil_mode=True),
+        dict(stride=1),
+    ),
+)
+@pytest.mark.parametrize(
+    "names", (("max_pool2d",), ("max_pool2d_backward",), ("max_pool2d", "max_pool2d_backward"))
+)
 def test_pools_of_all_windows_are_the_package_s(window, names, solved):
     """Also with one of the two functions, on negative images, and with ties."""
     x = np.random.default_rng(1).integers(-9, -1, (2, 3, 8, 9)).astype(float)
@@ -193,8 +233,17 @@ def test_windows_that_no_exercise_covers_stay_the_package_s(solved):
              lambda: F.max_pool2d(x, (3, 2)), lambda: F.max_pool2d(x, 2, dilation=2),
              lambda: F.local_response_norm(x, 3, within_map=True))
     package = [call().data for call in calls]
-    spies = {name: Spy(solved[name]) for name in ("conv2d", "conv2d_backward", "max_pool2d", "max_pool2d_backward",
-                                                  "lrn", "lrn_backward")}
+    spies = {
+        name: Spy(solved[name])
+        for name in (
+            "conv2d",
+            "conv2d_backward",
+            "max_pool2d",
+            "max_pool2d_backward",
+            "lrn",
+            "lrn_backward",
+        )
+    }
     mine.put(spies)
     for call, theirs in zip(calls, package, strict=True):
         y = call()
@@ -204,7 +253,9 @@ def test_windows_that_no_exercise_covers_stay_the_package_s(solved):
 
 
 @pytest.mark.parametrize("rule", ("2012", "inverted"))
-@pytest.mark.parametrize("names", (("dropout",), ("dropout_backward",), ("dropout", "dropout_backward")))
+@pytest.mark.parametrize(
+    "names", (("dropout",), ("dropout_backward",), ("dropout", "dropout_backward"))
+)
 def test_dropout_has_the_package_s_masks(rule, names, solved):
     x = 1.0 + np.random.default_rng(1).random((3, 4, 5, 6))
 
@@ -214,7 +265,8 @@ def test_dropout_has_the_package_s_masks(rule, names, solved):
         y = F.dropout(leaf, 0.3, True, rule)
         y.backward(np.full(y.shape, 2.0))
         still = F.dropout(leaf, 0.3, False, rule)
-        leaf_grad, leaf.grad = leaf.grad, None
+        leaf_grad = leaf.grad
+        leaf.grad = None
         still.backward(np.full(y.shape, 2.0)) if still is not leaf else None
         return y.data, leaf_grad, still.data
 
@@ -296,8 +348,11 @@ def test_unwritten_refused_and_missing_parts_stay_the_package_s(tmp_path, capsys
     wrong = tmp_path / "04_gradcheck.py"
     text = wrong.read_text(encoding="utf-8")
     assert "def conv2d_backward(" in text
-    wrong.write_text(text + "\n\n_right = conv2d_backward\n\n\ndef conv2d_backward(*args):\n"
-                            "    gx, gw, gb = _right(*args)\n    return gx, -gw, gb\n", encoding="utf-8")
+    wrong.write_text(
+        text + "\n\n_right = conv2d_backward\n\n\ndef conv2d_backward(*args):\n"
+        "    gx, gw, gb = _right(*args)\n    return gx, -gw, gb\n",
+        encoding="utf-8",
+    )
     package = losses(NETS["cifar"])
     parts = {p.name: p for p in mine.use(tmp_path)}
     text = capsys.readouterr().out
@@ -305,7 +360,10 @@ def test_unwritten_refused_and_missing_parts_stay_the_package_s(tmp_path, capsys
         "conv2d_backward", "relu", "relu_backward", "max_pool2d", "lrn", "lrn_backward"}
     assert parts["conv2d_backward"].why == mine.WRONG and parts["relu"].why == mine.UNWRITTEN
     assert parts["lrn"].why == mine.MISSING
-    assert text.count("\nrefused: ") == 1 and f"python -m minitorch_alex.check 04 --exercises {tmp_path}" in text
+    assert (
+        text.count("\nrefused: ") == 1
+        and f"python -m minitorch_alex.check 04 --exercises {tmp_path}" in text
+    )
     assert "the package's: not written yet" in text
     np.testing.assert_allclose(losses(NETS["cifar"]), package, atol=1e-4)
 
@@ -327,11 +385,21 @@ def test_exercises_find_each_other_in_the_learner_s_folder(tmp_path):
 
 
 def test_restore_puts_everything_back(solved):
-    places = ((autograd, "walk"), (autograd, "unbroadcast"), (autograd, "count_consumers"), (Conv2d, "backward"),
-              (Dropout, "backward"), (functional, "dropout"), (functional, "cross_entropy"), (AlexNet, "__init__"))
+    places = (
+        (autograd, "walk"),
+        (autograd, "unbroadcast"),
+        (autograd, "count_consumers"),
+        (Conv2d, "backward"),
+        (Dropout, "backward"),
+        (functional, "dropout"),
+        (functional, "cross_entropy"),
+        (AlexNet, "__init__"),
+    )
     before = [getattr(owner, name) for owner, name in places]
     mine.put(solved)
-    assert not any(getattr(owner, name) is old for (owner, name), old in zip(places, before, strict=True))
+    assert not any(
+        getattr(owner, name) is old for (owner, name), old in zip(places, before, strict=True)
+    )
     assert backend.current().kernels is not cpu
     mine.put(solved)  # on top of it
     mine.restore()
@@ -341,7 +409,9 @@ def test_restore_puts_everything_back(solved):
 
 def test_a_result_of_the_wrong_shape_names_its_function():
     mine.put({"relu": lambda x: x[:1]})
-    with pytest.raises(UserError, match=r"relu gave an array of shape \(1, 3\), expected \(2, 3\)"):
+    with pytest.raises(
+        UserError, match=r"relu gave an array of shape \(1, 3\), expected \(2, 3\)"
+    ):
         F.relu(Tensor(np.ones((2, 3))))
 
 

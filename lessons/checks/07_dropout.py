@@ -52,44 +52,52 @@ def check_dropout(m: ModuleType) -> Iterator[Case]:
         lambda: m.dropout_backward(gy.copy(), kept, 0.75, "inverted"),
         np.array([4.0, 0.0, 12.0, -16.0]),
     )
+    yield from _check_pair(m)
+    yield Holds(
+        "the mean of what is passed on: 2012 keeps 1 - p of it, inverted all", lambda: _means(m)
+    )
+    yield from _check_float32(m, x, kept, gy)
+    yield Holds("the arguments are left alone", lambda: _untouched(m, x, gy, kept))
+
+
+def _check_pair(m: ModuleType) -> Iterator[Case]:
+    """<dropout(x), gy> = <x, dropout_backward(gy)>."""
     rng = np.random.default_rng(7)
     shape = (3, 4, 2, 5)
-    x4 = rng.standard_normal(shape)
-    gy4 = rng.standard_normal(shape)
-    kept4 = rng.random(shape) >= 0.3
+    x = rng.standard_normal(shape)
+    gy = rng.standard_normal(shape)
+    kept = rng.random(shape) >= 0.3
     for rule in ("2012", "inverted"):
 
         def adjoint(rule: str = rule) -> tuple[bool, str]:
-            left = float((m.dropout(x4.copy(), kept4, 0.3, True, rule) * gy4).sum())
-            right = float((x4 * m.dropout_backward(gy4.copy(), kept4, 0.3, rule)).sum())
-            return abs(
-                left - right
-            ) < 1e-9, f"<dropout(x), gy> = {left:.6g}, <x, dropout_backward(gy)> = {right:.6g}"
+            left = float((m.dropout(x.copy(), kept, 0.3, True, rule) * gy).sum())
+            right = float((x * m.dropout_backward(gy.copy(), kept, 0.3, rule)).sum())
+            text = f"<dropout(x), gy> = {left:.6g}, <x, dropout_backward(gy)> = {right:.6g}"
+            return abs(left - right) < 1e-9, text
 
         yield Holds(
             f"forward and backward belong together on images (3, 4, 2, 5), {rule}", adjoint
         )
-    yield Holds(
-        "the mean of what is passed on: 2012 keeps 1 - p of it, inverted all", lambda: _means(m)
-    )
-    single = np.float32
+
+
+def _check_float32(
+    m: ModuleType, x: np.ndarray, kept: np.ndarray, gy: np.ndarray
+) -> Iterator[Case]:
+    x = np.float32(x)
+    gy = np.float32(gy)
     for rule in ("2012", "inverted"):
-        for label, run in (
-            (
-                f"float32 is kept in training, {rule}",
-                lambda r=rule: m.dropout(single(x), kept, 0.3, True, r),
-            ),
-            (
-                f"float32 is kept at test time, {rule}",
-                lambda r=rule: m.dropout(single(x), kept, 0.3, False, r),
-            ),
-            (
-                f"float32 is kept in backward, {rule}",
-                lambda r=rule: m.dropout_backward(single(gy), kept, 0.3, r),
-            ),
-        ):
-            yield Holds(label, lambda run=run: _kept(run()))
-    yield Holds("the arguments are left alone", lambda: _untouched(m, x, gy, kept))
+        yield Holds(
+            f"float32 is kept in training, {rule}",
+            lambda r=rule: _kept(m.dropout(x, kept, 0.3, True, r)),
+        )
+        yield Holds(
+            f"float32 is kept at test time, {rule}",
+            lambda r=rule: _kept(m.dropout(x, kept, 0.3, False, r)),
+        )
+        yield Holds(
+            f"float32 is kept in backward, {rule}",
+            lambda r=rule: _kept(m.dropout_backward(gy, kept, 0.3, r)),
+        )
 
 
 def _means(m: ModuleType) -> tuple[bool, str]:

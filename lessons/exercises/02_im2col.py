@@ -43,7 +43,7 @@ def col2im(cols, x_shape, KH, KW, stride, padding):
     1111, 1010], [100, 1100, 1000]]: the pixel in the middle is in all four windows.
 
     A loop over the KH x KW cells, each adding a whole plane of numbers at once, is fast enough.
-    (`a[index] += b` with slices adds as it should; with *lists* of indices in which one stands
+    (`a[index] += b` with slices adds as it should; with *lists* of indices in which one occurs
     twice, NumPy adds only once.)
     """
     raise NotImplementedError("exercise 2.2: write col2im")

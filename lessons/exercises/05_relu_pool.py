@@ -81,6 +81,6 @@ def route_to_maximum(gy: np.ndarray, x: np.ndarray, size: int, stride: int) -> n
 
 # 5.4: in how many layers does a gradient fade? There is one unit per layer, each feeding the next
 # with weight 1, all of them tanh, and in each the sum that goes into tanh is 2 (thanks to its
-# bias). On its way back through a layer a gradient is multiplied by the derivative of tanh at 2.
-# What is the smallest number of layers after which less than a millionth (1e-6) of it is left?
+# bias). In the backward pass through a layer a gradient is multiplied by the derivative of tanh at
+# 2. What is the smallest number of layers after which less than a millionth (1e-6) of it is left?
 LAYERS_TO_A_MILLIONTH = None

@@ -49,7 +49,7 @@ def lrn_backward(
 
     at each pixel. Mind the last words: the sum is not over the window of i but over the channels
     that have i in theirs. For an odd size the two are the same. For an even one the second is the
-    mirror image of the first: for size 4, the window of i is i - 2 ... i + 1, and i lies in the
+    mirror image of the first: for size 4, the window of i is i - 2 ... i + 1, and i is in the
     windows of i - 1, i, i + 1 and i + 2.
 
         x = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)

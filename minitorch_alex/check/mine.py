@@ -255,13 +255,13 @@ def _unframe(g: np.ndarray, x_shape: tuple[int, ...], win: Window) -> np.ndarray
 
 
 def _nchw(x: np.ndarray) -> np.ndarray:
-    """(N,H,W,C) -> (N,C,H,W) in C order."""
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    """(N,H,W,C) -> (N,C,H,W), contiguous."""
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))  # (N,H,W,C) -> (N,C,H,W)
 
 
 def _nhwc(x: np.ndarray) -> np.ndarray:
-    """(N,C,H,W) -> (N,H,W,C) in C order."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    """(N,C,H,W) -> (N,H,W,C), contiguous."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))  # (N,C,H,W) -> (N,H,W,C)
 
 
 # Kernels: (the learner's functions) -> a function with the signature of kernels.cpu
