@@ -24,13 +24,13 @@ import numpy as np
 from ..window import Pair, Window, ceil_div
 from ..workers import parallel_for
 
-MOST_IMAGES = 4      # per axis; more save hardly anything and leave more zeros in the last group
+MOST_IMAGES = 4      # per axis; more save hardly anything and leave more zeros on the last sheet
 WORTH_COPYING = 0.9  # of the tiles at most must be left, or the copying costs what it saves
 
 
 @dataclass(frozen=True)
 class Layout:
-    """`down` x `across` images as one; the corners of neighbours are `pitch` pixels apart."""
+    """`down` x `across` images on one sheet; corners of neighbours are `pitch` pixels apart."""
 
     down: int
     across: int
@@ -38,7 +38,7 @@ class Layout:
 
     @property
     def together(self) -> int:
-        """How many images make one."""
+        """How many images are on a sheet."""
         return self.down * self.across
 
     def places(self) -> Iterator[tuple[int, int, int]]:
@@ -72,28 +72,28 @@ def _best_count(size: int, padding: int, out: int, m: int) -> tuple[int, float, 
 
 
 def lay(x: np.ndarray, layout: Layout, border: Pair, shape: Pair | None = None) -> np.ndarray:
-    """Images (N,H,W,C) side by side, with a border of zeros around each.
+    """Sheets of images (N,H,W,C) side by side, with a border of zeros around each.
 
-    The result has that `shape`, or is as large as they need. Places without an image, in the last
-    group of the batch, are zero.
+    A sheet has the given `shape`, or is as large as its images need. Places without an image, on
+    the last sheet, are zero.
     x (N,H,W,C)  ->  (N / together, height, width, C)
     """
     N, H, W, C = x.shape
     if shape is None:
         shape = ((layout.down - 1) * layout.pitch[0] + H + 2 * border[0],
                  (layout.across - 1) * layout.pitch[1] + W + 2 * border[1])
-    laid = np.empty((ceil_div(N, layout.together), *shape, C), x.dtype)
+    sheets = np.empty((ceil_div(N, layout.together), *shape, C), x.dtype)
 
     def body(start: int, stop: int) -> None:
         for n in range(start, stop):
-            laid[n] = 0
+            sheets[n] = 0
             for i, row, column in layout.places():
                 if n * layout.together + i < N:
-                    corner = laid[n, border[0] + row:, border[1] + column:]
+                    corner = sheets[n, border[0] + row:, border[1] + column:]
                     corner[:H, :W] = x[n * layout.together + i]
 
-    parallel_for(len(laid), body)
-    return laid
+    parallel_for(len(sheets), body)
+    return sheets
 
 
 def take_apart(y: np.ndarray, layout: Layout, shape: tuple[int, int, int]) -> np.ndarray:

@@ -66,30 +66,30 @@ def suits(win: Window, groups: int) -> bool:
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
            groups: int) -> np.ndarray:
     """As conv.conv2d. x (N,H,W,C)  w (O,C/G,K,K)  b (O,) or None  ->  y (N,OH,OW,O)"""
-    folded = fold(x, win)
+    patches = fold(x, win)  # x itself where there is no stride
     kernels = fold_kernel(w, win)
     small = folded_window(win)
-    layout = side_by_side.best_layout(folded.shape, small, tile_outputs(small))
+    layout = side_by_side.best_layout(patches.shape, small, tile_outputs(small))
     if layout is None:
-        return _multiply(folded, kernels, b, small, groups)
-    laid = side_by_side.lay(folded, layout, small.padding)
-    y = _multiply(laid, kernels, b, Window(small.kernel), groups)  # the padding is in `laid`
+        return _multiply(patches, kernels, b, small, groups)
+    sheets = side_by_side.lay(patches, layout, small.padding)
+    y = _multiply(sheets, kernels, b, Window(small.kernel), groups)  # the padding is in `sheets`
     return side_by_side.take_apart(y, layout, (len(x), *win.out(*x.shape[1:3])))
 
 
 def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
     """As conv.conv2d_backward_weight. x (N,H,W,C)  gy (N,OH,OW,O)  ->  gw (O,C/G,K,K)"""
-    folded = fold(x, win)
+    patches = fold(x, win)
     small = folded_window(win)
-    layout = side_by_side.best_layout(folded.shape, small, tile_outputs(small))
+    layout = side_by_side.best_layout(patches.shape, small, tile_outputs(small))
     if layout is None:
-        gw = _multiply_backward_weight(folded, gy, small, groups)
+        gw = _multiply_backward_weight(patches, gy, small, groups)
     else:
-        laid = side_by_side.lay(folded, layout, small.padding)
-        bare = Window(small.kernel)  # the padding is in `laid` already
+        sheets = side_by_side.lay(patches, layout, small.padding)
+        bare = Window(small.kernel)  # the padding is in `sheets` already
         # outputs that see two images have no gradient: zeros between those of the images
-        gys = side_by_side.lay(gy, layout, (0, 0), bare.out(*laid.shape[1:3]))
-        gw = _multiply_backward_weight(laid, gys, bare, groups)
+        gys = side_by_side.lay(gy, layout, (0, 0), bare.out(*sheets.shape[1:3]))
+        gw = _multiply_backward_weight(sheets, gys, bare, groups)
     return unfold_kernel(gw, win)
 
 
@@ -255,16 +255,17 @@ def _transformed_tiles(x: np.ndarray, BT: np.ndarray, groups: int, tiling: Tilin
     values = tiling.values
     out = tiling.down, tiling.across
     largest = max(block.rows for block in blocks) * tiling.across * cg
-    gathered, transformed = np.empty((2, values * largest), x.dtype)
+    pixel_buffer = np.empty(values * largest, x.dtype)
+    value_buffer = np.empty(values * largest, x.dtype)
     for block, image in zip(blocks, padded_images(x, tiling.windows, out, groups, blocks)):
         for g in range(groups):
             # (n, rows, across, s, s, C/G) -> (s, s, n, rows, across, C/G)
             view = windows(image[g], tiling.windows, block.r1 - block.r0, tiling.across)
             view = view.transpose(3, 4, 0, 1, 2, 5)
-            D = gathered[:view.size].reshape(view.shape)
+            D = pixel_buffer[:view.size].reshape(view.shape)
             np.copyto(D, view)
             # (s, s, n, rows, across, C/G) -> (s*s, tiles*C/G), multiplied by B^T
-            V = transformed[:view.size].reshape(values, -1)
+            V = value_buffer[:view.size].reshape(values, -1)
             np.matmul(BT, D.reshape(values, -1), out=V)
             yield g, block, V.reshape(values, -1, cg)  # (s*s, tiles*C/G) -> (s*s, tiles, C/G)
 
