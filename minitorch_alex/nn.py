@@ -1,7 +1,7 @@
 """Layers: functions that own parameters. Names, arguments and state_dict keys are PyTorch's."""
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -74,13 +74,13 @@ class Module:
         """All parameters, in the same order."""
         return (parameter for _, parameter in self.named_parameters())
 
-    def train(self, mode: bool = True) -> "Module":
+    def train(self, mode: bool = True) -> Self:
         """Training behaviour for self and everything below (dropout silences units)."""
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self) -> "Module":
+    def eval(self) -> Self:
         """Evaluation behaviour."""
         return self.train(False)
 
@@ -89,7 +89,7 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
-    def astype(self, dtype: Any) -> "Module":
+    def astype(self, dtype: Any) -> Self:
         """Convert all parameters to float32 or float64, before an optimizer takes them."""
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)

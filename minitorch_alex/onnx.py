@@ -1,11 +1,16 @@
-"""python -m minitorch_alex.onnx RUN_OR_MODEL FILE.onnx: a network as an ONNX file, for other programs to run.
+"""python -m minitorch_alex.onnx RUN_OR_MODEL FILE.onnx: a network as an ONNX file.
 
-What ONNX has no operation for is put together from those it has: windows that are rounded up become padding at the
-bottom right, normalisation in groups is split and joined, normalisation within maps is a mean of squares, a locally
-connected layer is its taps and one Einsum. Dropout does nothing after training and is left out; the paper's kind is a
-factor of 1 - p.
+Layers for which ONNX has no operation are put together from several operations:
+
+    windows that are rounded up      padding at the bottom right
+    normalisation in groups          split, LRN of each part, concatenation
+    normalisation within maps        a mean of squares, by AveragePool
+    locally connected layers         one slice per tap of the window, and one Einsum
+    dropout                          nothing; the paper's kind is a factor of 1 - p
+
 Operations: https://onnx.ai/onnx/operators, opset 17.
 """
+import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ from . import backend, models, predict, profile
 from .errors import UsageError
 from .files import write_atomic
 from .kernels.window import Window, pair
+from .models import Network
 from .models.alexnet import Scale
 from .nn import (
     AvgPool2d,
@@ -28,39 +34,46 @@ from .nn import (
     MaxPool2d,
     Module,
     ReLU,
-    Sequential,
     Tanh,
+    evaluating,
 )
 from .training import cli
 
-OPSET, IR_VERSION = 17, 8  # of 2022: what every runtime of today reads
+OPSET = 17      # of 2022: every runtime of today reads it
+IR_VERSION = 8
 
 
-def export(model: Sequential, path: str | os.PathLike, softmax: bool = False) -> None:
-    """Write a network as it computes in evaluation: input "images" (N, 3, S, S) float32, prepared as in training;
-    output "logits" (N, K), or with `softmax` "probabilities". Weights keep their names.
-    UsageError: the package onnx is missing, or a layer has no form in ONNX. DiskError: it cannot be written."""
+def export(model: Network, path: str | os.PathLike, softmax: bool = False) -> None:
+    """Write a network as it computes in evaluation mode.
+
+    Input "images" (N, 3, S, S) float32, prepared as in training; output "logits" (N, K), or with
+    `softmax` "probabilities". Weights keep their names. Raises UsageError when the package onnx is
+    missing or a layer has no form in ONNX, DiskError when the file cannot be written.
+    """
     write_atomic(path, [build(model, softmax).SerializeToString()])
 
 
-def build(model: Sequential, softmax: bool = False) -> Any:
-    """The same as an onnx.ModelProto."""
+def build(model: Network, softmax: bool = False) -> Any:
+    """The onnx.ModelProto that `export` writes."""
     onnx = _load_onnx()
-    mode, graph = model.training, _Graph(onnx, model)
+    graph = _Graph(onnx, model)
     shape: tuple[int, ...] = (3, model.image_size, model.image_size)
-    for name, layer, y in profile.outputs(model.eval(), profile.blank(model, 1)):
-        graph.layer(name, layer, shape, y.shape[1:])
-        shape = y.shape[1:]
-    model.train(mode)
+    with evaluating(model):
+        for name, layer, y in profile.outputs(model, profile.blank(model, 1)):
+            graph.layer(name, layer, shape, y.shape[1:])
+            shape = y.shape[1:]
     result = "probabilities" if softmax else "logits"
-    graph.add("Softmax" if softmax else "Identity", [graph.last], result)  # over the last axis: the classes
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    # over the last axis: the classes
+    graph.add("Softmax" if softmax else "Identity", [graph.last], result)
+    helper = onnx.helper
+    float32 = onnx.TensorProto.FLOAT
+    images = ["N", 3, model.image_size, model.image_size]
     proto = helper.make_graph(
         graph.nodes, type(model).__name__,
-        [helper.make_tensor_value_info("images", kind, ["N", 3, model.image_size, model.image_size])],
-        [helper.make_tensor_value_info(result, kind, ["N", *shape])], graph.constants)
-    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-                             producer_name="minitorch_alex")
+        [helper.make_tensor_value_info("images", float32, images)],
+        [helper.make_tensor_value_info(result, float32, ["N", *shape])], graph.constants)
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)],
+                             ir_version=IR_VERSION, producer_name="minitorch_alex")
 
 
 def _load_onnx() -> Any:
@@ -78,147 +91,220 @@ class _Graph:
     """Nodes and constants; `last` is the name of the latest layer's output."""
 
     def __init__(self, onnx: Any, model: Module) -> None:
-        self.onnx, self.nodes, self.constants, self.last = onnx, [], [], "images"
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.last = "images"
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
 
     def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """A node of one output, and its name."""
         self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], output, **attributes))
         return output
 
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
+        """An array of fixed numbers, and its name. (ascontiguousarray makes a scalar (1,): the
+        shape is restored.)"""
         array = np.ascontiguousarray(backend.to_numpy(value), dtype).reshape(np.shape(value))
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
     def weights(self, layer: Any) -> list[str]:
-        return [self.constant(self.names[id(p)], p.data) for p in (layer.weight, layer.bias) if p is not None]
+        """The layer's weight and bias as constants, by the names that they have in the model."""
+        return [self.constant(self.names[id(p)], p.data)
+                for p in (layer.weight, layer.bias) if p is not None]
 
-    def layer(self, name: str, layer: Module, before: tuple[int, ...], after: tuple[int, ...]) -> None:
+    def layer(self, name: str, layer: Module, before: tuple[int, ...],
+              after: tuple[int, ...]) -> None:
         """The nodes of one layer: input (N, *before), output (N, *after)."""
-        x = self.last
         if isinstance(layer, Conv2d):
-            win = Window.of(layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
-            self.last = self.add("Conv", [x, *self.weights(layer)], name, kernel_shape=win.kernel, strides=win.stride,
-                                 dilations=win.dilation, group=layer.groups, pads=_pads(win, before, after))
+            self.last = self._convolution(name, layer, before, after)
         elif isinstance(layer, Linear):
-            self.last = self.add("Gemm", [x, *self.weights(layer)], name, transB=1)
+            self.last = self.add("Gemm", [self.last, *self.weights(layer)], name, transB=1)
         elif isinstance(layer, MaxPool2d):
-            win = Window.of(layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode)
-            self.last = self.add("MaxPool", [x], name, kernel_shape=win.kernel, strides=win.stride,
-                                 dilations=win.dilation, pads=_pads(win, before, after))
+            self.last = self._maximum(name, layer, before, after)
         elif isinstance(layer, AvgPool2d):
             self.last = self._average(name, layer, before, after)
+        elif isinstance(layer, LocalResponseNorm) and layer.within_map:
+            self.last = self._norm_within(name, layer)
         elif isinstance(layer, LocalResponseNorm):
-            self.last = self._norm_within(name, layer) if layer.within_map else self._norm(name, layer, before[0])
+            self.last = self._norm(name, layer, before[0])
         elif isinstance(layer, LocallyConnected2d):
             self.last = self._local(name, layer, after)
         elif isinstance(layer, Scale):
-            self.last = self.add("Mul", [x, self.constant(f"{name}.factor", np.float32(layer.factor))], name)
+            self.last = self._times(name, "factor", layer.factor)
         elif isinstance(layer, ReLU | Tanh | Flatten):
-            self.last = self.add({ReLU: "Relu", Tanh: "Tanh", Flatten: "Flatten"}[type(layer)], [x], name)
-        elif isinstance(layer, Dropout) and layer.rule == "2012":  # the paper's: outputs times 1 - p after training
-            self.last = self.add("Mul", [x, self.constant(f"{name}.keep", np.float32(1 - layer.p))], name)
+            ops = {ReLU: "Relu", Tanh: "Tanh", Flatten: "Flatten"}
+            self.last = self.add(ops[type(layer)], [self.last], name)
+        # the paper's: outputs times 1 - p after training
+        elif isinstance(layer, Dropout) and layer.rule == "2012":
+            self.last = self._times(name, "keep", 1 - layer.p)
         elif not isinstance(layer, Dropout):
             raise UsageError(f"layer {name}: {type(layer).__name__} has no form in ONNX here")
+
+    def _times(self, name: str, label: str, factor: float) -> str:
+        """The input times a number."""
+        return self.add("Mul", [self.last, self.constant(f"{name}.{label}", np.float32(factor))],
+                        name)
+
+    def _convolution(self, name: str, layer: Conv2d, before: tuple[int, ...],
+                     after: tuple[int, ...]) -> str:
+        win = Window.of(layer.kernel_size, layer.stride, layer.padding, layer.dilation,
+                        layer.ceil_mode)
+        return self.add("Conv", [self.last, *self.weights(layer)], name, kernel_shape=win.kernel,
+                        strides=win.stride, dilations=win.dilation, group=layer.groups,
+                        pads=_pads(win, before, after))
+
+    def _maximum(self, name: str, layer: MaxPool2d, before: tuple[int, ...],
+                 after: tuple[int, ...]) -> str:
+        win = Window.of(layer.kernel_size, layer.stride, layer.padding, layer.dilation,
+                        layer.ceil_mode)
+        return self.add("MaxPool", [self.last], name, kernel_shape=win.kernel, strides=win.stride,
+                        dilations=win.dilation, pads=_pads(win, before, after))
 
     def _padded(self, name: str, pads: list[int]) -> str:
         """The input with zeros around each map."""
         if not any(pads):
             return self.last
         top, left, bottom, right = pads
-        sizes = self.constant(f"{name}.pads", np.array([0, 0, top, left, 0, 0, bottom, right]), np.int64)
+        sizes = self.constant(f"{name}.pads", np.array([0, 0, top, left, 0, 0, bottom, right]),
+                              np.int64)
         return self.add("Pad", [self.last, sizes], f"{name}.padded")
 
-    def _average(self, name: str, layer: AvgPool2d, before: tuple[int, ...], after: tuple[int, ...]) -> str:
-        """Padding may count in the divisor; what a window rounded up reaches beyond it never does."""
+    def _average(self, name: str, layer: AvgPool2d, before: tuple[int, ...],
+                 after: tuple[int, ...]) -> str:
+        """Padding may count in the divisor. The cells beyond it, which a window reaches when sizes
+        are rounded up, never do: AveragePool adds them itself, while the padding that counts
+        becomes zeros of the input."""
         win = Window.of(layer.kernel_size, layer.stride, layer.padding, ceil_mode=layer.ceil_mode)
         top, left, bottom, right = _pads(win, before, after)
         x = self.last
         if layer.count_include_pad:
-            (ph, pw) = win.padding
-            inside = [ph, pw, min(ph, bottom), min(pw, right)]
-            x = self._padded(name, inside)
-            top, left, bottom, right = 0, 0, bottom - inside[2], right - inside[3]
+            PH, PW = win.padding
+            below = min(PH, bottom)
+            beside = min(PW, right)
+            x = self._padded(name, [PH, PW, below, beside])
+            top = 0
+            left = 0
+            bottom -= below
+            right -= beside
         return self.add("AveragePool", [x], name, kernel_shape=win.kernel, strides=win.stride,
                         pads=[top, left, bottom, right])
 
     def _norm(self, name: str, layer: LocalResponseNorm, channels: int) -> str:
-        """ONNX divides alpha by the size, as this package does; its windows of even size lean the other way."""
+        """ONNX divides alpha by the size, as this package does; but its windows of even size reach
+        one channel further on the other side."""
         if layer.size % 2 == 0:
-            raise UsageError(f"layer {name}: ONNX has other windows than this package for normalisation of the even "
-                             f"size {layer.size}; use an odd one")
-        settings = {"size": layer.size, "alpha": float(layer.alpha), "beta": float(layer.beta), "bias": float(layer.k)}
+            raise UsageError(f"layer {name}: got normalisation of size {layer.size}, but for even "
+                             "sizes the windows of ONNX differ from those of this package; use an "
+                             "odd size")
+        settings: dict[str, Any] = {"size": layer.size, "alpha": float(layer.alpha),
+                                    "beta": float(layer.beta), "bias": float(layer.k)}
         if layer.groups == 1:
             return self.add("LRN", [self.last], name, **settings)
         parts = [f"{name}.part{i}" for i in range(layer.groups)]
-        sizes = self.constant(f"{name}.sizes", np.full(layer.groups, channels // layer.groups), np.int64)
-        self.nodes.append(self.onnx.helper.make_node("Split", [self.last, sizes], parts, f"{name}.split", axis=1))
-        done = [self.add("LRN", [part], f"{part}.normed", **settings) for part in parts]
-        return self.add("Concat", done, name, axis=1)
+        sizes = self.constant(f"{name}.sizes", np.full(layer.groups, channels // layer.groups),
+                              np.int64)
+        self.nodes.append(self.onnx.helper.make_node("Split", [self.last, sizes], parts,
+                                                     f"{name}.split", axis=1))
+        results = [self.add("LRN", [part], f"{part}.normed", **settings) for part in parts]
+        return self.add("Concat", results, name, axis=1)
 
     def _norm_within(self, name: str, layer: LocalResponseNorm) -> str:
-        """x / (k + alpha mean(x^2))^beta, the mean over size x size places, zeros beyond the edge counted."""
-        start, end = layer.size // 2, (layer.size - 1) // 2
+        """x / (k + alpha mean(x^2))^beta, the mean over size x size places, zeros beyond the edge
+        included."""
+        start = layer.size // 2
+        end = (layer.size - 1) // 2
         squares = self.add("Mul", [self.last, self.last], f"{name}.squares")
-        mean = self.add("AveragePool", [squares], f"{name}.mean", kernel_shape=[layer.size] * 2, strides=[1, 1],
-                        pads=[start, start, end, end], count_include_pad=1)
+        mean = self.add("AveragePool", [squares], f"{name}.mean", kernel_shape=[layer.size] * 2,
+                        strides=[1, 1], pads=[start, start, end, end], count_include_pad=1)
         for op, value in (("Mul", layer.alpha), ("Add", layer.k), ("Pow", layer.beta)):
             factor = self.constant(f"{name}.{op.lower()}", np.float32(value))
             mean = self.add(op, [mean, factor], f"{name}.{op.lower()}ed")
         return self.add("Div", [self.last, mean], name)
 
     def _local(self, name: str, layer: LocallyConnected2d, after: tuple[int, ...]) -> str:
-        """One slice (N, C, OH, OW) for each tap of the window, side by side, times the weights of each place."""
-        (ph, pw), (sh, sw) = pair(layer.padding, "padding", 0), pair(layer.stride, "stride", 1)
-        (KH, KW), (O, OH, OW) = layer.kernel_size, after
-        x, taps = self._padded(name, [ph, pw, ph, pw]), []
+        """The slices of all taps of the window as channels (N, KH*KW*C, OH, OW), times the weights
+        of each place."""
+        PH, PW = pair(layer.padding, "padding", 0)
+        SH, SW = pair(layer.stride, "stride", 1)
+        KH, KW = layer.kernel_size
+        O, OH, OW = after
+        x = self._padded(name, [PH, PW, PH, PW])
         axes = self.constant(f"{name}.axes", np.array([2, 3]), np.int64)
-        steps = self.constant(f"{name}.steps", np.array([sh, sw]), np.int64)
+        steps = self.constant(f"{name}.steps", np.array([SH, SW]), np.int64)
+        taps = []
         for kh, kw in np.ndindex(KH, KW):
             tap = f"{name}.tap{kh}{kw}"
-            ends = np.array([kh + (OH - 1) * sh + 1, kw + (OW - 1) * sw + 1])
             starts = self.constant(f"{tap}.starts", np.array([kh, kw]), np.int64)
-            taps.append(self.add("Slice", [x, starts, self.constant(f"{tap}.ends", ends, np.int64), axes, steps], tap))
-        weight = backend.to_numpy(layer.weight.data).transpose(0, 1, 2, 4, 5, 3).reshape(OH, OW, O, -1)
-        y = self.add("Einsum", [self.add("Concat", taps, f"{name}.columns", axis=1),
-                                self.constant(self.names[id(layer.weight)], weight)], f"{name}.sums",
+            last = np.array([kh + (OH - 1) * SH, kw + (OW - 1) * SW])
+            ends = self.constant(f"{tap}.ends", last + 1, np.int64)
+            taps.append(self.add("Slice", [x, starts, ends, axes, steps], tap))
+        columns = self.add("Concat", taps, f"{name}.columns", axis=1)
+        # (OH,OW,O,C,KH,KW) -> (OH,OW,O,KH,KW,C) -> (OH,OW,O,KH*KW*C), in the order of the taps
+        weight = backend.to_numpy(layer.weight.data)
+        weight = weight.transpose(0, 1, 2, 4, 5, 3).reshape(OH, OW, O, -1)
+        y = self.add("Einsum", [columns, self.constant(self.names[id(layer.weight)], weight)],
+                     f"{name}.sums",
                      equation="nkij,ijok->noij")
         if layer.bias is None:
             return y
-        return self.add("Add", [y, self.constant(self.names[id(layer.bias)], layer.bias.data)], name)
+        return self.add("Add", [y, self.constant(self.names[id(layer.bias)], layer.bias.data)],
+                        name)
 
 
 def _pads(win: Window, before: tuple[int, ...], after: tuple[int, ...]) -> list[int]:
-    """[top, left, bottom, right], such that rounding down gives the size that `win` gives by its own rule."""
-    reach = win.padded(before[1:], after[1:])
-    return [*win.padding, *(max(0, reach[i] - before[1 + i] - win.padding[i]) for i in range(2))]
+    """[top, left, bottom, right], such that rounding down gives the size that `win` gives by its
+    own rule."""
+    H, W = before[1:]
+    OH, OW = after[1:]
+    HP, WP = win.padded((H, W), (OH, OW))  # up to where the last windows reach
+    PH, PW = win.padding
+    return [PH, PW, max(0, HP - H - PH), max(0, WP - W - PW)]
+
+
+# The command.
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = cli.parser("minitorch_alex.onnx", "Write a network as an ONNX file.")
-    parser.add_argument("model", metavar="RUN_OR_MODEL", help=f"a run directory (runs/NAME), a checkpoint in one, or a "
-                        f"model: {', '.join(models.MODELS)}")
-    parser.add_argument("file", metavar="FILE.onnx")
-    parser.add_argument("-w", "--weights", type=Path, metavar="FILE",
-                        help="the weights of a model (.safetensors or .pth; default: initial ones)")
-    parser.add_argument("--softmax", action="store_true", help="end with probabilities rather than logits")
-    args = parser.parse_args(argv)
-    _load_onnx()
-    if args.model not in models.MODELS:
-        if args.weights:
-            raise UsageError(f"--weights belongs to a model, and {args.model} is none; there are: "
-                             f"{', '.join(models.MODELS)}")
-        predictor = predict.of_run(Path(args.model))
-        model, about = predictor.model, predictor.about
-    elif args.weights:
-        predictor = predict.of_weights(args.weights, args.model)
-        model, about = predictor.model, predictor.about
-    else:
-        model = models.build(args.model, models.default_classes(args.model))
-        about = f"{args.model} with initial weights"
+    args = parse(argv)
+    _load_onnx()  # whether it is missing shows now, not after the model was read
+    model, about = find_model(args)
     export(model, args.file, args.softmax)
     print(f"{about}\n{args.file}  ({os.path.getsize(args.file) / 1e6:,.1f} MB, opset {OPSET})")
     return 0
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line. Raises UsageError for weights that no model belongs to."""
+    parser = cli.parser("minitorch_alex.onnx", "Write a network as an ONNX file.")
+    parser.add_argument("model", metavar="RUN_OR_MODEL",
+                        help="a run directory (runs/NAME), a checkpoint in one, or a model: "
+                             f"{', '.join(models.MODELS)}")
+    parser.add_argument("file", metavar="FILE.onnx")
+    parser.add_argument("-w", "--weights", type=Path, metavar="FILE",
+                        help="the weights of a model, .safetensors or .pth (default: initial "
+                             "weights)")
+    parser.add_argument("--softmax", action="store_true", help="end with probabilities instead of "
+                                                               "logits")
+    args = parser.parse_args(argv)
+    if args.weights and args.model not in models.MODELS:
+        raise UsageError(f"--weights only applies to a model, and {args.model} is not one; the "
+                         f"models are: {', '.join(models.MODELS)}")
+    return args
+
+
+def find_model(args: argparse.Namespace) -> tuple[Network, str]:
+    """(the network of a run, of a weights file or with initial weights, a description for humans).
+    """
+    if args.model not in models.MODELS:
+        predictor = predict.of_run(Path(args.model))
+        return predictor.model, predictor.about
+    if args.weights:
+        predictor = predict.of_weights(args.weights, args.model)
+        return predictor.model, predictor.about
+    model = models.build(args.model, models.default_classes(args.model))
+    return model, f"{args.model} with initial weights"
 
 
 if __name__ == "__main__":

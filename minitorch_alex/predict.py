@@ -14,7 +14,6 @@ from . import data, models, plots
 from .data.decoding import central_square, grey_to_8_bits
 from .errors import DataError, DivergedError, UsageError
 from .evaluate import VIEWS, probabilities
-from .nn import Module
 from .training import cli, runs, weights
 from .training.cli import Flag
 
@@ -54,7 +53,7 @@ class Predictor:
     about     human-readable: what the model is and what is done to images
     """
 
-    model: Module
+    model: models.Network
     classes: Sequence[str]
     side: int
     prepare: Callable[[np.ndarray], np.ndarray]
