@@ -13,8 +13,10 @@ from .workloads import GPU_ABOUT, GPU_WORKLOADS
 
 CHILD = "benchmarks.gpu_contenders"
 RESULT = harness.ROOT / "results" / "gpu_speed.json"
-SECTIONS = ("ceilings", "speed", "layers", "feed")
-LAYERS = FEED = ("alexnet-b128", "alexnet_cifar-b128", "net_18-b128")
+SECTIONS = ("ceilings", "speed", "kernels", "layers", "feed")
+LAYERS = ("alexnet-b128", "alexnet_cifar-b128", "net_18-b128")
+FEED = LAYERS
+KERNELS = ("alexnet-b256", "alexnet_torchvision-b256", *LAYERS)
 
 
 class OutOfTimeError(Exception):
@@ -107,8 +109,20 @@ def speed(plan: Plan) -> None:
         for name, about, settings, done, turn in turns:
             if i >= done:
                 taken = {who: samples for who, samples in next(turn).items() if samples}
+                summary = harness.summarise(taken, ("train", "inference"))
                 plan.record.put("speed", name, about | {
-                    "summary": harness.summarise(taken, ("train",)), "settings": settings, "samples": taken})
+                    "summary": summary, "settings": settings, "samples": taken})
+
+
+def kernels(plan: Plan) -> None:
+    """Where a training step of ours goes."""
+    for name, workload, precision in plan.entries(KERNELS):
+        if plan.known("kernels", name):
+            continue
+        got = plan.take("kernels", workload, precision, "ours", f"kernels {workload} {precision}",
+                        steps=2 if plan.quick else 10)
+        if "error" not in got:
+            plan.record.put("kernels", name, plan.about(workload, precision) | got)
 
 
 def layers(plan: Plan) -> None:
@@ -133,6 +147,9 @@ def feed(plan: Plan) -> None:
                 plan.record.put("feed", name, plan.about(workload, precision) | got)
 
 
+MEASURE = {"ceilings": ceilings, "speed": speed, "kernels": kernels, "layers": layers, "feed": feed}
+
+
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = cli.parser(
         "benchmarks.gpu",
@@ -143,7 +160,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
                + "\n\nworkloads:\n"
                + "\n".join(f"  {name:<26}{w.size} x {w.size}, batch {w.batch}" for name, w in GPU_WORKLOADS.items())
                + "\n\nsections:\n  ceilings  matrix products and copies: the fastest that this GPU could be\n"
-               "  speed     training in images a second, ratios within a round, memory\n"
+               "  speed     training and inference in images per second, ratios within a round, memory\n"
+               "  kernels   ours, kernel by kernel, between events\n"
                "  layers    forward and backward, layer by layer, between events\n"
                "  feed      ours, with the batches brought from the host\n\n" + cli.EXIT_CODES)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="NAME",
@@ -217,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
         plan, end = Plan(args, contenders, record, start + args.budget), "done"
         try:
             for section in args.sections:
-                {"ceilings": ceilings, "speed": speed, "layers": layers, "feed": feed}[section](plan)
+                MEASURE[section](plan)
         except OutOfTimeError:
             end = "the budget is spent; the same command with --resume takes the rest,"
         harness.say(f"{end} in {(time.monotonic() - start) / 60:.1f} min{f': {record.path}' if record.path else ''}")

@@ -20,8 +20,10 @@ def load(job: dict) -> Any:
     return Net(job["workload"], job["contender"], job["precision"])
 
 
-def images_per_second(step: Callable[[], Any], synchronize: Callable[[], None], job: dict) -> dict[str, Any]:
-    """Steps in spans of about SPAN seconds between two waits of the host; the median span."""
+def images_per_second(step: Callable[[], Any], synchronize: Callable[[], None], job: dict,
+                      key: str = "train") -> dict[str, Any]:
+    """{key: images per second, key_steps: steps}. Steps in spans of about SPAN seconds between two waits of the host;
+    the median span."""
     def span(steps: int) -> None:
         for _ in range(steps):
             step()
@@ -30,7 +32,7 @@ def images_per_second(step: Callable[[], Any], synchronize: Callable[[], None], 
     single = min(time_steps(lambda: span(1), 1, 2, 0))
     steps = max(1, math.ceil(min(SPAN, job["seconds"]) / single))
     times = time_steps(lambda: span(steps), 1, job["least"], job["seconds"])
-    return {"train": round(job["batch"] * steps / median(times), 2), "train_steps": steps * len(times)}
+    return {key: round(job["batch"] * steps / median(times), 2), f"{key}_steps": steps * len(times)}
 
 
 def check(net: Any) -> None:
@@ -41,7 +43,7 @@ def check(net: Any) -> None:
 
 
 def speed(job: dict) -> dict[str, Any]:
-    """A sample: images a second in training, and memory."""
+    """A sample: images per second in training and in inference, and the memory of training."""
     net, result = load(job), {}
     net.feed(job["batch"])
     net.mode(True)
@@ -52,7 +54,25 @@ def speed(job: dict) -> dict[str, Any]:
     with metered(result):
         result |= images_per_second(net.step, net.synchronize, job)
     check(net)
-    return result | net.memory() | {"setting": net.setting()}
+    result |= net.memory()
+    net.mode(False)
+    net.infer()  # in this mode algorithms are tried once more
+    result |= images_per_second(net.infer, net.synchronize, job | {"seconds": job["seconds"] / 3}, "inference")
+    return result | {"setting": net.setting()}
+
+
+def kernels(job: dict) -> dict[str, Any]:
+    """Ours: milliseconds of each kernel in a training step."""
+    from .gpu_kernels import measure
+    net = load(job)
+    result: dict[str, Any] = {}
+    net.feed(job["batch"])
+    net.mode(True)
+    for _ in range(job["warm_up"]):
+        net.step()
+    with metered(result):
+        result |= measure(net, job["steps"])
+    return result
 
 
 def layers(job: dict) -> dict[str, Any]:
@@ -152,7 +172,8 @@ def machine(job: dict) -> dict[str, Any]:
     return found
 
 
-TASKS = {"speed": speed, "layers": layers, "feed": feed, "ceilings": ceilings, "machine": machine}
+TASKS = {"speed": speed, "kernels": kernels, "layers": layers, "feed": feed, "ceilings": ceilings,
+         "machine": machine}
 
 if __name__ == "__main__":
     answer(TASKS)

@@ -1,16 +1,13 @@
-"""python -m benchmarks.gpu_kernels: where a training step on the GPU goes, kernel by kernel.
+"""Where a training step on the GPU goes, kernel by kernel: the section `kernels` of benchmarks.gpu.
 
-Every launch and every matrix product of a step is put between two CUDA events; the figure of a kernel is the median
-over the steps of what its launches took together. Events lengthen a step a little, and what CuPy does by itself
-(copies, sums of arrays) is not between any: the difference between the step and the sum is shown as `rest`.
+Every launch and every matrix product of a step is put between two CUDA events. The time of a kernel
+is the median over the steps of what all its launches in a step took. Events lengthen a step a
+little, and what CuPy does by itself (copies, sums of arrays) is not between any: the difference
+between the step and the sum is `rest`.
 """
-import argparse
-import json
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -18,31 +15,50 @@ from minitorch_alex.kernels import gpu, half
 
 from .nets import OursOnGpu
 
-MODULES = (gpu, half)
+MODULES = (gpu, half)  # where kernels are launched and matrices multiplied
+
+
+def _kernel_name(kernel: str, *rest: Any) -> str:
+    return kernel
+
+
+def _product_name(a: Any, b: Any, *rest: Any) -> str:
+    return f"gemm {a.shape} @ {b.shape}"
+
+
+NAMES: dict[str, Callable[..., str]] = {"launch": _kernel_name, "multiply": _product_name}
 
 
 class Meter:
-    """Stands in for `launch` and `product`, and keeps a pair of events for each call."""
+    """Within `with Meter(net)`, launches and products are timed; step() says how long they took."""
 
     def __init__(self, net: OursOnGpu) -> None:
         self.net = net
-        self.calls: list[tuple[str, Any, Any]] = []
+        self.calls: list[tuple[str, Any, Any]] = []  # name, mark before, mark after
+        self.originals = [(module, name, getattr(module, name))
+                          for module in MODULES for name in NAMES if hasattr(module, name)]
+
+    def __enter__(self) -> "Meter":
+        for module, name, original in self.originals:
+            setattr(module, name, self.timed(original, NAMES[name]))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for module, name, original in self.originals:
+            setattr(module, name, original)
 
     def timed(self, work: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+        """`work`, which in addition leaves a mark before and a mark after each call."""
         def call(*args: Any, **kwargs: Any) -> Any:
             start = self.net.mark()
             result = work(*args, **kwargs)
             self.calls.append((name(*args), start, self.net.mark()))
             return result
+
         return call
 
-    def install(self) -> None:
-        for module in MODULES:
-            module.launch = self.timed(module.launch, lambda kernel, *rest: kernel)
-            module.product = self.timed(module.product, lambda a, b, *rest: f"gemm {a.shape} @ {b.shape}")
-
     def step(self) -> dict[str, float]:
-        """Milliseconds of each kernel in one step, with `step` for the whole of it."""
+        """Milliseconds of each kernel in one step, with `step` for the whole step."""
         self.calls.clear()
         start = self.net.mark()
         self.net.step()
@@ -54,56 +70,31 @@ class Meter:
         return {**spent, "step": 1e3 * self.net.between(start, stop)}
 
 
-def measure(workload: str, precision: str, steps: int) -> dict[str, Any]:
-    """{"step_ms", "host_ms", "launches", "kernels": name -> ms} of one workload."""
-    net = OursOnGpu(workload, "ours", precision)
-    net.feed(net.workload.batch)
-    net.mode(True)
-    for _ in range(5):
-        net.step()
+def measure(net: OursOnGpu, steps: int) -> dict[str, Any]:
+    """The times of a network that has its batch and is warm, in milliseconds per step.
+
+    step_ms        a step, without events
+    host_ms        what the host needs to issue it
+    timed_step_ms  a step, with events
+    calls          launches and products in a step
+    kernels        name -> milliseconds, the longest first; with `rest`
+    """
     net.synchronize()
-    begin = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(steps):
         net.step()
-    issued = time.perf_counter() - begin
+    issued = time.perf_counter() - start
     net.synchronize()
-    plain = time.perf_counter() - begin
-    meter = Meter(net)
-    originals = [(module, module.launch, module.product) for module in MODULES]
-    meter.install()
-    taken = [meter.step() for _ in range(steps)]
-    for module, launch, product in originals:
-        module.launch = launch
-        module.product = product
+    whole = time.perf_counter() - start
+    with Meter(net) as meter:
+        taken = [meter.step() for _ in range(steps)]
     kernels = {name: round(median(one.get(name, 0.0) for one in taken), 4) for name in taken[0]}
-    step = kernels.pop("step")
-    kernels["rest"] = round(step - sum(kernels.values()), 4)
-    return {"workload": workload, "precision": precision, "step_ms": round(1e3 * plain / steps, 3),
-            "host_ms": round(1e3 * issued / steps, 3), "timed_step_ms": step, "calls": len(meter.calls),
-            "kernels": dict(sorted(kernels.items(), key=lambda item: -item[1]))}
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_kernels", description=__doc__.split("\n")[0])
-    parser.add_argument("--workloads", nargs="+", default=["alexnet-b256"], metavar="NAME")
-    parser.add_argument("--precisions", nargs="+", default=["tf32", "fp16"], metavar="NAME")
-    parser.add_argument("--steps", type=int, default=10, metavar="N")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="a JSON file of all figures")
-    args = parser.parse_args(argv)
-    results = []
-    for workload in args.workloads:
-        for precision in args.precisions:
-            result = measure(workload, precision, args.steps)
-            results.append(result)
-            print(f"{workload} {precision}: {result['step_ms']} ms a step ({result['host_ms']} ms on the host, "
-                  f"{result['calls']} calls)")
-            for name, ms in result["kernels"].items():
-                print(f"  {ms:8.3f} ms  {name}")
-            sys.stdout.flush()
-            if args.out:
-                args.out.write_text(json.dumps(results, indent=1) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    timed_step = kernels.pop("step")
+    kernels["rest"] = round(timed_step - sum(kernels.values()), 4)
+    return {
+        "step_ms": round(1e3 * whole / steps, 3),
+        "host_ms": round(1e3 * issued / steps, 3),
+        "timed_step_ms": timed_step,
+        "calls": len(meter.calls),
+        "kernels": dict(sorted(kernels.items(), key=lambda item: -item[1])),
+    }

@@ -407,6 +407,11 @@ class TorchOnGpu(Torch):
         self.scaler.update()
         return loss
 
+    def infer(self) -> Tensor:
+        """The logits, which stay on the device."""
+        with torch.no_grad(), self.autocast():
+            return self.net(self.images)
+
     def layer_marks(self, batch: int) -> dict[str, tuple[Any, Any, Any]]:
         with self.autocast():
             return super().layer_marks(batch)

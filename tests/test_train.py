@@ -524,3 +524,12 @@ def test_out_of_device_memory_is_one_line(on_host, monkeypatch, capsys):
     assert here(*DEVICE, "--backend", "host cuda") == 1
     one_line(capsys.readouterr().err, "on the GPU: asked for 1.50 GB, 2.00 GB are in use, the limit is 3.00 GB",
              "use a smaller --batch-size")
+
+
+def test_a_copy_without_git_is_told_its_commit(monkeypatch):
+    """MINITORCH_COMMIT comes first; without it and without git there is none."""
+    monkeypatch.setenv("MINITORCH_COMMIT", "abc1234")
+    assert runs.provenance(0)["commit"] == "abc1234"
+    monkeypatch.delenv("MINITORCH_COMMIT")
+    monkeypatch.setenv("PATH", "")
+    assert runs.provenance(0)["commit"] is None

@@ -1,0 +1,221 @@
+#!/usr/bin/env bash
+# benchmarks/on_gpu.sh [OUT [SECONDS]]: what only a GPU can tell, within SECONDS (default: 535), the
+# most valuable first.
+#
+# Each step has a time limit of its own. One that fails or runs out of time stops no other, and what
+# no longer fits into SECONDS is left out. Nothing is installed, git and the network are not needed:
+# python3 must have CuPy, pytest and hypothesis, for the comparison PyTorch too.
+#
+# What it leaves in OUT (default: build/gpu), eight files at most:
+#   summary.txt      one line per step, the speeds, the verdict: what is also printed
+#   gpu_speed.json   speeds, kernels, layers, feed: all numbers of benchmarks.gpu
+#   gpu_cifar.json, gpu_224.json, gpu_local.json   the results of the trainings
+#   logs.tgz         what each step printed, the tests as XML, logs and curves of the trainings
+# `python -m benchmarks.gpu_report --records OUT` takes the records into results/ and the pages.
+#
+# Environment:
+#   STEPS             the steps to run, in this order (default: all, see below)
+#   CIFAR             a folder with cifar-10-batches-py, or with cifar-10-batches-py.tar.xz whole or
+#                     in parts; not needed where data/cifar-10-batches-py is. Without it, the
+#                     step cifar trains on drawn shapes, and 224 and local do nothing
+#   MINITORCH_COMMIT  what this code is, where git cannot tell
+#   PYTHON            the interpreter (default: python3)
+#   HASTE             divides every time limit, to try the script itself
+#
+# Exit code: 0, 1 when tests or a self-test failed or did not run, 2 for a wrong name in STEPS,
+# 3 without a GPU: then each step says why it did nothing.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+ALL=(machine selftest-fp32 tests selftest-tf32 selftest-fp16 selftest-bf16 speed kernels speed-half
+  speed-128 layers feed cifar 224 local)
+OUT=${1:-build/gpu}
+END=$((SECONDS + ${2:-535}))
+STEPS=${STEPS:-${ALL[*]}}
+PYTHON=${PYTHON:-python3}
+HASTE=${HASTE:-1}
+LEAST=$((20 / HASTE))  # seconds: with less left, no step begins
+
+# The trainings. 224: the paper's network on CIFAR-10 enlarged to its size, ten epochs.
+TRAIN_CIFAR=(-a alexnet_cifar --epochs 20 --set "milestones=(14,18)")
+TRAIN_224=(-a alexnet --set enlarge=256 --epochs 10 --set schedule=steps --set "milestones=(7,9)")
+TRAIN_LOCAL=(-a conv_local_13 --epochs 40 --set "milestones=(32,36)")
+
+NETS=(alexnet-b256 alexnet_torchvision-b256)
+SMALLER=(alexnet-b128 alexnet_torchvision-b128)
+THREE=(ours torch torch-fast-nhwc)
+
+LOGS=$(mktemp -d)
+trap 'rm -rf "$LOGS"' EXIT
+mkdir -p "$OUT" || exit 1
+OUT=$(cd "$OUT" && pwd)
+: > "$OUT/summary.txt"
+export PYTHONPATH=. PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MPLCONFIGDIR=$LOGS/.matplotlib
+failed=()
+
+say() { echo "$*" | tee -a "$OUT/summary.txt"; }
+
+# run NAME LIMIT COMMAND...: the command for at most LIMIT seconds, its output in a log, and one
+# line about it: the last line of its errors, or of its output. The code is the command's.
+run() {
+  local name=$1 limit=$(($2 / HASTE)) begin=$SECONDS code line
+  shift 2
+  ((limit < END - SECONDS)) || limit=$((END - SECONDS))
+  ((limit > 0)) || limit=1
+  timeout --kill-after=5 "$limit" "$@" < /dev/null > "$LOGS/$name.txt" 2> "$LOGS/$name.errors"
+  code=$?
+  line=$(grep -hE '^test accuracy' "$LOGS/$name.txt" | tail -n 1)
+  [ -n "$line" ] ||
+    line=$(cat "$LOGS/$name.txt" "$LOGS/$name.errors" | grep -v '^[[:space:]]*$' | tail -n 1)
+  ((code != 124 && code != 137)) || line="stopped after $limit s: $line"
+  say "$name: exit $code, $((SECONDS - begin)) s: ${line:0:150}"
+  find "$LOGS" -name '*.errors' -empty -delete
+  tar czf "$OUT/logs.tgz" -C "$LOGS" --exclude=.matplotlib .
+  return $code
+}
+
+# must NAME LIMIT COMMAND...: as run, a failure being one of the whole.
+must() { run "$@" || failed+=("$1"); }
+
+selftest() {
+  must "selftest-$1" "$2" "$PYTHON" -m minitorch_alex.selftest --backend cupy --quick \
+    --precision "$1"
+}
+
+# bench NAME LIMIT FLAGS...: numbers of benchmarks.gpu, all in one record.
+bench() {
+  local name=$1 limit=$2
+  shift 2
+  run "$name" "$limit" "$PYTHON" -m benchmarks.gpu --out "$OUT/gpu_speed.json" --rounds 1 --resume \
+    --budget $((limit > 8 ? limit - 5 : limit)) "$@"
+}
+
+# train NAME LIMIT DATA FLAGS...: a training and its record.
+train() {
+  local name=$1 limit=$2 data=$3
+  shift 3
+  run "$name" "$limit" "$PYTHON" -m minitorch_alex.train "$@" --data "$data" --val-split 0 \
+    --backend cupy --precision tf32 -j 4 --name "gpu-$name" --overwrite
+  local code=$? directory=runs/gpu-$name
+  ((code != 0)) || cp "$directory/result.json" "$OUT/gpu_$name.json" 2> /dev/null
+  for file in log.jsonl curves.png; do
+    [ ! -f "$directory/$file" ] || cp "$directory/$file" "$LOGS/$name-$file"
+  done
+  tar czf "$OUT/logs.tgz" -C "$LOGS" --exclude=.matplotlib .
+}
+
+# cifar: whether CIFAR-10 lies in data/, after it was brought there from $CIFAR if it is not.
+cifar() {
+  [ ! -d data/cifar-10-batches-py ] || return 0
+  [ -n "${CIFAR:-}" ] || return 1
+  if [ -d "$CIFAR/cifar-10-batches-py" ]; then
+    ln -s "$(cd "$CIFAR" && pwd)/cifar-10-batches-py" data/
+  else
+    cat "$CIFAR"/cifar-10-batches-py.tar.xz* | tar xJ -C data
+  fi
+}
+
+# on_cifar NAME ...: train NAME ... on CIFAR-10, where it is at hand.
+on_cifar() {
+  local name=$1 limit=$2
+  shift 2
+  if cifar; then
+    train "$name" "$limit" cifar10 "$@"
+  else
+    say "$name: left out, CIFAR-10 is not in data/ and CIFAR names no folder with it"
+  fi
+}
+
+machine='nvidia-smi; "$0" -c "import cupy; cupy.show_config()"; lscpu | grep "Model name"'
+
+# step NAME: one step of those in ALL.
+step() {
+  case $1 in
+    machine) run machine 20 bash -c "$machine" "$PYTHON" ;;
+    selftest-fp32) selftest fp32 60 ;;
+    tests)
+      must tests 120 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --durations=10 \
+        --junitxml="$LOGS/tests.xml" tests/test_gpu.py \
+        --deselect tests/test_gpu.py::test_the_self_test_passes
+      ;;
+    selftest-tf32) selftest tf32 40 ;;
+    selftest-fp16) selftest fp16 40 ;;
+    selftest-bf16) selftest bf16 40 ;;
+    speed)
+      bench speed 140 --sections ceilings speed --workloads "${NETS[@]}" --precisions tf32 \
+        --contenders "${THREE[@]}"
+      ;;
+    kernels)
+      bench kernels 45 --sections kernels --workloads "${NETS[@]}" --precisions tf32 fp16 bf16 \
+        --contenders ours
+      ;;
+    speed-half)
+      bench speed-half 200 --sections speed --workloads "${NETS[@]}" --precisions fp16 bf16 \
+        --contenders "${THREE[@]}"
+      ;;
+    speed-128)
+      bench speed-128 110 --sections speed --workloads "${SMALLER[@]}" --precisions tf32 \
+        --contenders "${THREE[@]}"
+      ;;
+    layers)
+      bench layers 50 --sections layers --workloads alexnet-b128 --precisions tf32 \
+        --contenders ours torch-fast-nhwc
+      ;;
+    feed)
+      bench feed 30 --sections feed --workloads alexnet-b128 --precisions tf32 --contenders ours
+      ;;
+    cifar)
+      if cifar; then data=cifar10; else data=shapes; fi
+      train cifar 120 "$data" "${TRAIN_CIFAR[@]}"
+      ;;
+    224) on_cifar 224 160 "${TRAIN_224[@]}" ;;
+    local) on_cifar local 160 "${TRAIN_LOCAL[@]}" ;;
+  esac
+}
+
+for name in $STEPS; do
+  if [[ " ${ALL[*]} " != *" $name "* ]]; then
+    say "unknown step '$name' in STEPS, expected some of: ${ALL[*]}"
+    exit 2
+  fi
+done
+
+# Without a GPU its last line is the reason, and the code is 3, that of a backend that is not there.
+reason=$(timeout 60 "$PYTHON" -c '
+import sys
+from minitorch_alex import backend
+from minitorch_alex.errors import BackendError
+try:
+    backend.use("cupy")
+except BackendError as error:
+    print(error)
+    sys.exit(3)' 2>&1)
+code=$?
+if ((code != 0)); then
+  for name in $STEPS; do
+    say "$name: nothing done, $(echo "$reason" | tail -n 1)"
+  done
+  ((code == 3)) && exit 3
+  exit 1
+fi
+
+for name in $STEPS; do
+  if ((END - SECONDS < LEAST)); then
+    say "$name: left out, the time is up"
+    case $name in selftest-* | tests) failed+=("$name") ;; esac
+  else
+    step "$name"
+  fi
+done
+
+if [ -f "$OUT/gpu_speed.json" ]; then
+  say ""
+  "$PYTHON" -m benchmarks.gpu --show "$OUT/gpu_speed.json" --summary 2>&1 |
+    tee -a "$OUT/summary.txt"
+  say ""
+fi
+if ((${#failed[@]})); then
+  say "failed: ${failed[*]}"
+  exit 1
+fi
+say "all tests and self-tests that were asked for passed"

@@ -1,0 +1,121 @@
+"""benchmarks/on_gpu.sh without a GPU: it says why it does nothing; with a python3 that only pretends, what happens to
+steps that fail, hang or no longer fit into the time, and whether the programs would take their flags."""
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu
+from minitorch_alex import backend, selftest, train
+from minitorch_alex.training import cli
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "benchmarks" / "on_gpu.sh"
+STEPS = ("machine selftest-fp32 tests selftest-tf32 selftest-fp16 selftest-bf16 speed kernels speed-half speed-128 "
+         "layers feed cifar 224 local").split()
+# Finds a GPU, writes down what it is asked, and does it well, unless that contains $FAILS or $HANGS.
+PRETENDER = """#!/usr/bin/env bash
+printf '%q ' "$@" >> "$ASKED"; echo >> "$ASKED"
+case "$*" in
+  *"${HANGS:-nothing hangs}"*) echo half of it; sleep 60 ;;
+  *"${FAILS:-nothing fails}"*) echo all of it; echo something went wrong >&2; exit 5 ;;
+  *) echo well done ;;
+esac
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Run the script with the pretender; the result, the lines of its summary, and what the pretender was asked."""
+    python = tmp_path / "python3"
+    python.write_text(PRETENDER)
+    python.chmod(0o755)
+    out = tmp_path / "out"
+
+    def run(seconds="100", **environment):
+        asked = tmp_path / "asked"
+        asked.write_text("")
+        done = subprocess.run(
+            ["bash", str(SCRIPT), str(out), seconds], text=True, capture_output=True, timeout=120,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "ASKED": str(asked), "HASTE": "20",
+                 "CIFAR": "", **environment})
+        assert done.stderr == "" and len(list(out.iterdir())) <= 8
+        lines = (out / "summary.txt").read_text().splitlines()
+        assert done.stdout.splitlines() == lines
+        return done.returncode, lines, [shlex.split(line) for line in asked.read_text().splitlines()]
+
+    return run
+
+
+def told(lines, name, code, text):
+    """Whether the line of a step says this."""
+    return any(re.fullmatch(rf"{name}: exit {code}, \d+ s: {text}", line) for line in lines)
+
+
+@pytest.mark.skipif(backend.is_available("cupy"), reason="there is a GPU")
+def test_without_a_gpu_each_step_says_why_it_does_nothing(script):
+    code, lines, _ = script(PYTHON=sys.executable)
+    assert code == 3 and [line.partition(":")[0] for line in lines] == STEPS
+    assert all("nothing done, backend 'cupy' is not available here: " in line for line in lines)
+
+
+def test_all_steps_run_and_leave_what_they_printed(script):
+    code, lines, asked = script()
+    assert code == 0 and lines[-1] == "all tests and self-tests that were asked for passed"
+    assert [line.partition(":")[0] for line in lines[:-1]] == STEPS
+    assert told(lines, "selftest-bf16", 0, "well done")
+    assert len(asked) == 2 + len(STEPS) - 2 * (not (ROOT / "data" / "cifar-10-batches-py").exists()) - 1
+
+
+def test_a_step_that_fails_or_hangs_stops_no_other(script):
+    code, lines, _ = script(HANGS="pytest", FAILS="precision tf32", STEPS=" ".join(STEPS[:7]))
+    assert code == 1 and lines[-1] == "failed: tests selftest-tf32"
+    assert [line.partition(":")[0] for line in lines[:7]] == STEPS[:7]
+    assert told(lines, "tests", 124, "stopped after 6 s: half of it")
+    assert told(lines, "selftest-tf32", 5, "something went wrong") and told(lines, "selftest-fp16", 0, "well done")
+
+
+def test_a_benchmark_that_fails_is_no_failure_of_the_whole(script):
+    code, lines, _ = script(FAILS="benchmarks.gpu", STEPS="speed selftest-fp32")
+    assert code == 0 and told(lines, "speed", 5, "something went wrong")
+
+
+def test_what_no_longer_fits_is_left_out(script):
+    code, lines, asked = script("0", STEPS="selftest-fp32 layers")
+    assert code == 1 and len(asked) == 1
+    assert lines == ["selftest-fp32: left out, the time is up", "layers: left out, the time is up",
+                     "failed: selftest-fp32"]
+
+
+def test_steps_are_chosen_by_name_and_run_in_that_order(script):
+    code, lines, _ = script(STEPS="feed selftest-bf16")
+    assert code == 0 and [line.partition(":")[0] for line in lines[:2]] == ["feed", "selftest-bf16"]
+    code, lines, asked = script(STEPS="feed tessts")
+    assert code == 2 and asked == []
+    assert lines[0].startswith("unknown step 'tessts' in STEPS, expected some of: machine")
+
+
+def test_the_programs_take_the_flags_of_the_steps(script, monkeypatch):
+    """Each command is parsed by the program that it names, and goes on the GPU."""
+    _, _, asked = script()
+    settings = []
+    monkeypatch.setattr(cli, "use_device", lambda chosen: settings.append(chosen) or 1 / 0)
+    programs = [words[1] for words in asked if words[0] == "-m"]
+    assert programs.count("benchmarks.gpu") == 6 and programs.count("minitorch_alex.selftest") == 4
+    for _, program, *flags in (words for words in asked if words[0] == "-m"):
+        if program == "benchmarks.gpu":
+            args = gpu.arguments(flags)
+            assert args.rounds == 1 and args.resume and args.out.name == "gpu_speed.json"
+        elif program == "minitorch_alex.selftest":
+            with pytest.raises(ZeroDivisionError):
+                selftest.main(flags)
+            assert settings.pop()["backend"] == "cupy"
+        elif program == "minitorch_alex.train":
+            args = train.parser().parse_args(flags)
+            assert args.backend == "cupy" and args.precision == "tf32" and args.overwrite
+        else:
+            assert program == "pytest" and "gpu" in flags and "tests/test_gpu.py" in flags
