@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu
-from minitorch_alex import backend, selftest, train
+from minitorch_alex import backend, selftest
 from minitorch_alex.training import cli
+from minitorch_alex.training.settings import new_config, parse
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "benchmarks" / "on_gpu.sh"
@@ -115,7 +116,8 @@ def test_the_programs_take_the_flags_of_the_steps(script, monkeypatch):
                 selftest.main(flags)
             assert settings.pop()["backend"] == "cupy"
         elif program == "minitorch_alex.train":
-            args = train.parser().parse_args(flags)
-            assert args.backend == "cupy" and args.precision == "tf32" and args.overwrite
+            args, given = parse(flags)
+            config, _ = new_config(args, given)
+            assert config["backend"] == "cupy" and config["precision"] == "tf32" and args.overwrite
         else:
             assert program == "pytest" and "gpu" in flags and "tests/test_gpu.py" in flags
