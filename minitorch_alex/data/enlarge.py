@@ -29,7 +29,7 @@ def enlarge(images: np.ndarray, size: int) -> np.ndarray:
     check_enlargement(H, W, size)
     out = np.empty((N, size, size, C), np.uint8)
     for image, large in zip(images, out, strict=True):
-        large[...] = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+        large[...] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
     return out
 
 
