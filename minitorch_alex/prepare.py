@@ -1,91 +1,109 @@
-"""python -m minitorch_alex.prepare SRC DST: ImageNet as it is downloaded becomes ImageNet as it is trained on.
+"""python -m minitorch_alex.prepare SRC DST: from ImageNet as downloaded to ImageNet for training.
 
-Every image is decoded, its short side scaled to 256, the central 256 x 256 stored (paper, section 2) in shards of a
-thousand; with them their index, the mean image and the main axes of the colours. Done once, it makes each epoch cheap.
-The result depends on the images and the settings alone: not on the number of workers, nor on how often it was stopped.
+Every image is decoded, its short side scaled to 256, and the central 256 x 256 stored (paper,
+section 2) in shards of a thousand, together with an index, the mean image and the main axes of the
+colours. Done once, this makes each epoch cheap. The result depends on the images and the settings
+alone: not on the number of workers, nor on how often it was interrupted.
 """
 import argparse
-import contextlib
 import csv
 import hashlib
 import io
 import json
-import multiprocessing
 import shutil
-import signal
 import time
-import traceback
-from collections.abc import Callable, Container, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .data import shards, sources
 from .data.decoding import central_square, decode_rgb
 from .data.layouts import LAYOUTS
 from .data.moments import Moments
+from .data.shard_workers import make_shards
 from .data.shards import Settings, Shard
 from .data.sources import Listing
-from .errors import DataError, DiskError, UsageError, UserError
-from .files import write_atomic
+from .errors import DataError, UsageError
+from .files import disk_error, write_atomic
 from .machine import available_cpus
 from .training import cli
 
-INDEX, PLAN = "index.json", f"{shards.PARTIAL}/plan.json"
-MINE = (INDEX, "mean.npy", "train-samples.npy", "val-samples.npy", "rejected.csv",
-        *(f"{split}-[0-9]*.{kind}" for split in ("train", "val") for kind in shards.FORMATS))
+INDEX = "index.json"
+PLAN = f"{shards.PARTIAL}/plan.json"
+# All files that a prepared set has; others in its folder are never touched.
+SET_FILES = (INDEX, "mean.npy", "train-samples.npy", "val-samples.npy", "rejected.csv",
+             *(f"{split}-[0-9]*.{kind}" for split in ("train", "val") for kind in shards.FORMATS))
 SAMPLED = 48  # images that are tried for the estimate; fewer of a small set
-DESCRIPTION = """ImageNet as it is downloaded becomes ImageNet as it is trained on.
+DESCRIPTION = """From ImageNet as it is downloaded to ImageNet as it is trained on.
 
-Each image's short side is scaled to 256 (averaging when it shrinks, bicubic when it grows), and the central 256 x 256
-are stored in shards, with an index, the mean image and the main axes of the colours. SRC, recognised by itself, is
+Each image is scaled so that its short side is 256 (averaging when shrinking, bicubic when
+enlarging), and the central 256 x 256 crop is stored in shards, with an index, the mean image and
+the main axes of the colours. SRC is recognised automatically; it is one of
 
-  kaggle      ILSVRC/Data/CLS-LOC/{train/WNID/*, val/*} with LOC_val_solution.csv and LOC_synset_mapping.txt
-  official    ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz: read where they lie
+  kaggle      ILSVRC/Data/CLS-LOC/{train/WNID/*, val/*} with LOC_val_solution.csv and
+              LOC_synset_mapping.txt
+  official    ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz,
+              which need not be unpacked
   folders     train/CLASS/* and val/CLASS/*; or CLASS/* alone with --val-split
-  tiny        Tiny-ImageNet: train/WNID/images/*, val/images/*, val/val_annotations.txt, wnids.txt, words.txt
+  tiny        Tiny-ImageNet: train/WNID/images/*, val/images/*, val/val_annotations.txt, wnids.txt,
+              words.txt
   imagenette  folders of ten known classes
 
-What a file is decides its content, not its name. Everything becomes RGB; the EXIF orientation is ignored, as in 2012.
-What cannot be decoded is left out and listed in DST/rejected.csv. Stopped at any moment, the same command goes on:
-finished shards are kept, and the result is the same to the byte."""
+A file's type is decided by its content, not by its name. Everything becomes RGB; the EXIF
+orientation is ignored, as in 2012. Images that cannot be decoded are left out and listed in
+DST/rejected.csv. The command can be interrupted at any time and resumed by giving it again:
+finished shards are kept, and the result is byte-identical."""
 
 
 def parser() -> argparse.ArgumentParser:
-    p = cli.parser("minitorch_alex.prepare", DESCRIPTION,
-                   cli.EXIT_CODES.replace("; a checkpoint was written first", "; finished shards are kept"),
+    epilog = cli.EXIT_CODES.replace("; a checkpoint was written first",
+                                    "; finished shards are kept")
+    p = cli.parser("minitorch_alex.prepare", DESCRIPTION, epilog,
                    usage="%(prog)s SRC DST [flags]\n       %(prog)s --synthetic N DST [flags]")
-    p.add_argument("paths", nargs="+", type=Path, metavar="SRC DST", help="the folder with the data, and a new one")
-    p.add_argument("--layout", choices=list(LAYOUTS), help="what SRC is (default: recognised)")
+    p.add_argument("paths", nargs="+", type=Path, metavar="SRC DST",
+                   help="the folder with the data, and a new folder for the result")
+    p.add_argument("--layout", choices=list(LAYOUTS),
+                   help="the layout of SRC (default: recognised automatically)")
     p.add_argument("--format", choices=shards.FORMATS, default="tar",
-                   help="tar: JPEGs of quality 95 (default); npy: raw pixels, several times larger and free to read")
-    p.add_argument("--size", type=int, default=256, metavar="N", help="side of the stored images (default: 256)")
-    p.add_argument("--shard-images", type=int, default=1024, metavar="N", help="images a shard (default: 1024)")
-    p.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N images of each class, by name")
+                   help="tar: JPEGs of quality 95 (default); npy: raw pixels, several times "
+                   "larger and without decoding")
+    p.add_argument("--size", type=int, default=256, metavar="N",
+                   help="side of the stored images (default: 256)")
+    p.add_argument("--shard-images", type=int, default=1024, metavar="N",
+                   help="images per shard (default: 1024)")
+    p.add_argument("--limit", type=int, default=0, metavar="N",
+                   help="only the first N images of each class, by name (default: 0, all of them)")
     p.add_argument("--val-split", type=float, default=0.0, metavar="F",
-                   help="share of each class held out for validation, where SRC has no validation images")
+                   help="share of each class to hold out for validation, where SRC has no "
+                   "validation images")
     p.add_argument("--synthetic", type=int, default=0, metavar="N",
-                   help="draw N pictures of ImageNet's sizes in place of SRC, and a tenth as many to validate on")
-    p.add_argument("--classes", type=int, default=10, metavar="N", help="of --synthetic, up to 1000 (default: 10)")
-    p.add_argument("-j", "--workers", type=int, metavar="N", help="worker processes (default: the CPUs at hand)")
-    p.add_argument("--overwrite", action="store_true", help="begin again where DST has been prepared or begun")
-    p.add_argument("--dry-run", action="store_true", help="print what SRC is, and estimates of size and time, and stop")
+                   help="instead of reading SRC, draw N images of ImageNet's sizes, and a tenth "
+                   "as many for validation")
+    p.add_argument("--classes", type=int, default=10, metavar="N",
+                   help="number of classes with --synthetic, up to 1000 (default: 10)")
+    p.add_argument("-j", "--workers", type=int, metavar="N",
+                   help="worker processes (default: one per available CPU)")
+    p.add_argument("--overwrite", action="store_true",
+                   help="start again where DST has a finished or an unfinished set")
+    p.add_argument("--dry-run", action="store_true",
+                   help="only print what SRC is and estimates of size and time")
     return p
 
 
 def check(args: argparse.Namespace) -> None:
-    """UsageError for flags that make no sense."""
+    """Raise UsageError for flags that make no sense."""
     if len(args.paths) != (1 if args.synthetic else 2):
-        expected = ("DST alone: --synthetic reads nothing" if args.synthetic
-                    else "SRC and DST (or --synthetic N and DST, which draws pictures)")
+        expected = "SRC and DST (or --synthetic N and DST, which draws images)"
+        if args.synthetic:
+            expected = "DST alone: --synthetic reads nothing"
         raise UsageError(f"expected {expected}, got {' '.join(map(str, args.paths))}")
     for name, least in (("size", 8), ("shard_images", 1), ("limit", 0), ("synthetic", 0)):
-        if getattr(args, name) < least:
-            raise UsageError(f"--{name.replace('_', '-')} must be {least} or more, got {getattr(args, name)}")
+        value = getattr(args, name)
+        if value < least:
+            raise UsageError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
     if args.workers is not None and args.workers < 1:
         raise UsageError(f"--workers must be 1 or more, got {args.workers}")
     if not 0 <= args.val_split < 1:
@@ -95,104 +113,104 @@ def check(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     check(args)
-    *source, target = args.paths
+    target = args.paths[-1]
     workers = args.workers or available_cpus()
     if not args.dry_run:
         check_target(target, args.overwrite)
-
-    if args.synthetic:
-        listing = sources.list_synthetic(args.synthetic, args.classes)
-    else:
-        listing = sources.list_source(source[0], args.layout, limit=args.limit, val_split=args.val_split)
-    if any(target.resolve().is_relative_to(folder.resolve()) for folder in listing.folders):
-        raise UsageError(f"{target} lies in {source[0]}, where the images are: choose a folder outside of it")
+    listing = list_images(args)
     settings = Settings(target, args.format, args.size)
     work = [shard for split, images in listing.splits.items()
             for shard in shards.shards_of(split, images, args.shard_images)]
-    describe(listing, source, args, work, workers)
+    describe(listing, args, work, workers)
     if args.dry_run:
         return 0
 
     begin = time.perf_counter()
     open_target(settings, work, plan(listing, args), args.overwrite)
-    todo = [shard for shard in work if not shards.is_finished(shard, settings)]
-    total, rest = (sum(len(shard.images) for shard in part) for part in (work, todo))
-    if rest < total:
-        print(f"going on    {len(work) - len(todo):,} of {len(work):,} shards are finished")
-    with tqdm(total=total, initial=total - rest, desc="preparing", unit="img", disable=None, dynamic_ncols=True) as bar:
-        try:
-            make_shards(todo, settings, min(workers, len(todo)), bar.update)
-        except KeyboardInterrupt:
-            bar.close()
-            print("stopped; finished shards are kept: the same command goes on")
-            raise
-        finally:
-            remove(target / shards.PARTIAL, ["*.part"])  # of workers that were ended
+    made = make_unfinished(work, settings, workers)
     index = write_index(listing, work, settings)
-    seconds = time.perf_counter() - begin
-    counts = ", ".join(f"{split['images']:,} {name}" for name, split in index["splits"].items())
-    size = sum(shard["bytes"] for split in index["splits"].values() for shard in split["shards"])
-    print(f"prepared    {counts} images in {target}, {size / 1e9:,.2f} GB")
-    print(f"rejected    {index['rejected']:,}" + (f", see {target / 'rejected.csv'}" if index["rejected"] else ""))
-    print(f"time        {duration(seconds)}" + (f", {rest / seconds:,.0f} images a second" if rest else ""))
+    report(index, target, made, time.perf_counter() - begin)
     return 0
 
 
-def describe(listing: Listing, source: list[Path], args: argparse.Namespace, work: list[Shard], workers: int) -> None:
+def list_images(args: argparse.Namespace) -> Listing:
+    """The images that the flags ask for. Raises UsageError when DST is inside of their folder."""
+    if args.synthetic:
+        return sources.list_synthetic(args.synthetic, args.classes)
+    source, target = args.paths
+    listing = sources.list_source(source, args.layout, limit=args.limit, val_split=args.val_split)
+    if any(target.resolve().is_relative_to(folder.resolve()) for folder in listing.folders):
+        raise UsageError(f"{target} is inside of {source}, where the images are; "
+                         "choose a folder outside of it")
+    return listing
+
+
+def describe(listing: Listing, args: argparse.Namespace, work: list[Shard], workers: int) -> None:
     """Print what was recognised, and what it will take."""
-    target, names = args.paths[-1], listing.classes
-    print(f"source      {listing.layout}{f' in {source[0]}' if source else ''}")
-    print(f"classes     {len(names):,}: {' '.join(dict.fromkeys(names[0]))}"
-          + (f" ... {' '.join(dict.fromkeys(names[-1]))}" if len(names) > 1 else ""))
+    target = args.paths[-1]
+    print(f"source      {listing.layout}" + ("" if args.synthetic else f" in {args.paths[0]}"))
+    # Without a list of names the WNID is the name as well: print it once.
+    classes = [" ".join(dict.fromkeys(pair)) for pair in listing.classes]
+    ends = dict.fromkeys((classes[0], classes[-1]))  # the first and the last, if they differ
+    print(f"classes     {len(classes):,}: {' ... '.join(ends)}")
     for name, images in listing.splits.items():
         count = sum(shard.split == name for shard in work)
-        print(f"{name:<12}{len(images):,} images in {count:,} shard{'s' * (count > 1)}")
+        print(f"{name:<12}{len(images):,} images in {counted(count, 'shard')}")
     for note in listing.notes:
         print(f"note        {note}")
     size, seconds = estimate(listing, args.format, args.size)
     folder = next(p for p in (target.resolve(), *target.resolve().parents) if p.is_dir())
-    free = shutil.disk_usage(folder).free + sum(p.stat().st_size for p in target.glob("*.*") if p.is_file())
+    replaced = sum(p.stat().st_size for p in target.glob("*.*") if p.is_file())
+    free = shutil.disk_usage(folder).free + replaced
     print(f"estimate    {size / 1e9:,.2f} GB as {args.format} of {args.size} x {args.size}, "
-          f"{duration(seconds / workers)} with {workers} worker{'s' * (workers > 1)}; "
+          f"{duration(seconds / workers)} with {counted(workers, 'worker')}; "
           f"{free / 1e9:,.1f} GB are free in {folder}")
     if size > free:
-        print("note        that will not fit: choose another disk, --format tar, a smaller --size, or --limit")
+        print("note        this will not fit; choose another disk, --format tar, a smaller "
+              "--size, or --limit")
 
 
 def estimate(listing: Listing, kind: str, size: int) -> tuple[float, float]:
-    """(bytes, seconds of one processor) that the whole takes, by making some images of it and throwing them away."""
-    made, begin, images = [], time.perf_counter(), listing.splits["train"]
-    tried = np.unique(np.linspace(0, len(images) - 1, min(SAMPLED, 1 + len(images) // 20)).astype(int))
-    for i in tried:
+    """(bytes, seconds of one processor) that the whole takes, from making some of its images."""
+    begin = time.perf_counter()
+    images = listing.splits["train"]
+    count = min(SAMPLED, 1 + len(images) // 20)
+    rows = np.unique(np.linspace(0, len(images) - 1, count).astype(int))
+    n_bytes = 0
+    for row in rows:
         try:
-            picture = central_square(decode_rgb(images.read(i)), size)
+            image = central_square(decode_rgb(images.read(row)), size)
         except ValueError:
             continue
-        Moments.zero(size).add(np.asarray(picture))
-        made.append(len(shards.encode(picture)) + 2048 if kind == "tar" else size * size * 3)
-    count = sum(len(split) for split in listing.splits.values())
-    return count * sum(made) / len(tried), count * (time.perf_counter() - begin) / len(tried)
+        Moments.zero(size).add(np.asarray(image))
+        # A tar has about 2048 bytes per image besides the JPEG: headers, padding and the label.
+        n_bytes += len(shards.encode(image)) + 2048 if kind == "tar" else size * size * 3
+    seconds = time.perf_counter() - begin
+    total = sum(len(split) for split in listing.splits.values())
+    return total * n_bytes / len(rows), total * seconds / len(rows)
 
 
 def plan(listing: Listing, args: argparse.Namespace) -> dict[str, Any]:
-    """What the content of every shard follows from. An unfinished preparation goes on only with the same one."""
+    """What decides the content of every shard. An unfinished set is only resumed with the same."""
     digest = hashlib.sha256(json.dumps(listing.classes).encode())
     for images in listing.splits.values():
         digest.update("\0".join(images.names).encode("utf-8", "surrogatepass"))
         digest.update(images.labels.tobytes() + images.spans.tobytes())
-    return {"format": args.format, "size": args.size, "shard-images": args.shard_images, "layout": listing.layout,
-            "number of images": sum(map(len, listing.splits.values())), "list of images": digest.hexdigest()}
+    return {"format": args.format, "size": args.size, "shard-images": args.shard_images,
+            "layout": listing.layout, "number of images": sum(map(len, listing.splits.values())),
+            "list of images": digest.hexdigest()}
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """UsageError when `target` is a prepared set already, or holds something else."""
+    """Raise UsageError when `target` is a prepared set already, or contains something else."""
     if target.exists() and not target.is_dir():
-        raise UsageError(f"{target} is a file; DST is a folder, which is made")
+        raise UsageError(f"{target} is a file; DST must be a folder, which is created")
     if is_prepared(target):
         if not overwrite:
-            raise UsageError(f"{target} is a prepared set already; choose another DST, or begin again with --overwrite")
+            raise UsageError(f"{target} is a prepared set already; choose another DST, or start "
+                             "again with --overwrite")
     elif target.is_dir() and any(target.iterdir()) and not (target / PLAN).exists():
-        raise UsageError(f"{target} is not empty and holds no unfinished preparation; choose another DST")
+        raise UsageError(f"{target} is not empty and has no unfinished set; choose another DST")
 
 
 def is_prepared(target: Path) -> bool:
@@ -203,158 +221,98 @@ def is_prepared(target: Path) -> bool:
         return False
 
 
-def open_target(settings: Settings, work: list[Shard], wanted: dict[str, Any], overwrite: bool) -> None:
-    """Make DST ready to take the shards of `work`, keeping those that the same command has finished in it. UsageError
-    when it was begun with other settings."""
-    target, partial = settings.folder, settings.folder / shards.PARTIAL
+def open_target(settings: Settings, work: list[Shard], wanted: dict[str, Any],
+                overwrite: bool) -> None:
+    """Make DST ready for the shards of `work`, keeping those that the same command has finished.
+
+    Raises UsageError when it was started with other settings, DataError when its plan is damaged,
+    and DiskError when it cannot be written.
+    """
+    target = settings.folder
+    partial = target / shards.PARTIAL
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        if overwrite:  # without its notes no shard counts: from here on it does not matter when this is interrupted
+        if overwrite:
+            # Notes first: without them no shard counts as finished, so that from here on an
+            # interruption does no harm.
             remove(partial, ["*.npz", Path(PLAN).name])
         remove(partial, ["*.part"])
-        begun = json.loads((target / PLAN).read_text()) if (target / PLAN).exists() else wanted
-        changed = [key for key in wanted if begun.get(key) != wanted[key]]
+        started = wanted
+        if (target / PLAN).exists():
+            started = json.loads((target / PLAN).read_text())
+        changed = [key for key in wanted if started.get(key) != wanted[key]]
         if changed:
             key = changed[0]
-            raise UsageError(f"{target} was begun with another {key} ({begun.get(key)}, now {wanted[key]}); go on as "
-                             "it was begun, or begin again with --overwrite")
+            raise UsageError(f"{target} was started with another {key} ({started.get(key)}, now "
+                             f"{wanted[key]}); resume it with the old one, or start again with "
+                             "--overwrite")
         write_atomic(target / PLAN, [json.dumps(wanted, indent=1).encode()])
-        remove(target, MINE, keep={f"{shard.name}.{settings.format}" for shard in work})
+        remove(target, SET_FILES, keep={f"{shard.name}.{settings.format}" for shard in work})
     except OSError as error:
-        raise DiskError(f"cannot write to {target}: {error.strerror or error}; choose another DST") from None
+        raise disk_error(target, error, "choose another DST", "write to") from None
     except ValueError:
-        raise DataError(f"{target / PLAN} is damaged; begin again with --overwrite") from None
+        raise DataError(f"{target / PLAN} is damaged; start again with --overwrite") from None
 
 
 def remove(folder: Path, patterns: Sequence[str], keep: Container[str] = ()) -> None:
-    """Delete the files of a folder that match, in the order of the patterns, and nothing else that may stand there."""
+    """Delete the files of a folder that match, in the order of the patterns, and nothing else."""
     for pattern in patterns:
         for path in folder.glob(pattern):
             if path.name not in keep:
                 path.unlink()
 
 
-@contextlib.contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back, where the system can: here until the block ends, and for good in processes that are started in
-    it. They would be hit by it before they can say that they ignore it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def make_shards(todo: list[Shard], settings: Settings, workers: int, on_images: Callable[[int], Any]) -> None:
-    """Make shards in `workers` processes. Raises what a worker raises; UserError when one is killed.
-
-    The processes talk through pipes alone. A pipe ends with the process at its other end, whatever ended that: so
-    neither side can wait for the other for ever, and nothing is left when either is killed.
-    """
-    context = multiprocessing.get_context("spawn")
-    rest: Iterator[Shard] = iter(todo)
-    busy: dict[Any, Any] = {}  # our end of the pipe: the process
-
-    def lost(ours: Connection) -> UserError:
-        busy[ours].join(5)
-        code = busy[ours].exitcode or 0
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return UserError(f"a worker process was ended from outside ({how}); if memory ran short, take fewer --workers. "
-                         "Finished shards are kept: the same command goes on")
-
-    def give(ours: Connection) -> None:
-        shard = next(rest, None)
+def make_unfinished(work: list[Shard], settings: Settings, workers: int) -> int:
+    """Make the shards that are not finished yet, and return how many images they have."""
+    todo = [shard for shard in work if not shards.is_finished(shard, settings)]
+    total = sum(len(shard.images) for shard in work)
+    rest = sum(len(shard.images) for shard in todo)
+    if rest < total:
+        print(f"resuming    {len(work) - len(todo):,} of {len(work):,} shards are finished")
+    with tqdm(total=total, initial=total - rest, desc="preparing", unit="img", disable=None,
+              dynamic_ncols=True) as bar:
         try:
-            ours.send(shard)
-        except ConnectionError:
-            raise lost(ours) from None
-        if shard is None:
-            busy.pop(ours).join()
-            ours.close()
-
-    try:
-        for _ in range(workers):
-            ours, theirs = context.Pipe()
-            busy[ours] = context.Process(target=work_on, args=(theirs, settings), daemon=True)
-            with interrupts_blocked():
-                busy[ours].start()
-            theirs.close()
-        for ours in list(busy):
-            give(ours)
-        while busy:
-            for ours in wait(list(busy)):
-                try:
-                    message = ours.recv()
-                except (EOFError, ConnectionError):
-                    raise lost(ours) from None
-                if isinstance(message, Exception):
-                    raise message
-                if message == "done":
-                    give(ours)
-                else:
-                    on_images(message)
-    finally:
-        for process in busy.values():
-            process.terminate()
-        for process in busy.values():
-            process.join()
-
-
-def work_on(connection: Connection, settings: Settings) -> None:
-    """A worker process: makes the shards that it is sent until it is sent None, or until nobody listens any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of the group: the first process decides
-
-    def tell(message: Any) -> None:
-        try:
-            connection.send(message)
-        except OSError:
-            raise SystemExit(1) from None
-
-    try:
-        with threadpool_limits(1):
-            while (shard := connection.recv()) is not None:
-                shards.write_shard(shard, settings, lambda: tell(1))
-                tell("done")
-    except (EOFError, ConnectionError):
-        return
-    except UserError as error:
-        tell(error)
-    except MemoryError:
-        tell(UserError("out of memory in a worker process; take fewer --workers: finished shards are kept"))
-    except Exception:
-        tell(RuntimeError(f"in a worker process:\n{traceback.format_exc()}"))
+            make_shards(todo, settings, min(workers, len(todo)), bar.update)
+        except KeyboardInterrupt:
+            bar.close()
+            print("interrupted; finished shards are kept: give the same command to resume")
+            raise
+        finally:
+            remove(settings.folder / shards.PARTIAL, ["*.part"])  # of workers that were ended
+    return rest
 
 
 def write_index(listing: Listing, work: list[Shard], settings: Settings) -> dict[str, Any]:
-    """Put together what the shards have noted, write the index last, and return it."""
-    target, moments = settings.folder, Moments.zero(settings.size)
+    """Put together what the notes of the shards say, write the index last, and return it."""
+    target = settings.folder
+    moments = Moments.zero(settings.size)
     splits: dict[str, Any] = {name: {"images": 0, "shards": []} for name in listing.splits}
     samples: dict[str, list[np.ndarray]] = {name: [] for name in listing.splits}
     rejected: list[tuple[str, str]] = []
     for shard in work:
-        done = shards.read_notes(shard, settings)
-        splits[shard.split]["images"] += len(done.samples)
-        splits[shard.split]["shards"].append({"file": f"{shard.name}.{settings.format}", "images": len(done.samples),
-                                              "bytes": done.bytes, "sha256": done.sha256})
-        samples[shard.split].append(done.samples)
-        rejected += done.rejected
-        moments.merge(done.moments)
+        notes = shards.read_notes(shard, settings)
+        split = splits[shard.split]
+        split["images"] += len(notes.samples)
+        split["shards"].append({"file": f"{shard.name}.{settings.format}",
+                                "images": len(notes.samples), "bytes": notes.bytes,
+                                "sha256": notes.sha256})
+        samples[shard.split].append(notes.samples)
+        rejected += notes.rejected
+        moments.merge(notes.moments)
     for name, split in splits.items():
         if not split["images"]:
-            raise DataError(f"none of the {len(rejected):,} images of the {name} split could be decoded: "
-                            f"{rejected[0][0]}: {rejected[0][1]}")
-    index = {"format": settings.format, "version": 1, "size": settings.size, "source": listing.layout,
-             "classes": [{"wnid": wnid, "name": name} for wnid, name in listing.classes], "splits": splits,
-             "mean_image": "mean.npy", "color": moments.color(), "rejected": len(rejected)}
+            file, reason = rejected[0]
+            raise DataError(f"none of the {len(rejected):,} images of the {name} split could be "
+                            f"decoded: {file}: {reason}")
+    index = {"format": settings.format, "version": 1, "size": settings.size,
+             "source": listing.layout,
+             "classes": [{"wnid": wnid, "name": name} for wnid, name in listing.classes],
+             "splits": splits, "mean_image": "mean.npy", "color": moments.color(),
+             "rejected": len(rejected)}
     write_atomic(target / "mean.npy", [as_npy(moments.mean_image())])
     for name, parts in samples.items():
         write_atomic(target / f"{name}-samples.npy", [as_npy(np.concatenate(parts))])
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([("file", "reason"), *rejected])
-    write_atomic(target / "rejected.csv", [table.getvalue().encode("utf-8", "backslashreplace")])
+    write_atomic(target / "rejected.csv", [as_csv([("file", "reason"), *rejected])])
     write_atomic(target / INDEX, [(json.dumps(index, indent=1, allow_nan=False) + "\n").encode()])
     shutil.rmtree(target / shards.PARTIAL, ignore_errors=True)
     return index
@@ -365,6 +323,30 @@ def as_npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
+
+
+def as_csv(rows: list[tuple[str, str]]) -> bytes:
+    """Rows as the bytes of a CSV file. Names that are not Unicode are written with backslashes."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue().encode("utf-8", "backslashreplace")
+
+
+def report(index: dict[str, Any], target: Path, made: int, seconds: float) -> None:
+    """Print what has been prepared; `made` images in so many seconds, the others before."""
+    splits = index["splits"]
+    counts = ", ".join(f"{split['images']:,} {name}" for name, split in splits.items())
+    size = sum(shard["bytes"] for split in splits.values() for shard in split["shards"])
+    print(f"prepared    {counts} images in {target}, {size / 1e9:,.2f} GB")
+    hint = f", see {target / 'rejected.csv'}" if index["rejected"] else ""
+    print(f"rejected    {index['rejected']:,}{hint}")
+    speed = f", {made / seconds:,.0f} images per second" if made else ""
+    print(f"time        {duration(seconds)}{speed}")
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 shard, 2 shards."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def duration(seconds: float) -> str:

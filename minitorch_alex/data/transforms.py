@@ -287,15 +287,16 @@ class Transform:
     enlarge: int | None = None
 
     def __post_init__(self) -> None:
-        if self.enlarge and self.mean is not None and self.mean.shape[:2] != (self.enlarge, self.enlarge):
+        if (self.enlarge and self.mean is not None
+                and self.mean.shape[:2] != (self.enlarge, self.enlarge)):
             object.__setattr__(self, "mean", enlarge_mean(self.mean, self.enlarge))
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         return self.apply(images, self.draw(images.shape, rng))
 
     def source(self, height: int, width: int) -> tuple[int, int]:
-        """(rows, columns) of what windows are cut from: of images of height x width, enlarged or as
-        they are. Raises ShapeError for images that are larger already."""
+        """(rows, columns) of what windows are cut from: of images of height x width, enlarged or
+        as they are. Raises ShapeError for images that are larger already."""
         if not self.enlarge:
             return height, width
         check_enlargement(height, width, self.enlarge)

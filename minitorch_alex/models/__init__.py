@@ -31,9 +31,9 @@ MODELS = (*ALEXNETS, *SMALL)
 def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
     """The model of that name, with some fields of its configuration changed.
 
-    An AlexNet has the fields of AlexNetConfig, a small net image_size and activation. The weights follow
-    streams.manual_seed. Raises UsageError for an unknown name, an unknown field or a value of the
-    wrong kind.
+    An AlexNet has the fields of AlexNetConfig, a small net image_size and activation. The weights
+    follow streams.manual_seed. Raises UsageError for an unknown name, an unknown field or a value
+    of the wrong kind.
     """
     if name in ALEXNETS:
         config = replace(_config(name), num_classes=num_classes)

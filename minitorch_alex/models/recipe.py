@@ -102,7 +102,7 @@ class Recipe:
     gamma: float = 0.1
     patience: int = 5                # plateau: epochs without improvement before a drop
     warmup_epochs: int = 0
-    enlarge: int = 0                 # side that smaller images are enlarged to, before they are cropped
+    enlarge: int = 0                 # side that smaller images are enlarged to before cropping
     crop: int = 0                    # side of the random crops; 0: the whole image
     pad: int = 0                     # border of zeros around the image before cropping
     flip: bool = False               # mirror half of the images

@@ -9,8 +9,8 @@ same files. Common to all:
     biases     start at 0 and do not decay
     pools      windows are rounded up (32 -> 16 -> 8 -> 4); averages are over the cells in the map
 
-Layer 1 pools before its ReLU, as in the files; the order does not change what the two compute. With
-`activation` tanh, Tanh replaces ReLU, and the layers keep their names relu1 ... relu4.
+Layer 1 pools before its ReLU, as in the files; the order does not change what the two compute.
+With `activation` tanh, Tanh replaces ReLU, and the layers keep their names relu1 ... relu4.
 """
 from dataclasses import replace
 
@@ -109,9 +109,10 @@ def net_18(num_classes: int = 10, image_size: int = 32,
         fc10=_fc(64 * end * end, num_classes, 0.01))
 
 
-# "All learning rates (the epsW parameters)" fall to a tenth (ulrichstern/cuda-convnet, branch wiki,
-# Methodology.md:30); at the end of it epsB is what it was (computerhistory/AlexNet-Source-Code,
-# example-layers/layer-params-conv-local-12pct.cfg:5-6): the biases' rate stays.
+# "All learning rates (the epsW parameters)" fall to a tenth (ulrichstern/cuda-convnet, branch
+# wiki, Methodology.md:30); at the end of it epsB is what it was
+# (computerhistory/AlexNet-Source-Code, example-layers/layer-params-conv-local-12pct.cfg:5-6): the
+# biases' rate stays.
 _LOCAL_RECIPE = Recipe(epochs=160, lr=0.001, milestones=(140, 150), bias_constant=True, crop=24,
                        flip=True)
 
@@ -130,7 +131,8 @@ def conv_local_13(num_classes: int = 10, image_size: int = 24,
         fifth_batch=100,
         conv1=_conv(3, 64, 0.0001), relu1=_neuron(activation), pool1=_max(),
         conv2=_conv(64, 64, 0.01), relu2=_neuron(activation), pool2=_max(),
-        local3=_local(64, 32, end), relu3=_neuron(activation), local4=_local(32, 32, end), relu4=_neuron(activation),
+        local3=_local(64, 32, end), relu3=_neuron(activation),
+        local4=_local(32, 32, end), relu4=_neuron(activation),
         flatten=nn.Flatten(), fc10=_fc(32 * end * end, num_classes, 0.01))
 
 
@@ -152,5 +154,6 @@ def conv_local_11(num_classes: int = 10, image_size: int = 24,
         fifth_batch=350,
         conv1=_conv(3, 64, 0.0001), relu1=_neuron(activation), pool1=_max(), rnorm1=cmrnorm(),
         conv2=_conv(64, 64, 0.01), relu2=_neuron(activation), rnorm2=cmrnorm(), pool2=_max(),
-        local3=_local(64, 64, end), relu3=_neuron(activation), local4=_local(64, 32, end), relu4=_neuron(activation),
+        local3=_local(64, 64, end), relu3=_neuron(activation),
+        local4=_local(64, 32, end), relu4=_neuron(activation),
         flatten=nn.Flatten(), fc10=_fc(32 * end * end, num_classes, 0.01))
