@@ -38,6 +38,27 @@ def test_the_reference_names_modules_that_exist():
             assert path.is_dir() or path.with_suffix(".py").exists(), module
 
 
+@pytest.mark.parametrize("page", ("CONTRIBUTING.md", "docs/design.md"))
+def test_files_that_a_guide_names_exist(page):
+    """`kernels/naive.py` is meant from the package, `tests/mutants/` from the repository, `blocks.py` from anywhere."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = {name for name in re.findall(r"`([\w./-]+(?:\.py|\.cu|\.toml|/))`", text) if "NN_" not in name}
+    assert named
+    for name in named:
+        below = "/" not in name and any(ROOT.glob(f"*/**/{name}"))
+        assert below or (ROOT / name).exists() or (ROOT / "minitorch_alex" / name).exists(), name
+
+
+def test_names_that_contributing_points_to_exist():
+    """A constant or function in backticks before the file that holds it: `OPERATIONS` of `tests/test_functional.py`."""
+    text = " ".join((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    places = re.findall(r"`(\w+)` (?:of|in) `([\w/]+\.py)`", text)
+    assert len(places) >= 4
+    for name, file in places:
+        path = next(path for path in (ROOT / file, ROOT / "minitorch_alex" / file) if path.exists())
+        assert re.search(rf"^(?:def )?{name}\b", path.read_text(encoding="utf-8"), re.M), (name, file)
+
+
 @pytest.mark.parametrize("text, rendered", (
     ("y = max(x, 0), `x` any shape.", ["y = max(x, 0), \\ ``x``\\  any shape.", ""]),
     ("a*b of x_i |x|", ["a\\*b of x\\_i \\|x\\|", ""]),
