@@ -33,8 +33,7 @@ _recording: ContextVar[bool] = ContextVar("recording", default=True)  # one per 
 
 @contextlib.contextmanager
 def no_grad() -> Iterator[None]:
-    """Inside, operations leave no trace: no graph, no saved arrays, no gradients. For evaluation.
-    """
+    """Inside, operations leave no trace: no graph, no saved arrays. For evaluation."""
     token = _recording.set(False)
     try:
         yield

@@ -29,7 +29,7 @@ class Backend:
 _backends: dict[str, Backend] = {}
 _offers: dict[str, Any] = {}  # the kernels of backends that are loaded when first asked for
 _homes: dict[type, Backend] = {}  # type of array -> its backend, as far as asked for
-_current = "numpy"
+_current = "numpy"  # where new arrays are made; operations ask their arrays instead
 
 
 def register(name: str, array_type: type | tuple[type, ...], xp: Any, kernels: Any) -> None:
@@ -47,7 +47,7 @@ def use(name: str) -> Backend:
     code 3) when the backend is not available."""
     global _current
     if name not in _backends and name in _offers:
-        cupy = _load_cupy()
+        cupy = _load_cupy()  # now and not earlier: it takes seconds, and NumPy needs no GPU
         register(name, cupy.ndarray, cupy, _offers[name])
     if name not in _backends:
         raise BackendError(f"backend {name!r} is not available here; available: "

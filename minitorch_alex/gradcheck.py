@@ -35,7 +35,7 @@ def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Tensor], eps: float = 
     for i, x in enumerate(inputs):
         if x.dtype != np.float64:
             raise GradcheckError(f"gradcheck: input {i} is {x.dtype}, expected float64")
-        x.grad = None
+        x.grad = None  # what an earlier backward pass left would be added to
     y = fn(*inputs)
     cotangent = backend.asarray(rng.standard_normal(y.shape))
     y.backward(cotangent)
@@ -43,6 +43,8 @@ def gradcheck(fn: Callable[..., Tensor], inputs: Sequence[Tensor], eps: float = 
     def f() -> float:
         return float(backend.to_numpy((fn(*inputs).data * cotangent).sum()))
 
+    # A sum of numbers of this size has a rounding error of about eps times it, and the difference
+    # of two such sums is divided by 2 eps of the step.
     size = float(backend.to_numpy(abs(y.data * cotangent).sum()))
     slack = ABSOLUTE + 4 * np.finfo(np.float64).eps * size / eps
     for i, x in enumerate(inputs):
@@ -84,7 +86,7 @@ def _slopes(gradient: np.ndarray, elements: int,
 
 def _difference(f: Callable[[], float], x: Tensor, direction: np.ndarray, eps: float) -> float:
     """(f(x + eps direction) - f(x - eps direction)) / (2 eps); x has its data back afterwards."""
-    before = x.data
+    before = x.data  # replaced, never written into: fn may have saved it
     x.data = before + backend.asarray(eps * direction)
     above = f()
     x.data = before + backend.asarray(-eps * direction)

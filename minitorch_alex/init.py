@@ -34,6 +34,7 @@ def fan_in(shape: tuple[int, ...]) -> int:
 def he() -> Init:
     """w ~ N(0, 2 / fan_in): keeps the variance through ReLU layers (He et al. 2015,
     arXiv:1502.01852)."""
+    # 1 / fan_in would keep the variance of a linear layer; a ReLU then removes half of it.
     return lambda rng, shape: rng.normal(0.0, math.sqrt(2 / fan_in(shape)), shape)
 
 

@@ -17,7 +17,7 @@ from .tensor import Tensor
 class Parameter(Tensor):
     """A leaf tensor that training changes; Module.parameters finds it among the attributes."""
 
-    __slots__ = ()
+    __slots__ = ()  # nothing beyond what a Tensor has
 
     def __init__(self, data: Any) -> None:
         super().__init__(data, requires_grad=True)
@@ -26,16 +26,18 @@ class Parameter(Tensor):
     def drawn(cls, shape: tuple[int, ...], init: Init) -> "Parameter":
         """float32 values from `init`, drawn by the next generator that follows from
         streams.manual_seed."""
-        values = init(streams.next_weight_rng(), shape)
+        values = init(streams.next_weight_rng(), shape)  # on the host, in float64
         return cls(backend.asarray(np.ascontiguousarray(values, np.float32)))
 
 
 class Module:
-    """A layer or a whole network. Parameters and sub-modules are found among its attributes, in
-    the order of their definition; `forward` defines what the module computes, and calling the
-    module calls it."""
+    """A layer or a whole network.
 
-    training = True
+    Parameters and sub-modules are its attributes, in the order of their definition. `forward`
+    defines what the module computes, and calling the module calls it.
+    """
+
+    training = True  # of the class; train() and eval() give each module a value of its own
 
     def __call__(self, *inputs: Any) -> Any:
         return self.forward(*inputs)
@@ -45,7 +47,7 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) of the direct sub-modules, in order of definition."""
-        for name, value in vars(self).items():
+        for name, value in vars(self).items():  # a dict: in the order in which they were set
             if isinstance(value, Module):
                 yield name, value
 
@@ -85,7 +87,7 @@ class Module:
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Forget all gradients: backward adds to what is there."""
         for parameter in self.parameters():
             parameter.grad = None
 
@@ -100,6 +102,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """name -> a host copy of each parameter."""
+        # np.array copies: training changes the parameters' memory.
         return {name: np.array(backend.to_numpy(p.data)) for name, p in self.named_parameters()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
@@ -162,7 +165,7 @@ class Sequential(Module):
         for name, module in self.named_children():
             try:
                 x = module(x)
-            except ShapeError as error:
+            except ShapeError as error:  # the operation knows the shapes, only we know the name
                 raise ShapeError(f"layer {name}: {error}") from error
         return x
 
@@ -185,7 +188,7 @@ class _Weighted(Module):
         if min(weight_shape) < 1:
             raise ShapeError(f"{type(self).__name__}: got a weight of shape {weight_shape}, "
                              "expected at least 1 along each axis")
-        fan = fan_in(weight_shape)
+        fan = fan_in(weight_shape)  # the bias starts in the same range as the weight
         self.weight = Parameter.drawn(weight_shape, weight_init or torch_uniform(fan))
         self.bias = None
         if bias_shape is not None:
@@ -211,6 +214,7 @@ class Conv2d(_Weighted):
         self.dilation = dilation
         self.groups = groups
         self.ceil_mode = ceil_mode
+        # A kernel sees the channels of its own group only.
         weight_shape = (out_channels, in_channels // groups, *kernel)
         bias_shape = (out_channels,) if bias else None
         self._create(weight_shape, bias_shape, weight_init, bias_init)
@@ -236,6 +240,7 @@ class LocallyConnected2d(_Weighted):
         self.kernel_size = win.kernel
         self.stride = stride
         self.padding = padding
+        # Conv2d has one kernel for all places, this layer has one for each.
         weight_shape = (OH, OW, out_channels, in_channels, *win.kernel)
         bias_shape = (out_channels, OH, OW) if bias else None
         self._create(weight_shape, bias_shape, weight_init, bias_init)
@@ -328,7 +333,7 @@ class Dropout(Module):
     """See functional.dropout: rule "inverted" (torch) or "2012" (the paper's)."""
 
     def __init__(self, p: float = 0.5, rule: str = "inverted") -> None:
-        check_dropout(p, rule)
+        check_dropout(p, rule)  # now, not at the first batch
         self.p = p
         self.rule = rule
 

@@ -181,13 +181,13 @@ class _Graph:
         x = self.last
         if layer.count_include_pad:
             PH, PW = win.padding
-            below = min(PH, bottom)
-            beside = min(PW, right)
-            x = self._padded(name, [PH, PW, below, beside])
+            counted_bottom = min(PH, bottom)
+            counted_right = min(PW, right)
+            x = self._padded(name, [PH, PW, counted_bottom, counted_right])
             top = 0
             left = 0
-            bottom -= below
-            right -= beside
+            bottom -= counted_bottom
+            right -= counted_right
         return self.add("AveragePool", [x], name, kernel_shape=win.kernel, strides=win.stride,
                         pads=[top, left, bottom, right])
 
@@ -295,8 +295,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def find_model(args: argparse.Namespace) -> tuple[Network, str]:
-    """(the network of a run, of a weights file or with initial weights, a description for humans).
-    """
+    """(the network of a run, of a weights file or with initial weights, a description of it)."""
     if args.model not in models.MODELS:
         predictor = predict.of_run(Path(args.model))
         return predictor.model, predictor.about

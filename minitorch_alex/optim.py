@@ -82,8 +82,7 @@ class SGD:
             start = place.stop
 
     def step(self) -> None:
-        """Update every parameter that has a gradient; neighbours in memory share one kernel call.
-        """
+        """Update every parameter that has a gradient; neighbours in memory share a kernel call."""
         kernels = backend.kernels_for(self.flat)
         for group in self.param_groups:
             for part in self._parts(group["params"]):

@@ -45,16 +45,15 @@ class Schedule:
         self.optimizer = optimizer
         self.last_epoch = 0
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-        self._apply()
+            group.setdefault("initial_lr", group["lr"])  # kept by a group that has it: on resuming
+        self._apply()  # epoch 0 may have a rate of its own, at the start of a warm-up
 
     def scale(self) -> float:
         """The factor on every group's initial learning rate, now."""
         return 1.0
 
     def step(self, metric: float | None = None) -> None:
-        """End an epoch; `metric` is its validation error, if known (any unit; smaller is better).
-        """
+        """End an epoch; `metric` is its validation error, if known (smaller is better)."""
         self.last_epoch += 1
         self._apply()
 
@@ -63,8 +62,7 @@ class Schedule:
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """The attributes that training changes, in JSON's types; no settings such as milestones.
-        """
+        """The attributes that training changes, in JSON's types; no settings."""
         return {name: getattr(self, name) for name in self.moves}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -103,6 +101,7 @@ class MultiStepLR(Schedule):
         super().__init__(optimizer)
 
     def scale(self) -> float:
+        # bisect_right counts the milestones <= last_epoch, each as often as it is named.
         return self.gamma ** bisect_right(self.milestones, self.last_epoch)
 
 
@@ -163,7 +162,7 @@ class ReduceLROnPlateau(Schedule):
             raise UsageError("ReduceLROnPlateau needs the validation error: call step(val_error)")
         metric = float(metric)
         best = math.inf if self.best is None else self.best
-        if metric < best * (1 - self.threshold):
+        if metric < best * (1 - self.threshold):  # False for a NaN
             self.best = metric
             self.num_bad_epochs = 0
         else:
@@ -198,14 +197,14 @@ class WarmUp(Schedule):
         return ramp * self.schedule.scale()
 
     def step(self, metric: float | None = None) -> None:
-        self.schedule.step(metric)
-        super().step()
+        self.schedule.step(metric)  # which sets rates without the ramp,
+        super().step()              # and these replace them
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"schedule": self.schedule.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.schedule.load_state_dict(state.get("schedule", {}))
+        self.schedule.load_state_dict(state.get("schedule", {}))  # {}: refused, as it should be
         super().load_state_dict(state)
 
 

@@ -32,11 +32,11 @@ EXIT_CODES = """exit codes:
   2  wrong usage: a flag
   3  the backend is not available"""
 
-# The largest error that is allowed, as a share of the largest value. bf16 has three bits fewer than
-# tf32 and fp16.
+# The largest error that is allowed, as a share of the largest value. bf16 has three bits fewer
+# than tf32 and fp16.
 TOLERANCE = {"float64": 1e-11, "fp32": 2e-5, "tf32": 1e-2, "fp16": 1e-2, "bf16": 5e-2}
 STEPS = 100        # training steps of the small net
-ENOUGH_LOSS = 1.9  # its best mean loss of ten steps in a row must be below this (NumPy: 1.4 to 1.6)
+ENOUGH_LOSS = 1.9  # its best mean loss of ten steps in a row must be lower (NumPy: 1.4 to 1.6)
 
 
 class Draws:
@@ -440,15 +440,20 @@ def training_speed(images: int, repeats: int) -> tuple[float, float]:
     return images_per_second, images_per_second * 2 * multiply_adds
 
 
+def sizes(gpu: bool, quick: bool) -> tuple[int, int, int]:
+    """(rows of the product's factors, megabytes of the copy, images of a training step), such that
+    each measurement takes seconds."""
+    if not gpu:
+        return 1024, 128, 8
+    if quick:
+        return 4096, 256, 32
+    return 8192, 1024, 128
+
+
 def speed(quick: bool) -> Iterator[str]:
     """The speed of products and copies, and of training the paper's net, compared with them."""
     gpu = backend.current().kernels is not cpu
-    if not gpu:
-        n, megabytes, images = 1024, 128, 8
-    elif quick:
-        n, megabytes, images = 4096, 256, 32
-    else:
-        n, megabytes, images = 8192, 1024, 128
+    n, megabytes, images = sizes(gpu, quick)
     product = product_speed(n)
     yield f"product  {product / 1e9:10,.0f} GFLOP/s, {n:,} x {n:,}, {backend.precision()}"
     copy = copy_speed(megabytes << 20)

@@ -27,17 +27,17 @@ class Tensor:
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if isinstance(data, Tensor):
+            # Wrapping would lose the graph: silence here would be a wrong gradient later.
             raise UsageError("Tensor(data) got a Tensor; pass its .data, or use it as it is")
         if isinstance(data, np.generic):  # what NumPy makes of a 0-d result
             data = np.asarray(data)
         elif not backend.is_array(data):
             data = backend.asarray(np.asarray(data, np.float32))
         if data.dtype not in (np.float32, np.float64):
-            data = data.astype(np.float32)
+            data = data.astype(np.float32)  # integers, booleans, half precision
         self.data = data
         self.grad: Any = None
-        # a view into an optimizer's flat gradient buffer, see optim.SGD
-        self.grad_place: Any = None
+        self.grad_place: Any = None  # a view into an optimizer's flat gradients, see optim.SGD
         self.requires_grad = requires_grad
         self.creator: autograd.Function | None = None
 
@@ -106,7 +106,7 @@ class Tensor:
         return _functional().sub(self, other)
 
     def __rsub__(self, other: "Operand") -> "Tensor":
-        return _functional().add(other, -self)
+        return _functional().add(other, -self)  # other - self, for 1 - x
 
     def __mul__(self, other: "Operand") -> "Tensor":
         return _functional().mul(self, other)
@@ -118,7 +118,7 @@ class Tensor:
         return _functional().div(self, other)
 
     def __rtruediv__(self, other: "Operand") -> "Tensor":
-        return _functional().div(other, self)
+        return _functional().div(other, self)  # other / self, for 1 / x
 
     def __neg__(self) -> "Tensor":
         return _functional().neg(self)

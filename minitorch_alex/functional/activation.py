@@ -16,7 +16,7 @@ class ReLU(Function):
         return to_nchw(y)
 
     def backward(self, gy):
-        (y,) = self.saved
+        (y,) = self.saved  # y > 0 exactly where x > 0, and the next layer saves y anyway
         gy = to_nhwc(gy)
         return to_nchw(backend.kernels_for(gy).relu_backward(gy, y))
 
@@ -31,7 +31,7 @@ class Tanh(Function):
         return to_nchw(y)
 
     def backward(self, gy):
-        (y,) = self.saved
+        (y,) = self.saved  # the derivative is a function of y, so x is not needed
         gy = to_nhwc(gy)
         return to_nchw(backend.kernels_for(gy).tanh_backward(gy, y))
 

@@ -13,7 +13,7 @@ class Add(Function):
     """y = a + b."""
 
     def forward(self, a, b):
-        return a + b
+        return a + b  # broadcasting here is undone by autograd.walk
 
     def backward(self, gy):
         return gy, gy  # one array for both: whoever receives it must not write into it
@@ -70,14 +70,14 @@ class AddScalar(Function):
         return x + self.c
 
     def backward(self, gy):
-        return gy
+        return gy  # the same array: adding a constant changes no slope
 
 
 class DivScalar(Function):
     """y = x / c with a Python number c."""
 
     def __init__(self, c: float) -> None:
-        self.c = float(c)
+        self.c = float(c)  # a NumPy scalar would promote
 
     def forward(self, x):
         return x / self.c
@@ -98,8 +98,9 @@ class Pow(Function):
 
     def backward(self, gy):
         (x,) = self.saved
-        # x^-1 is infinite at 0, 0 x^-1 is not
-        return gy * (self.p * x ** (self.p - 1)) if self.p else gy * 0.0
+        if self.p == 0:  # the formula would give 0 x^-1, which is NaN at x = 0
+            return gy * 0.0
+        return gy * (self.p * x ** (self.p - 1))
 
 
 class Exp(Function):
@@ -241,7 +242,7 @@ def div(a: Operand, b: Operand) -> Tensor:
     if _is_number(b):
         return DivScalar(b)(a)
     if _is_number(a):
-        return MulScalar(a)(Pow(-1)(b))
+        return MulScalar(a)(Pow(-1)(b))  # a number has no gradient, so b^-1 is all there is
     a = _tensor(a)
     b = _tensor(b)
     _check_broadcast("div", a, b)
@@ -291,12 +292,14 @@ def mean(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = 
     if not x.size:
         raise ShapeError(f"mean of a tensor without elements, of shape {x.shape}")
     total = Sum(axis, keepdims)(x)
-    return MulScalar(total.size / x.size)(total)
+    return MulScalar(total.size / x.size)(total)  # each sum has x.size / total.size terms
 
 
-def _axes(given: tuple) -> tuple[int, ...]:
+def _axes(arguments: tuple) -> tuple[int, ...]:
     """The axes or sizes of a call: f(2, 3) and f((2, 3)) mean the same."""
-    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], tuple | list) else given
+    if len(arguments) == 1 and isinstance(arguments[0], tuple | list):
+        return tuple(arguments[0])
+    return arguments
 
 
 def reshape(x: Tensor, *shape: int) -> Tensor:

@@ -134,7 +134,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | 
         raise ShapeError(f"conv2d: got bias {bias.shape}, expected ({O},)")
     check_dtypes("conv2d", x, weight, bias)
     win = Window.of((KH, KW), stride, padding, dilation, ceil_mode)
-    out_size("conv2d", win, x)
+    out_size("conv2d", win, x)  # raises when the windows do not fit
     return Conv2d(win, groups)(x, weight, bias)
 
 
@@ -153,7 +153,7 @@ def locally_connected2d(x: Tensor, weight: Tensor, bias: Tensor | None = None,
         raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected "
                          "(OH, OW, O, C, KH, KW)")
     check_dtypes("locally_connected2d", x, weight, bias)
-    O, KH, KW = weight.shape[2], weight.shape[4], weight.shape[5]
+    _, _, O, _, KH, KW = weight.shape
     win = Window.of((KH, KW), stride, padding, dilation)
     OH, OW = out_size("locally_connected2d", win, x)
     expected = (OH, OW, O, x.shape[1], KH, KW)

@@ -38,6 +38,7 @@ class Softmax(Function):
         self.dim = dim
 
     def forward(self, x):
+        # Shifting x by its maximum changes nothing in the quotient, and exp cannot overflow.
         y = backend.xp_of(x).exp(x - x.max(axis=self.dim, keepdims=True))
         y = y / y.sum(axis=self.dim, keepdims=True)
         self.save(y)

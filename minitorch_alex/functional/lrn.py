@@ -26,7 +26,7 @@ class LocalResponseNorm(Function):
     def forward(self, x):
         x = to_nhwc(x)
         y, scale = backend.kernels_for(x).lrn(x, self.size, self.a, self.beta, self.k, self.groups)
-        self.save(x, scale)
+        self.save(x, scale)  # scale is D: without it backward would sum the squares again
         return to_nchw(y)
 
     def backward(self, gy):
@@ -79,6 +79,6 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
         raise ShapeError(f"local_response_norm: got size {size}, groups {groups} for {x.shape[1]} "
                          "channels, expected a size of at least 1 and groups that divide the "
                          "channels")
-    if within_map:
+    if within_map:  # size x size cells
         return LocalResponseNormWithin(size, alpha / size ** 2, beta, k)(x)
     return LocalResponseNorm(size, alpha / size, beta, k, groups)(x)

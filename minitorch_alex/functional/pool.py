@@ -21,7 +21,7 @@ class MaxPool2d(Function):
 
     def forward(self, x):
         x = to_nhwc(x)
-        self.x_shape = x.shape
+        self.x_shape = x.shape  # several sizes of x give one size of y, so backward must know it
         y, winners = backend.kernels_for(x).max_pool2d(x, self.win)
         self.save(winners)
         return to_nchw(y)
@@ -61,7 +61,7 @@ def _window(name: str, x: Tensor, kernel_size: int | Pair, stride: int | Pair | 
     if any(2 * p > k for p, k in zip(win.padding, win.kernel, strict=True)):
         raise ShapeError(f"{name}: got padding {padding} for kernel_size {kernel_size}, expected "
                          "at most half of it, or some windows would hold nothing but padding")
-    out_size(name, win, x)
+    out_size(name, win, x)  # raises when the windows do not fit
     return win
 
 

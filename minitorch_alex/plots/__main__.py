@@ -77,7 +77,7 @@ def draw_maps(subject: Subject, file: Path) -> None:
     image = square(read_image(subject.maps),
                    side) if subject.maps else subject.parts["test"].images[0]
     layers = []
-    convolution = ""  # the name of the last one, until its ReLU or tanh is found
+    convolution = ""  # the name of the last one, until its ReLU or tanh has come
     activation = ""
     for name, layer, y in subject.outputs(image[None]):
         if isinstance(layer, Conv2d | LocallyConnected2d):
@@ -123,7 +123,8 @@ def draw_predictions(subject: Subject, file: Path) -> None:
 def draw_neighbours(subject: Subject, file: Path) -> None:
     """Figure 4, right: test images, and the training images whose features before the last layer
     are nearest."""
-    train, test = subject.parts["train"], subject.parts["test"]
+    train = subject.parts["train"]
+    test = subject.parts["test"]
     test = test.subset(one_of_each(test, 5))
     nearest = find_neighbours(features(subject, test), features(subject, train), 6)
     plots.neighbours(test.images, train.images[nearest], [test.classes[k] for k in test.labels],

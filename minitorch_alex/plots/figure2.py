@@ -32,8 +32,7 @@ COLUMN = 1.16         # the least from the start of one box to that of the next
 
 @dataclass
 class Stage:
-    """What one box stands for: the input or a layer with weights, and the layers that follow it.
-    """
+    """One box: the input or a layer with weights, and the layers that follow it."""
 
     name: str
     shape: tuple[int, ...]                    # (C, H, W), or (features,)

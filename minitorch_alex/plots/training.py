@@ -204,8 +204,7 @@ def _write_cells(axes: Any, matrix: np.ndarray, share: np.ndarray, colours: np.n
 
 
 def _name_classes(axes: Any, classes: Sequence[str]) -> None:
-    """The classes at both axes, upright where there are many, and none where there are too many.
-    """
+    """The classes at both axes: upright if there are many, none if there are too many."""
     k = len(classes)
     names = classes if k <= NAMED_CLASSES else []
     ticks = range(len(names))
