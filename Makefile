@@ -23,8 +23,9 @@ train: $(VENV)/installed  ## train a narrow AlexNet on drawn shapes, about two m
 	$(RUN) -m minitorch_alex.train --data shapes --set "channels=(24,64,96,96,64)" --set "hidden=(256,256)" \
 	  --epochs 12 --set "milestones=(8,11)" --name first --overwrite $(ARGS)
 
-test: $(VENV)/installed-test  ## ruff and the tests
+test: $(VENV)/installed-test  ## ruff, mypy and the tests
 	$(RUN) -m ruff check .
+	$(RUN) -m mypy
 	$(RUN) -m pytest -q
 
 test-lessons: $(VENV)/installed-test  ## run all lessons with --quick and compare what they print, three minutes
