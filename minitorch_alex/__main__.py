@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         if any(argument in commands for commands in COMMANDS.values()):
             raise UsageError(f"a command follows a dot: python -m minitorch_alex.{argument}")
         if argument not in ("-h", "--help"):
-            raise UsageError(f"unknown argument {argument!r}; python -m minitorch_alex lists the commands")
+            raise UsageError(f"unknown argument {argument!r}; python -m minitorch_alex lists the "
+                             "commands")
     print(listing())
     return 0
 

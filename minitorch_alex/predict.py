@@ -178,7 +178,8 @@ def _windows(images: np.ndarray, size: int, views: str) -> np.ndarray:
 
 
 def choose(path: Path | None, name: str | None, previous: bool, views: str) -> Predictor:
-    """The model that the command line asks for. Raises UsageError when flags contradict each other."""
+    """The model that the command line asks for. Raises UsageError for flags that contradict each
+    other."""
     if path is None and (name or previous):
         flag = "--model" if name else "--previous"
         raise UsageError(f"{flag} says how to read --weights; add --weights, or remove {flag} to "

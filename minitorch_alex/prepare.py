@@ -163,7 +163,7 @@ def describe(listing: Listing, args: argparse.Namespace, work: list[Shard], work
     replaced = sum(p.stat().st_size for p in target.glob("*.*") if p.is_file())
     free = shutil.disk_usage(folder).free + replaced
     print(f"estimate    {size / 1e9:,.2f} GB as {args.format} of {args.size} x {args.size}, "
-          f"{duration(seconds / workers)} with {counted(workers, 'worker')}; "
+          f"{cli.duration(seconds / workers)} with {counted(workers, 'worker')}; "
           f"{free / 1e9:,.1f} GB are free in {folder}")
     if size > free:
         print("note        this will not fit; choose another disk, --format tar, a smaller "
@@ -341,20 +341,12 @@ def report(index: dict[str, Any], target: Path, made: int, seconds: float) -> No
     hint = f", see {target / 'rejected.csv'}" if index["rejected"] else ""
     print(f"rejected    {index['rejected']:,}{hint}")
     speed = f", {made / seconds:,.0f} images per second" if made else ""
-    print(f"time        {duration(seconds)}{speed}")
+    print(f"time        {cli.duration(seconds)}{speed}")
 
 
 def counted(count: int, noun: str) -> str:
     """A count with its noun: 1 shard, 2 shards."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 12 s, 3 min, 2 h 40 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 if __name__ == "__main__":

@@ -374,8 +374,9 @@ def check_loss(meter: Meter, step: int, model: Network, x: Any) -> None:
 def check_finite(value: float, what: str, step: int) -> None:
     """Raises DivergedError when the value is NaN or infinite."""
     if not math.isfinite(value):
-        raise DivergedError(f"the {what} is {value} by step {step:,}: training stops; try a lower "
-                            "--lr or --set warmup_epochs=1. The last checkpoint is from before that")
+        raise DivergedError(f"the {what} is {value} by step {step:,}: training stops; try a "
+                            "lower --lr or --set warmup_epochs=1. The last checkpoint is from "
+                            "before that")
 
 
 # After the loop.
@@ -449,8 +450,8 @@ def describe(job: Job) -> None:
     throughout = " throughout" if recipe.bias_constant else ""
     with_decay = "with" if recipe.bias_decay else "without"
     weight_decay = config["layer_decay"] or f"{recipe.weight_decay:g}"
-    print(f"            weight decay {weight_decay}, biases at {recipe.bias_lr:g} x lr{throughout} "
-          f"{with_decay} decay, update rule {recipe.rule}")
+    print(f"            weight decay {weight_decay}, biases at {recipe.bias_lr:g} x lr"
+          f"{throughout} {with_decay} decay, update rule {recipe.rule}")
     print(f"            images minus the mean image; {augmentation(recipe, side)}")
     for change in recipe.changes:
         name = f"{change.layer}.{change.field}" if change.layer else change.field
@@ -465,8 +466,10 @@ def describe(job: Job) -> None:
 
 
 def augmentation(recipe: Recipe, image_size: int) -> str:
-    """How training images are varied, in words."""
+    """How training images are enlarged and varied, in words."""
     parts = []
+    if recipe.enlarge:
+        parts.append(f"enlarged to {recipe.enlarge} x {recipe.enlarge}")
     if recipe.crop or recipe.pad:
         side = recipe.crop or image_size
         border = f" of the image with a border of {recipe.pad}" if recipe.pad else ""

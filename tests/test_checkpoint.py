@@ -89,11 +89,11 @@ def test_every_truncation_and_any_surplus_is_refused(file):
 @pytest.mark.parametrize("content, words", [
     (b"", "not a safetensors file"),
     (b"PK\x03\x04" + bytes(400), "not a safetensors file"),
-    (b"\x02\0\0\0\0\0\0\0{}", "no checkpoint of minitorch_alex"),
+    (b"\x02\0\0\0\0\0\0\0{}", "not a checkpoint of minitorch_alex"),
     (b"\x02\0\0\0\0\0\0\0[]", "header is damaged"),
     (b"\x01\0\0\0\0\0\0\x001", "header is damaged"),
     (b"\x40\x1f\0\0\0\0\0\0" + b"[" * 8000, "header is damaged"),
-    (safetensors.numpy.save(tiny_arrays()), "no checkpoint of minitorch_alex"),
+    (safetensors.numpy.save(tiny_arrays()), "not a checkpoint of minitorch_alex"),
     (safetensors.numpy.save(tiny_arrays(), {"minitorch_alex": "{}", "sha256": "0" * 64}), "is damaged"),
     (safetensors.numpy.save(tiny_arrays(), {"minitorch_alex": "{}", "sha256": ""}), "is damaged"),
 ])

@@ -2,7 +2,7 @@
 
 The file holds the arrays ("model.*", "optim.*") and, in the header's metadata, two strings:
 
-    "minitorch_alex"   the `meta` dictionary as JSON: epoch, batch, schedule, config, model, seed, version
+    "minitorch_alex"   the `meta` dictionary as JSON: epoch, batch, step, schedule, config, ...
     "sha256"           the digest of the whole file, taken with these 64 digits set to zero
 
 No random state is stored, because none is kept between batches: shuffles, crops and dropout masks
@@ -52,9 +52,9 @@ def save(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: Mappin
 def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a checkpoint: (arrays by name, meta). The arrays own writable memory.
 
-    RunError: there is no such file, or it is truncated, altered in any bit, or no checkpoint at
-    all. The message names the file, what is wrong and, if it is intact, the previous checkpoint to
-    resume from.
+    Raises RunError when there is no such file, or it is truncated, altered in any bit, or not a
+    checkpoint at all. The message names the file, what is wrong and, if it is intact, the previous
+    checkpoint to resume from.
     """
     try:
         return _read(Path(path))
@@ -68,8 +68,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def previous(path: str | os.PathLike) -> Path:
-    """Where `save(..., rotate=True)` keeps the one before: x.safetensors ->
-    x.previous.safetensors."""
+    """Where `save` keeps the one before: x.safetensors -> x.previous.safetensors."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
@@ -88,7 +87,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except OSError as error:
         raise RunError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
 
-    header, data = blob[: 8 + length], memoryview(blob)[8 + length :]
+    # The digest was taken with zeros in its own place, see `save`.
+    header = blob[: 8 + length]
+    data = memoryview(blob)[8 + length :]
     sha = hashlib.sha256(header.replace(_digest_field(digest), _digest_field(NO_DIGEST)))
     sha.update(data)
     if sha.hexdigest() != digest:
@@ -97,20 +98,22 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _metadata(path: Path, header: bytes) -> tuple[str, str]:
-    """(meta as JSON, digest) from a header that may be anything. RunError: not as `save` writes
-    it."""
+    """(meta as JSON, digest) from a header that may be anything.
+
+    Raises RunError when it is not as `save` writes it.
+    """
     try:
         metadata = json.loads(header).get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError):
         raise RunError(f"{path} is not a safetensors file, or its header is damaged") from None
     try:
-        meta, digest = metadata["minitorch_alex"], metadata["sha256"]
+        return metadata["minitorch_alex"], str(metadata["sha256"])
     except (LookupError, TypeError):
-        raise RunError(f"{path} is no checkpoint of minitorch_alex, though a safetensors file") from None
-    return meta, str(digest)
+        raise RunError(f"{path} is a safetensors file, but not a checkpoint of "
+                       "minitorch_alex") from None
 
 
 def _digest_field(digest: str) -> bytes:
-    """The digest as it stands in the header; nothing else there looks so: quotes in strings are
-    escaped."""
+    """The digest as it is written in the header, where nothing else looks like it: quotes inside
+    of strings are escaped."""
     return f'"sha256":"{digest}"'.encode("ascii", "replace")

@@ -132,8 +132,8 @@ def find(path: str | os.PathLike, use_previous: bool = False) -> tuple[Run, Path
         run = Run(path.parent)
         file = path
     if not file.exists():
-        raise RunError(f"there is no checkpoint at {file}; give a run directory such as runs/NAME, "
-                       "or a checkpoint.safetensors in one")
+        raise RunError(f"there is no checkpoint at {file}; give a run directory such as "
+                       "runs/NAME, or a checkpoint.safetensors in one")
     return run, file
 
 

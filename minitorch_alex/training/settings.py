@@ -186,6 +186,6 @@ def resumed_config(run: Run, args: argparse.Namespace, given: set[str]) -> dict[
         elif flag.on_resume == "any" and flag.stored == "config":
             config[name] = value
     if fixed:
-        raise UsageError(f"{', '.join(fixed)} cannot be changed when resuming; see the settings in "
-                         f"{run.config}")
+        raise UsageError(f"{', '.join(fixed)} cannot be changed when resuming; see the settings "
+                         f"in {run.config}")
     return config
