@@ -16,6 +16,8 @@ from . import backend, kernels, models, plots, streams
 from . import functional as F
 from .autograd import Function, no_grad
 from .errors import UsageError
+from .kernels import gpu
+from .kernels.window import ceil_div
 from .models import Network
 from .nn import Conv2d, Linear, LocallyConnected2d, Module, Sequential, evaluating, in_mode
 from .tensor import Tensor
@@ -196,19 +198,62 @@ def _flat(saved: Any) -> Iterator[Any]:
 
 def memory_needs(model: Network) -> tuple[int, int]:
     """(bytes for any batch, bytes per image) of a training step: weights, gradients and
-    velocities; and what forward keeps for backward, measured on two images. Work memory of the
-    kernels and gradients in flight come on top (tens of MB)."""
-    images = 2
+    velocities; and what forward keeps for backward, measured on one image and on two. (On a GPU
+    some of that belongs to any batch: weights in the order or the precision of the products.) Work
+    memory of the kernels and gradients in flight come on top: tens of MB on a CPU, see step_bytes
+    for a GPU."""
+    one, two = (_kept_bytes(model, images) for images in (1, 2))
+    parameters = sum(p.data.nbytes for p in model.parameters())
+    return 3 * parameters + max(0, 2 * one - two), two - one
+
+
+def _kept_bytes(model: Network, images: int) -> int:
+    """What forward keeps for backward of so many images."""
     with in_mode(model, training=True):
         logits = model(blank(model, images))
-    kept = saved_bytes(F.cross_entropy(logits, backend.asarray(np.zeros(images, np.int64))))
-    return 3 * sum(p.data.nbytes for p in model.parameters()), kept // images
+    return saved_bytes(F.cross_entropy(logits, backend.asarray(np.zeros(images, np.int64))))
 
 
 def step_bytes(model: Network, batch_size: int) -> int:
-    """The memory of one training step on a batch."""
+    """The memory of one training step on a batch; on a GPU with its column matrices."""
     fixed, per_image = memory_needs(model)
-    return fixed + per_image * batch_size
+    kept = fixed + per_image * batch_size
+    return kept + (_gpu_work_bytes(model, batch_size) if backend.current().kernels is gpu else 0)
+
+
+def _gpu_work_bytes(model: Network, batch_size: int) -> int:
+    """What a step on a GPU takes besides memory_needs: in the layer that needs most, the gradients
+    of input and output, and a column matrix: that of the input's gradient, or its own where it is
+    not kept (kernels/gpu.py). memory_needs has counted all columns as kept, as they are for one
+    image: the others are taken off."""
+    before = batch_size * FLOAT_BYTES * 3 * model.image_size**2  # bytes of a layer's input
+    factor_bytes = 2 if backend.precision() in ("fp16", "bf16") else FLOAT_BYTES
+    # Nobody needs the gradient of the image, which the first convolution would give.
+    first = next((layer for layer in model.children() if isinstance(layer, Conv2d)), None)
+    most = 0
+    not_kept = 0
+    for layer, entry in zip(model.children(), ledger(model), strict=True):
+        after = batch_size * entry.output_bytes
+        work = before + after
+        if isinstance(layer, Conv2d):
+            numbers = _column_numbers(layer, entry, batch_size)
+            kept = layer.groups * numbers * factor_bytes <= gpu.KEPT_SHARE * backend.capacity()
+            columns = 0 if layer is first else min(gpu.WORKSPACE, numbers * FLOAT_BYTES)
+            if not (kept and numbers <= gpu.LARGEST):
+                columns = max(columns, min(gpu.WORKSPACE, numbers * factor_bytes))
+                not_kept += layer.groups * numbers * factor_bytes - before * factor_bytes // FLOAT_BYTES
+            work += columns
+        if factor_bytes < FLOAT_BYTES:
+            work += after // 2  # the gradient, rounded
+        most = max(most, work)
+        before = after
+    return most - not_kept
+
+
+def _column_numbers(layer: Conv2d, entry: Entry, batch_size: int) -> int:
+    """How many numbers the column matrix of one group has on a GPU, with its rows rounded up."""
+    width = prod(layer.kernel_size) * layer.in_channels // layer.groups
+    return batch_size * prod(entry.shape[1:]) * 8 * ceil_div(width, 8)
 
 
 # Time, and what flows through.
