@@ -25,7 +25,7 @@ from ..errors import ShapeError
 from .half import Factor, factor, way_back
 from .launch import LARGEST, launch
 from .products import multiply
-from .window import Pair, Window
+from .window import Pair, Window, ceil_div, group_slices
 
 __all__ = [
     "augment", "avg_pool2d", "avg_pool2d_backward", "conv2d", "conv2d_backward", "conv2d_backward_input",
@@ -46,19 +46,14 @@ KEPT_SHARE = 1 / 16     # of the GPU's memory: what the kept column matrices of 
 
 def _chunks(N: int, image_bytes: int) -> list[tuple[int, int]]:
     """The batch as (start, stop) in equal shares, each of which needs at most WORKSPACE bytes (or is one image)."""
-    number = -(-N // max(1, WORKSPACE // image_bytes))
+    number = ceil_div(N, max(1, WORKSPACE // image_bytes))
     edges = [N * i // number for i in range(number + 1)] if number else []
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def _slices(O: int, groups: int) -> list[slice]:
-    """The output channels of each group."""
-    return [slice(g * O // groups, (g + 1) * O // groups) for g in range(groups)]
-
-
 def _pitch(win: Window, cg: int) -> int:
     """The length of a row of the column matrix: KH KW C/G, rounded up to a multiple of 8."""
-    return -(-win.kernel[0] * win.kernel[1] * cg // 8) * 8
+    return ceil_div(win.kernel[0] * win.kernel[1] * cg, 8) * 8
 
 
 def _window_args(x_shape: tuple[int, ...], out: Pair, first: int, cg: int, win: Window) -> tuple[int, ...]:
@@ -130,7 +125,7 @@ def conv2d_forward(x: Array, w: Array, b: Array | None, win: Window, groups: int
     weights = factor(_matrices(w, win))
     back = way_back(images, weights)
     kept = _kept_columns(images.array, win, groups) if keep else None
-    outs = _slices(O, groups)
+    outs = group_slices(O, groups)
     for rows, g, col in _columns(images.array, win, groups, kept):
         multiply(col, weights.array[outs[g]].T, flat[rows, outs[g]], back)
     if b is not None:
@@ -160,7 +155,7 @@ def _weight_gradient(images: Factor, kept: list[Array], grads: Factor, x_shape: 
     cg = x_shape[3] // groups
     total = backend.xp_of(gy).empty((O, _pitch(win, cg)), dtype)
     back = way_back(images, grads)
-    outs = _slices(O, groups)
+    outs = group_slices(O, groups)
     if kept:
         for g in range(groups):
             multiply(gy[:, outs[g]].T, kept[g], total[outs[g]], back)
@@ -183,7 +178,7 @@ def _input_gradient(grads: Factor, weights: Factor, gy_shape: tuple[int, ...], x
     _, OH, OW, O = gy_shape
     cg = C // groups
     pitch = _pitch(win, cg)
-    outs = _slices(O, groups)
+    outs = group_slices(O, groups)
     gx = xp.empty(x_shape, dtype)
     back = way_back(grads, weights)
     chunks = _chunks(N, OH * OW * pitch * gx.itemsize)
@@ -440,7 +435,7 @@ def sum_rows(g: Array) -> Array:
     if not len(rows):
         return xp.zeros(O, g.dtype)
     while True:
-        sums = xp.empty((-(-len(rows) // step), O), g.dtype)
+        sums = xp.empty((ceil_div(len(rows), step), O), g.dtype)
         launch("sum_rows", g, O, len(sums), (rows, sums), len(rows), O, step)
         if len(sums) == 1:
             return sums[0]

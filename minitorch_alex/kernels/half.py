@@ -24,6 +24,7 @@ import numpy as np
 
 from .. import backend
 from .launch import launch
+from .window import ceil_div
 
 Array = Any  # a CuPy array
 
@@ -68,7 +69,7 @@ def _scaled_half(x: Array, largest: Array) -> Array:
 def _largest(x: Array) -> Array:
     """(1,): the largest absolute value of x, NaN aside. Each round leaves a 64th of the numbers, until one is left."""
     while True:
-        pieces = max(1, min(PIECES, -(-x.size // STEP)))
+        pieces = max(1, min(PIECES, ceil_div(x.size, STEP)))
         tops = backend.xp_of(x).empty(pieces, x.dtype)
         launch("largest", x, pieces, 1, (x, tops), x.size, pieces)
         if pieces == 1:

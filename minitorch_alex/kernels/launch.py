@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import backend
 from ..errors import BackendError, ShapeError
+from .window import ceil_div
 
 Array = Any  # a CuPy array
 
@@ -59,8 +60,8 @@ def _converted(dtype: np.dtype, *numbers: int | float | np.generic) -> tuple[np.
 @functools.lru_cache(maxsize=4096)
 def _grid(columns: int, lines: int) -> tuple[tuple[int, int], tuple[int]]:
     """(blocks along columns and lines, threads of a block) for so many places of work."""
-    blocks = -(-columns // THREADS)
-    threads = 32 * -(-columns // (32 * blocks))  # even shares, in whole warps
+    blocks = ceil_div(columns, THREADS)
+    threads = 32 * ceil_div(columns, 32 * blocks)  # even shares, in whole warps
     return (min(blocks, BLOCKS), min(lines, max(1, BLOCKS // blocks))), (threads,)
 
 

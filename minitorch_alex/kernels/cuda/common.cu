@@ -15,6 +15,9 @@
 //   Plain C.      No shared memory, no communication between threads: the same text runs on a CPU, one thread after
 //                 the other, and that is how tests/test_cuda.py proves it without a GPU.
 //
+// `#pragma unroll` takes powers of two only: asked for 5, nvcc 13.0 left out what remains of a loop after the last five
+// where its ends were a maximum and a minimum, read past the end of the array, and said nothing.
+//
 // Letters: N batch, H W C input, OH OW O output, K S P D kernel, stride, padding, dilation (..H rows, ..W columns).
 // All arrays hold fewer than 2^31 elements (launch.py checks), so that an int counts them.
 typedef unsigned short half_bits;  // a number of half precision: half.cu makes it, im2col moves it, cuBLAS reads it

@@ -38,13 +38,19 @@ extern "C" __global__ void im2col(IN(FLOAT) x, OUT(FLOAT) col, int N, int H, int
 
 // gx[n, ih, iw, first + c] = the sum of col over all (window, tap) that lie on the pixel. A thread owns pixels and asks
 // which windows cover them; each number of col is fetched exactly once, by the one pixel it belongs to.
+//
+// From window ow to the next the tap moves back by SW: kw = iw + PW - ow SW. So without dilation the numbers to add lie
+// at equal distances, row_p pitch - SW Cg, and the inner loop is an addition of an address and one of a number. With
+// dilation every DW-th of those taps exists, and the others are passed over.
 extern "C" __global__ void col2im(IN(FLOAT) col, OUT(FLOAT) gx, int N, int H, int W, int C, int first, int Cg, int OH,
                                   int OW, int KH, int KW, int SH, int SW, int PH, int PW, int DH, int DW, int pitch,
                                   int row_n, int row_p)
 {
     EACH(j, W * Cg) {
         int iw = j / Cg, c = j % Cg;
-        int ow_first = first_window(iw, KW, SW, PW, DW), ow_last = last_window(iw, SW, PW, OW);
+        int ow_first = first_window(iw, KW, SW, PW, DW), windows = last_window(iw, SW, PW, OW) - ow_first + 1;
+        int reach = iw + PW - ow_first * SW;  // from the start of window ow_first to the pixel
+        int distance = row_p * pitch - SW * Cg;
         LINES(line, N * H) {
             int n = line / H, ih = line % H;
             int oh_last = last_window(ih, SH, PH, OH);
@@ -53,11 +59,18 @@ extern "C" __global__ void col2im(IN(FLOAT) col, OUT(FLOAT) gx, int N, int H, in
                 int kh = tap_at(ih, oh, SH, PH, DH);
                 if (kh < 0)
                     continue;
-                for (int ow = ow_first; ow <= ow_last; ow++) {
-                    int kw = tap_at(iw, ow, SW, PW, DW);
-                    if (kw >= 0)
-                        sum += col[(n * row_n + (oh * OW + ow) * row_p) * pitch + (kh * KW + kw) * Cg + c];
-                }
+                int row = n * row_n + (oh * OW + ow_first) * row_p;
+                if (DW == 1) {
+                    int at = row * pitch + (kh * KW + reach) * Cg + c;
+#pragma unroll 4
+                    for (int i = 0; i < windows; i++)
+                        sum += col[at + i * distance];
+                } else
+                    for (int i = 0; i < windows; i++) {
+                        int kw = tap_at(iw, ow_first + i, SW, PW, DW);
+                        if (kw >= 0)
+                            sum += col[(row + i * row_p) * pitch + (kh * KW + kw) * Cg + c];
+                    }
             }
             gx[(line * W + iw) * C + first + c] = sum;
         }

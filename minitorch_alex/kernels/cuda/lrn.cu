@@ -35,7 +35,7 @@ extern "C" __global__ void lrn(IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scale, int 
         LINES(pixel, pixels) {
             int at = pixel * C;
             FLOAT sum = 0;
-#pragma unroll 5  // the paper's window
+#pragma unroll 4  // reads that do not wait for each other
             for (int j = at + low; j < at + high; j++)
                 sum += x[j] * x[j];
             FLOAT s = k + alpha * sum;
@@ -56,7 +56,7 @@ extern "C" __global__ void lrn_backward(IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) sca
         LINES(pixel, pixels) {
             int at = pixel * C;
             FLOAT sum = 0;
-#pragma unroll 5
+#pragma unroll 4
             for (int j = at + low; j < at + high; j++)
                 sum += gy[j] * x[j] * power(scale[j], beta) * inverse(scale[j]);
             gx[at + c] = gy[at + c] * power(scale[at + c], beta) - 2 * alpha * beta * x[at + c] * sum;
