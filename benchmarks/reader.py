@@ -1,7 +1,6 @@
-"""python -m benchmarks.reader: how fast prepared images are read, beside Pillow in a loop and torch's DataLoader."""
+"""python -m benchmarks.reader: how fast prepared images are read, compared with Pillow and torch's DataLoader."""
 import argparse
 import json
-import os
 import platform
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minitorch_alex.errors import DataError, UsageError
+from minitorch_alex.machine import available_cpus
 from minitorch_alex.training import cli
 from minitorch_alex.training.runs import cpu_name
 
@@ -20,8 +20,9 @@ from . import harness
 CHILD = "benchmarks.reader_contenders"
 RESULT = harness.ROOT / "results" / "reader_speed.json"
 IMAGENET = 1_281_167  # training images of ILSVRC-2012
-CORES, DEMANDS = (2, 16, 64), (5_000, 15_000)  # machines, and GPUs in images a second, that the table is made for
-WORKERS = (1, 2, 8)  # as many cores; those that the machine has not are left out
+CORES = (2, 16, 64)  # machines that the table is made for
+DEMANDS = (5_000, 15_000)  # what GPUs take, in images per second
+WORKERS = (1, 2, 8)  # on as many cores; counts that the machine does not have are left out
 KEEP = {"MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_MMAP_MAX_": "0"}  # glibc keeps what is freed
 # name -> (format, cores, environment, what it is)
 CONTENDERS: dict[str, tuple[str, int, dict[str, str], str]] = {
@@ -40,27 +41,31 @@ BASE = "ours tar x1 uint8"
 
 
 def take(job: dict, environment: dict[str, str], what: str, retries: int) -> harness.Sample:
-    """A sample, told on stderr; again while others use the machine, of which the least disturbed is kept."""
-    got = harness.sample(CHILD, job, environment, retries)
-    told = f"failed: {got['error']}" if "error" in got else \
-        f"{got['images_s']:,.0f} img/s, {got['core_s']:,.0f} a core, others {100 * got.get('foreign', 0):.0f} %"
-    harness.say(f"{what}: {job['contender']}: {told}{' (noisy)' * got.get('noisy', False)}")
-    return got
+    """A sample, reported on stderr. It is repeated while others use the machine; the least disturbed one is kept."""
+    sample = harness.sample(CHILD, job, environment, retries)
+    if "error" in sample:
+        result = f"failed: {sample['error']}"
+    else:
+        result = (f"{sample['images_s']:,.0f} img/s, {sample['core_s']:,.0f} per core, "
+                  f"others {100 * sample.get('foreign', 0):.0f} %")
+    noise = " (noisy)" if sample.get("noisy") else ""
+    harness.say(f"{what}: {job['contender']}: {result}{noise}")
+    return sample
 
 
 def prepare(source: Path | None, folder: Path, images: int, kind: str, workers: int) -> float:
-    """Seconds that `minitorch_alex.prepare` takes to make the set `folder`. DataError when it fails."""
-    what = ["--synthetic", str(images), str(folder)] if source is None else [str(source), str(folder)]
+    """Seconds that `minitorch_alex.prepare` takes to make the set `folder`. Raises DataError when it fails."""
+    paths = ["--synthetic", str(images), str(folder)] if source is None else [str(source), str(folder)]
     begin = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "minitorch_alex.prepare", *what, "--format", kind, "-j", str(workers)],
-                          cwd=harness.ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "minitorch_alex.prepare", *paths, "--format", kind, "-j", str(workers)]
+    done = subprocess.run(command, cwd=harness.ROOT, capture_output=True, text=True)
     if done.returncode:
         raise DataError(f"prepare failed: {done.stderr.strip().splitlines()[-1:]}")
     return time.perf_counter() - begin
 
 
 def derived(summary: dict[str, Any]) -> dict[str, Any]:
-    """What the medians mean for ImageNet, as far as cores add up: minutes an epoch, and cores for a GPU's demand."""
+    """What the medians mean for ImageNet, as far as cores add up: minutes per epoch, and cores for a GPU's demand."""
     result = {}
     for name in summary:
         rate = summary[name].get("images_s")
@@ -96,19 +101,20 @@ def table(content: dict[str, Any]) -> str:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     p = cli.parser("benchmarks.reader", (__doc__ or "").partition(": ")[2])
-    p.add_argument("--source", type=Path, metavar="DIR", help="pictures to prepare and to read, as `prepare` takes "
-                   "them (default: drawn ones)")
-    p.add_argument("--images", type=int, default=4000, metavar="N", help="how many are drawn (default: 4000)")
+    p.add_argument("--source", type=Path, metavar="DIR", help="images to prepare and to read, in any layout that "
+                   "`prepare` takes (default: drawn images)")
+    p.add_argument("--images", type=int, default=4000, metavar="N",
+                   help="how many images to draw without --source (default: 4000)")
     p.add_argument("--contenders", nargs="+", default=list(CONTENDERS), metavar="NAME",
-                   help=f"of: {', '.join(CONTENDERS)}")
-    p.add_argument("--rounds", type=int, default=7, metavar="N", help="samples of each, in turn (default: 7)")
-    p.add_argument("--seconds", type=float, default=3, metavar="S", help="of each sample (default: 3)")
+                   help=f"readers to compare, some of: {', '.join(CONTENDERS)} (default: all)")
+    p.add_argument("--rounds", type=int, default=7, metavar="N", help="samples per reader, taken in turn (default: 7)")
+    p.add_argument("--seconds", type=float, default=3, metavar="S", help="length of a sample (default: 3)")
     p.add_argument("--retries", type=int, default=2, metavar="N",
-                   help="of a sample while other programs were busy (default: 2)")
+                   help="how often a sample is repeated while other programs are busy (default: 2)")
     p.add_argument("--crop", type=int, default=224, metavar="N", help="side of the windows (default: 224)")
     p.add_argument("--out", type=Path, default=RESULT, metavar="FILE",
-                   help=f"the JSON (default: results/{RESULT.name})")
-    p.add_argument("--show", type=Path, metavar="FILE", help="print the tables of such a JSON and stop")
+                   help=f"where to write the JSON (default: results/{RESULT.name})")
+    p.add_argument("--show", type=Path, metavar="FILE", help="only print the tables of such a JSON")
     args = p.parse_args(argv)
     if args.images < 20 or args.rounds < 1 or args.seconds < 0 or args.retries < 0:
         raise UsageError(f"--images must be at least 20, --rounds 1, --seconds and --retries 0; got {args.images}, "
@@ -124,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.show:
         print(table(harness.read(args.show, "--show")))
         return 0
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cpus = available_cpus()
     machine = {"cpu": cpu_name(), "cpus": cpus, "system": platform.platform(), "python": platform.python_version(),
                **{name: harness.installed(name) for name in ("numpy", "pillow", "torch")}}
     command = shlex.join(["python", "-m", "benchmarks.reader", *(sys.argv[1:] if argv is None else argv)])

@@ -1,8 +1,8 @@
-"""One sample of the reader benchmark: a child process that reads a prepared set in one way, on so many cores.
+"""One sample of the reader benchmark: a child process that reads a prepared set in one way, on N cores.
 
-What is asked of all: the images of a set in a shuffled order, from each a random 224 x 224 window, mirrored half of the
-time, in batches. "uint8" gives bytes; "float32" also subtracts the mean image; "feed" gives whole images and what was
-drawn for them, as a training on a GPU wants them, which cuts them there.
+All have the same task: the images of a set in a shuffled order, from each a random 224 x 224 window, mirrored half of
+the time, in batches. "uint8" gives bytes; "float32" also subtracts the mean image; "feed" gives whole images and what
+was drawn for them, for training on a GPU, which cuts them there.
 """
 import io
 import json
@@ -30,20 +30,24 @@ def measure(job: dict) -> harness.Sample:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-job["cores"]:])
     batches = CONTENDERS[job["contender"].partition(" ")[0]](job)
-    own, all_images = cpu_seconds(), 0  # workers tell their time only when they end: the warm-up counts here
-    for _ in range(job["warm_up"]):
-        all_images += len(next(batches))
-    count, begin, busy = 0, time.perf_counter(), harness._busy_seconds()
-    started = cpu_seconds()
+    # Worker processes report their time only when they end, which includes the warm-up.
+    start_of_all = cpu_seconds()
+    warm_up_images = sum(len(next(batches)) for _ in range(job["warm_up"]))
+    count = 0
+    begin = time.perf_counter()
+    busy = harness._busy_seconds()
+    start = cpu_seconds()
     while count == 0 or time.perf_counter() - begin < job["seconds"]:
         count += len(next(batches))
-    wall, mine = time.perf_counter() - begin, cpu_seconds() - started
+    wall = time.perf_counter() - begin
+    mine = cpu_seconds() - start
     foreign = None if busy is None else harness._busy_seconds() - busy
     batches.close()  # so that workers end, and their time is known
-    own = cpu_seconds() - own
+    all_images = warm_up_images + count
+    own = cpu_seconds() - start_of_all
     if job["contender"].startswith("torch"):
-        mine = own * count / (all_images + count)
-    result = {"images_s": round(count / wall, 1), "core_s": round((all_images + count) / own, 1),
+        mine = own * count / all_images
+    result = {"images_s": round(count / wall, 1), "core_s": round(all_images / own, 1),
               "wall_seconds": round(wall, 3), "cpu_seconds": round(mine, 3), "images": count,
               "peak_mb": harness.peak_mb()}
     if foreign is not None:

@@ -47,7 +47,7 @@ def test_a_sample_is_a_child_of_its_own(tmp_path):
            "crop": 12, "seconds": 0, "warm_up": 2}
     got = harness.run_child(reader.CHILD, job, {})
     assert got["images"] == 60 and got["images_s"] > 0 and got["core_s"] > 0 and got["peak_mb"] > 10
-    assert "no prepared set" in harness.run_child(reader.CHILD, job | {"folder": str(tmp_path)}, {})["error"]
+    assert "not a prepared set" in harness.run_child(reader.CHILD, job | {"folder": str(tmp_path)}, {})["error"]
 
 
 def test_what_a_rate_means_for_imagenet():
