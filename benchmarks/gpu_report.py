@@ -1,9 +1,19 @@
-"""What the JSON of benchmarks.gpu says, as Markdown tables and as one picture."""
+"""What the JSON of benchmarks.gpu says, as Markdown tables and as one picture.
+
+`python -m benchmarks.gpu_report [--records DIR]` writes these tables into the pages, between their markers: from
+results/, after it has taken the records of benchmarks/on_gpu.sh in DIR into it.
+"""
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from minitorch_alex.errors import UsageError
+from minitorch_alex.files import write_atomic
+from minitorch_alex.training import cli
 
-from . import report
+from . import harness, report
 from .report import number, table
 from .workloads import GPU_ABOUT
 
@@ -22,6 +32,12 @@ def _of(part: dict, precision: str) -> dict[str, dict]:
     """The entries of one precision, by workload."""
     return {name.removesuffix(f"-{precision}"): entry for name, entry in part.items()
             if entry["precision"] == precision}
+
+
+def _inferred(part: dict, precision: str) -> dict[str, dict]:
+    """The entries of one precision in which inference was measured."""
+    return {name: entry for name, entry in _of(part, precision).items()
+            if entry["summary"].get("ours", {}).get("inference")}
 
 
 def _memory(part: dict, precision: str) -> str:
@@ -88,8 +104,11 @@ def tables(content: dict) -> str:
              "\n".join(f"* `{name}`: {GPU_ABOUT[name]}" for name in names)]
     parts += [report.speed(f"Training, {precision}", _of(speed, precision), order=GPU_ABOUT)
               for precision in _precisions(speed)]
+    parts += [report.speed(f"Inference, {precision}", _inferred(speed, precision), "inference", GPU_ABOUT)
+              for precision in _precisions(speed) if _inferred(speed, precision)]
     parts += [_memory(speed, precision) for precision in _precisions(speed)]
     parts += [_ceilings(content["ceilings"], speed)] if "machine" in content.get("ceilings", {}) else []
+    parts += [kernel_table({"": content}, name) for name in content.get("kernels", {})]
     parts += [report.layers(name, entry, LAYERS, GPU_ABOUT, 3) for name, entry in content.get("layers", {}).items()]
     parts += [_feed(content["feed"])] if "feed" in content else []
     return "\n\n".join(part for part in parts if part)
@@ -123,3 +142,165 @@ def plot(content: dict, path: Path) -> None:
     machine = content["machine"]
     report.bars(panels, COLOURS, f"{machine['gpu']}; cupy {machine['cupy']}; PyTorch {machine.get('torch')}; "
                 f"{content['date']}", path)
+
+
+# Kernel by kernel
+
+GROUPS = {
+    "im2col": "im2col", "col2im": "col2im",
+    "lrn": "LRN", "lrn_backward": "LRN", "lrn_within": "LRN", "lrn_within_backward": "LRN",
+    "max_pool2d": "pools", "max_pool2d_backward": "pools", "avg_pool2d": "pools", "avg_pool2d_backward": "pools",
+    "relu": "ReLU", "relu_backward": "ReLU", "add_bias": "bias", "add_bias_relu": "bias", "sum_rows": "bias gradients",
+    "largest": "rounding", "to_half": "rounding", "to_bf16": "rounding", "scale_back": "rounding",
+    "sgd_2012": "update", "sgd_torch": "update", "dropout": "dropout", "rest": "rest",
+}
+CONVOLUTIONS, LINEAR = "products of convolutions", "products of linear layers"
+ORDER = (CONVOLUTIONS, "im2col", "LRN", "col2im", "pools", "ReLU", "bias", "bias gradients", LINEAR, "update",
+         "rounding", "dropout", "loss", "other", "rest")
+
+
+def group_of(kernel: str, batch: int) -> str:
+    """What a kernel or product belongs to. In a product of a linear layer the batch is a side of the first factor, and
+    no side is long; in one of a convolution, one side has a row for each place of each image."""
+    if kernel.startswith("gemm"):
+        rows, inner, _, columns = map(int, re.findall(r"\d+", kernel))
+        return LINEAR if batch in (rows, inner) and max(rows, inner, columns) < 10_000 else CONVOLUTIONS
+    if kernel.startswith("softmax"):
+        return "loss"
+    return GROUPS.get(kernel, "other")
+
+
+def groups(entry: dict) -> dict[str, float]:
+    """Milliseconds of each group in an entry of the section kernels."""
+    sums: dict[str, float] = {}
+    for kernel, ms in entry["kernels"].items():
+        group = group_of(kernel, entry["batch"])
+        sums[group] = sums.get(group, 0.0) + ms
+    return sums
+
+
+def kernel_table(contents: dict[str, dict], name: str, estimates: dict | None = None) -> str:
+    """Milliseconds of a step by groups of kernels, a column for each content that has the entry; before them, what was
+    expected on paper."""
+    entries = {label: content["kernels"][name] for label, content in contents.items()
+               if name in content.get("kernels", {})}
+    columns: dict[str, tuple[dict[str, float], str]] = {}
+    if estimates and name in estimates:
+        columns[f"estimate, {estimates['device']}"] = (estimates[name]["groups"], f"{estimates[name]['step_ms']:.1f}")
+    for label, entry in entries.items():
+        columns[label or "measured"] = (groups(entry), f"{entry['step_ms']:.1f}")
+    rows = [[group, *(f"{sums[group]:.2f}" if group in sums else "" for sums, _ in columns.values())]
+            for group in ORDER if any(group in sums for sums, _ in columns.values())]
+    rows.append(["**step**", *(f"**{step}**" for _, step in columns.values())])
+    host = ", ".join(f"{entry['host_ms']:.1f} ms in {entry['calls']} launches and products"
+                     + (f" ({label})" if label else "") for label, entry in entries.items())
+    return table(f"Kernels of {name}", "Milliseconds of one training step, between two events. The step is measured "
+                 "without events, so the sum differs a little; `rest` is what CuPy does by itself, and waiting for "
+                 f"the host, which needs {host}.", [["", *columns], *rows])
+
+
+# The pages
+
+RESULTS = harness.ROOT / "results"
+BEFORE = RESULTS / "gpu_kernels_before.json"
+TRAININGS = ("gpu_cifar.json", "gpu_224.json", "gpu_local.json")  # of benchmarks/on_gpu.sh
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def latest() -> dict[str, Any]:
+    """The measurements of gpu_speed.json; before there are any, the first ones."""
+    path = RESULTS / "gpu_speed.json"
+    return _load(path if path.exists() else BEFORE)
+
+
+def speed_block() -> str:
+    """For the README: the short table, and what it was measured on."""
+    content = latest()
+    return f"{summary(content)}\n\n{_machine(content)}"
+
+
+def tables_block() -> str:
+    """For docs/gpu.md: all tables but that of the kernels."""
+    content = latest()
+    return tables({name: part for name, part in content.items() if name != "kernels"})
+
+
+def kernels_block() -> str:
+    """For docs/gpu.md: kernel by kernel, as expected, before and now."""
+    before = _load(BEFORE)
+    contents = {f"before, commit {before['commit']}": before}
+    now = latest()
+    if now["commit"] != before["commit"]:
+        contents[f"commit {now['commit']}"] = now
+    names = dict.fromkeys(name for content in contents.values() for name in content.get("kernels", {}))
+    return "\n\n".join(kernel_table(contents, name, before["estimates"]) for name in names)
+
+
+def trainings_block() -> str:
+    """For docs/gpu.md: the trainings, with their accuracy."""
+    records = [_load(RESULTS / name) for name in TRAININGS if (RESULTS / name).exists()]
+    if not records:
+        return "None is recorded yet."
+    rows = [["network", "precision", "epochs", "test accuracy", "seconds per epoch", "memory", "command"]]
+    for record in records:
+        epochs = record["recipe"]["epochs"]
+        rows.append([f"`{record['model']}`", record["precision"], epochs,
+                     f"{100 - record['test']['top1_error']:.2f} %", f"{record['seconds'] / epochs:.1f}",
+                     f"{record['device_memory_gb']:.1f} GB", f"`{record['command']}`"])
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    lines.insert(1, "|---|---|---:|---:|---:|---:|---|")
+    return "\n".join([*lines, "", f"On {records[0]['device']}; {records[0]['date']}, commit {records[0]['commit']}."])
+
+
+BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"gpu": speed_block},
+    "docs/gpu.md": {"gpu tables": tables_block, "gpu kernels": kernels_block, "gpu trainings": trainings_block},
+}
+
+
+def filled(page: str, blocks: dict[str, Callable[[], str]]) -> str:
+    """The page with each block between its markers, <!-- name --> and <!-- /name -->. UsageError without them."""
+    for name, block in blocks.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if start not in page or end not in page:
+            raise UsageError(f"the page has no markers {start.strip()} and {end}")
+        before, _, rest = page.partition(start)
+        after = rest.partition(end)[2]
+        page = f"{before}{start}{block()}\n{end}{after}"
+    return page
+
+
+def take(directory: Path) -> list[Path]:
+    """Take the records that on_gpu.sh left in a directory into results/. UsageError when there are none, or when one
+    does not say which commit it is of."""
+    records = [directory / name for name in ("gpu_speed.json", *TRAININGS) if (directory / name).exists()]
+    if not records:
+        raise UsageError(f"--records {directory}: no gpu_speed.json or other record of benchmarks/on_gpu.sh is there")
+    for record in records:
+        if not _load(record).get("commit"):
+            raise UsageError(f"{record} names no commit: run on_gpu.sh with MINITORCH_COMMIT set")
+        write_atomic(RESULTS / record.name, [record.read_bytes()])
+    return records
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = cli.parser("benchmarks.gpu_report", "Write the tables of results/gpu_*.json into README.md and "
+                        "docs/gpu.md, between their markers.")
+    parser.add_argument("--records", type=Path, metavar="DIR",
+                        help="first take the records that benchmarks/on_gpu.sh left in DIR into results/")
+    args = parser.parse_args(argv)
+    if args.records:
+        for record in take(args.records):
+            print(f"results/{record.name}")
+    for page, blocks in BLOCKS.items():
+        path = harness.ROOT / page
+        write_atomic(path, [filled(path.read_text(encoding="utf-8"), blocks).encode()])
+        print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run_cli(main)

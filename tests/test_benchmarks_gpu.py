@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_device import MISSING, machine
 
-from benchmarks import gpu, gpu_contenders, gpu_report, harness, nets
+from benchmarks import gpu, gpu_contenders, gpu_kernels, gpu_report, harness, nets
 from benchmarks.workloads import GPU_ABOUT, GPU_WORKLOADS
 from minitorch_alex import backend, streams
 from minitorch_alex.errors import UsageError
@@ -416,3 +416,82 @@ def test_bars_are_relative_to_torch(monkeypatch):
 def test_a_picture_needs_something_to_compare():
     with pytest.raises(UsageError, match="ours and torch"):
         gpu_report.plot({"speed": {"a-fp32": {"precision": "fp32", "summary": {"ours": {"train": 1}}}}}, None)
+
+
+# the pages
+
+
+def test_the_pages_say_what_the_records_say():
+    for page, blocks in gpu_report.BLOCKS.items():
+        text = (harness.ROOT / page).read_text(encoding="utf-8")
+        assert text == gpu_report.filled(text, blocks), f"{page}: run python -m benchmarks.gpu_report"
+
+
+def test_the_estimates_that_the_page_names_are_the_recorded_ones():
+    content = json.loads(gpu_report.BEFORE.read_text())
+    page = (harness.ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    for name in ("alexnet-b256-tf32", "alexnet-b256-fp16"):
+        for number in (content["estimates"]["images_per_second"]["NVIDIA H200"][name],
+                       content["speed"][name]["summary"]["ours"]["train"]):
+            assert f"{number:,.0f}" in page
+    assert f"copies {content['ceilings']['machine']['rates']['copy']:,.0f} GB/s" in page
+
+
+def test_records_are_taken_into_the_results_and_the_pages(tmp_path, monkeypatch, capsys):
+    root = tmp_path / "project"
+    for folder in ("results", "docs"):
+        (root / folder).mkdir(parents=True)
+    before = gpu_report.BEFORE.read_text()
+    monkeypatch.setattr(gpu_report, "RESULTS", root / "results")
+    monkeypatch.setattr(gpu_report, "BEFORE", root / "results" / "gpu_kernels_before.json")
+    gpu_report.BEFORE.write_text(before)
+    for page in gpu_report.BLOCKS:
+        (root / page).write_bytes((harness.ROOT / page).read_bytes())
+    monkeypatch.setattr(harness, "ROOT", root)
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(UsageError, match="no gpu_speed.json or other record"):
+        gpu_report.main(["--records", str(out)])
+    content = json.loads(before) | {"commit": "fedcba9"}
+    content["kernels"]["alexnet-b256-tf32"]["step_ms"] = 12.34
+    (out / "gpu_speed.json").write_text(json.dumps(content))
+    training = {"model": "alexnet_cifar", "precision": "tf32", "recipe": {"epochs": 10}, "test": {"top1_error": 12.5},
+                "seconds": 42, "device_memory_gb": 1.5, "command": "python -m minitorch_alex.train -a alexnet_cifar",
+                "device": "NVIDIA H200", "date": "2030-01-01", "commit": None}
+    (out / "gpu_cifar.json").write_text(json.dumps(training))
+    with pytest.raises(UsageError, match="names no commit"):
+        gpu_report.main(["--records", str(out)])
+    (out / "gpu_cifar.json").write_text(json.dumps(training | {"commit": "fedcba9"}))
+    assert gpu_report.main(["--records", str(out)]) == 0
+    assert capsys.readouterr().out.split()[-2:] == ["README.md", "docs/gpu.md"]
+    page = (root / "docs" / "gpu.md").read_text()
+    assert "| **step** | **20.6** | **19.7** | **12.3** |" in page
+    assert "| `alexnet_cifar` | tf32 | 10 | 87.50 % | 4.2 | 1.5 GB |" in page
+    assert "commit fedcba9." in (root / "README.md").read_text()
+    with pytest.raises(UsageError, match="the page has no markers <!-- gpu --> and <!-- /gpu -->"):
+        gpu_report.filled("nothing", {"gpu": str})
+
+
+@pytest.mark.parametrize("kernel, batch, group", (
+    ("gemm (93312, 128) @ (128, 1200)", 128, "products of convolutions"), ("im2col", 128, "im2col"),
+    ("gemm (96, 8192) @ (8192, 864)", 128, "products of convolutions"), ("largest", 128, "rounding"),
+    ("gemm (4096, 256) @ (256, 9216)", 256, "products of linear layers"), ("softmax_rows", 128, "loss"),
+    ("gemm (128, 10) @ (10, 1024)", 128, "products of linear layers"), ("something new", 128, "other")))
+def test_kernels_belong_to_groups(kernel, batch, group):
+    assert gpu_report.group_of(kernel, batch) == group and group in gpu_report.ORDER
+
+
+def test_the_meter_times_every_launch_and_product_and_leaves_no_trace(ours_on_host):
+    originals = [getattr(module, name) for module, name in ((gpu_kernels.gpu, "launch"), (gpu_kernels.gpu, "multiply"),
+                                                            (gpu_kernels.half, "launch"))]
+    net = nets.OursOnGpu("net_18-b128", "ours", "fp32")
+    net.feed(2)
+    net.mode(True)
+    net.step()
+    measured = gpu_kernels.measure(net, 2)
+    names = measured["kernels"]
+    assert measured["calls"] >= len(names) - 1 and {"im2col", "sgd_2012", "rest"} <= set(names)
+    assert any(name.startswith("gemm (") for name in names)
+    assert sum(names.values()) == pytest.approx(measured["timed_step_ms"], abs=0.01)
+    assert measured["step_ms"] > 0 and measured["host_ms"] > 0
+    assert originals == [gpu_kernels.gpu.launch, gpu_kernels.gpu.multiply, gpu_kernels.half.launch]
