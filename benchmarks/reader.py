@@ -80,7 +80,7 @@ def derived(summary: dict[str, Any]) -> dict[str, Any]:
 def table(content: dict[str, Any]) -> str:
     """The measurements as text."""
     summary = content["reader"]["all"]["summary"]
-    lines = ["| reader | img/s | img/s for a second of CPU | the first row is faster by (median, least to largest) |",
+    lines = ["| reader | img/s | img/s per second of CPU time | the first row is faster by (median, least to largest) |",
              "|---|---:|---:|---:|"]
     for name, row in summary.items():
         if row.get("images_s"):
@@ -89,7 +89,7 @@ def table(content: dict[str, Any]) -> str:
             lines.append(f"| {name} | {row['images_s']:,.0f} | {row['core_s']:,.0f} | {times} |")
     for name, entry in content.get("prepare", {}).items():
         lines.append(f"| prepare {name} | {entry['images_s']:,.0f} | | |")
-    heads = ["reader, cores adding up", *(f"minutes an epoch, {n} cores" for n in CORES),
+    heads = ["reader, cores adding up", *(f"minutes per epoch, {n} cores" for n in CORES),
              *(f"cores for {d:,} img/s" for d in DEMANDS)]
     lines += ["", f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
     for name, row in content["reader"]["all"]["derived"].items():

@@ -75,7 +75,7 @@ def test_the_whole_benchmark_on_a_set_that_is_there(tmp_path, monkeypatch, capsy
     assert [len(samples[name]) for name in names] == [2, 2]
     ratios = [a["images_s"] / b["images_s"] for a, b in zip(*(samples[name] for name in names), strict=True)]
     assert summary[names[1]]["images_s_ratio"][1:] == pytest.approx([min(ratios), max(ratios)], rel=0.01, abs=1e-3)
-    assert "minutes an epoch, 16 cores" in out and "cores for 15,000 img/s" in out
+    assert "minutes per epoch, 16 cores" in out and "cores for 15,000 img/s" in out
     assert reader.main(["--show", str(path)]) == 0 and capsys.readouterr().out == out
 
 
