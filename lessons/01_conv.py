@@ -17,9 +17,9 @@ import numpy as np
 
 import minitorch_alex as mt
 import minitorch_alex.functional as F
-from minitorch_alex.streams import rng
 from minitorch_alex.kernels import Window
 from minitorch_alex.plots.style import FAINT, INK
+from minitorch_alex.streams import rng
 
 lesson = kit.Lesson("01_conv")
 

@@ -22,9 +22,9 @@ import numpy as np
 import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import kernels
-from minitorch_alex.streams import rng
 from minitorch_alex.kernels.cpu.blocks import BLOCK
 from minitorch_alex.plots.style import INK
+from minitorch_alex.streams import rng
 
 lesson = kit.Lesson("02_im2col")
 draw = rng(lesson.seed, "lesson 2")

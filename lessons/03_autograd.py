@@ -86,9 +86,7 @@ print(
 
 # %%
 def listen(result):
-    """Run result.backward() and note what each node hears (one array) and sends (one array per
-    edge).
-    """
+    """Run result.backward(); what each node hears (an array) and sends (an array per edge)."""
     heard = {}
     sent = {}
 
@@ -231,8 +229,9 @@ def diamonds_of(start, n):
 
 
 def visits_by_recursion(node):
-    """How many calls a recursive walk makes on the package's nodes; leaves are not Functions and
-    get none.
+    """How many calls a recursive walk makes on the package's nodes.
+
+    Leaves are not Functions and get none.
     """
     return 1 + sum(visits_by_recursion(s) for s, _ in node.edges if isinstance(s, Function))
 
@@ -276,9 +275,7 @@ def walk_seen(value, seen=None):
 
 
 def walk_total(value, first=True):
-    """Wrong: at each visit a node passes on all that it has collected, what it already passed on
-    included.
-    """
+    """Wrong: at each visit a node passes on all it has, even what it passed on before."""
     if first:
         value.grad = 1.0
     for source, slope in value.sources:
@@ -425,9 +422,7 @@ lesson.section("5. The same in the package")
 
 
 def random_calculation(leaves, tanh, seed, steps=30):
-    """A random calculation on whatever has +, * and tanh: each step takes two of the results so
-    far.
-    """
+    """A random calculation on values with +, * and tanh: each step takes two earlier results."""
     draw_two = random.Random(seed)
     values = list(leaves)
     for _ in range(steps):
@@ -578,9 +573,7 @@ lesson.table(
 
 # %%
 def memory_of(graph, retain):
-    """MiB held beyond the input at each step forward and at each step backward of 12 times
-    tanh(1.5 y).
-    """
+    """MiB held beyond the input at each step, forward and backward, of 12 times tanh(1.5 y)."""
     start = Tensor(np.full((256, 1024), 0.1, np.float32), requires_grad=graph)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]

@@ -261,15 +261,14 @@ cotangent = rng.standard_normal((2, 6, 3, 3))
 
 
 def normalise(x):
-    """The function under test: local response normalisation, bent well: alpha is 1 (5 divided by
-    the window).
-    """
+    """The function under test: LRN with a visible curve, alpha is 1 (5 divided by the window)."""
     return F.local_response_norm(x, 5, 5.0, 0.75, 2.0)
 
 
 def errors(dtype, both):
-    """For each eps the median relative error over directions of the difference quotient, all of it
-    in `dtype`.
+    """For each eps, the median relative error of the difference quotient over random directions.
+
+    All of it is computed in `dtype`.
     """
     x = point.astype(dtype)
     c = cotangent.astype(dtype)
@@ -394,8 +393,9 @@ def assigned(gy, x):
 
 
 def lrn_gradient(gy, x, short):
-    """gx = gy s^-beta - 2 alpha beta x sum over the window of gy x s^(-beta-1); `short`: cells
-    left out of that sum.
+    """gx = gy s^-beta - 2 alpha beta x sum over the window of gy x s^(-beta-1).
+
+    short: how many cells of the window are left out of that sum.
     """
     k, alpha, beta = scaled
     pad = ((0, 0), (2, 2), (0, 0), (0, 0))
@@ -505,9 +505,7 @@ lesson.predict(
 
 
 def errors_of(fn, x):
-    """(largest |a - n|, largest |a - n| over the largest |n|, |y c| summed) with a normal
-    cotangent.
-    """
+    """(largest |a - n|, that over the largest |n|, |y c| summed) with a normal cotangent."""
     c = rng.standard_normal(fn(Tensor(x)).shape)
     a = backward_of(fn, c, x)[0]
     n = numeric(lambda x: fn(Tensor(x)).data, c, x)

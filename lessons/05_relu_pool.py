@@ -8,8 +8,8 @@
 # depends on; and you see what a pool keeps and what it throws away.
 #
 # **You need** lessons 01 to 04: convolution, the backward pass, and what a gradient check is.
-# **Time**: well under a minute with `--quick`, a few minutes without. # **It makes** seven figures
-# (eight in full) in `runs/lessons/05_relu_pool`.
+# **Time**: well under a minute with `--quick`, a few minutes without.
+# **It makes** seven figures (eight in full) in `runs/lessons/05_relu_pool`.
 
 # %%
 import kit
@@ -19,9 +19,9 @@ import numpy as np
 import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import backend, init, nn, optim
-from minitorch_alex.streams import rng
 from minitorch_alex.plots.style import INK
 from minitorch_alex.plots.training import RUNS
+from minitorch_alex.streams import rng
 
 lesson = kit.Lesson("05_relu_pool")
 COLOURS = {"ReLU": RUNS[0], "tanh": RUNS[1], "sigmoid": RUNS[2]}
@@ -109,9 +109,7 @@ LAYERS = 20
 
 
 def gradient_sizes(unit, gain, bias, seed):
-    """The length of the gradient after 0, 1, ..., LAYERS layers of the backward pass, relative to
-    the length at the top.
-    """
+    """Length of the gradient after 0, 1, ..., LAYERS layers backward, relative to the start."""
     draw = rng(seed, "twenty layers")
     f, df = UNITS[unit]
     y = draw.standard_normal(WIDTH)
@@ -206,8 +204,9 @@ WINDOW = 31
 
 
 def network(unit, start):
-    """Three convolutions and a fully connected layer. start: "2012", or "scaled" to the number of
-    inputs.
+    """Three convolutions and a fully connected layer.
+
+    start: "2012", or "scaled" to the number of inputs.
     """
     layers = []
     maps = 3
@@ -231,8 +230,9 @@ def network(unit, start):
 
 
 def race(unit, start, rate, seed, most):
-    """Train to the target, or for `most` steps. (network, steps to the target or None, errors by
-    step).
+    """Train to the target, or for `most` steps.
+
+    Returns (network, steps to the target or None, errors by step).
     """
     mt.manual_seed(seed)
     net = network(unit, start)
@@ -260,9 +260,7 @@ def race(unit, start, rate, seed, most):
 
 
 def fastest(unit, start, rates):
-    """The rate with the fewest steps to the target at seed 0, of those that reach it; and the
-    table's rows.
-    """
+    """The rate that reaches the target in the fewest steps at seed 0; and the table's rows."""
     steps = {rate: race(unit, start, rate, 0, MOST)[1] for rate in rates}
     rows = [[start, unit.__name__, f"{rate:g}", steps[rate] or "not reached"] for rate in rates]
     return min(rates, key=lambda rate: steps[rate] or MOST + 1), rows
@@ -298,8 +296,9 @@ def three_races(start):
 
 
 def ratio(runs):
-    """Mean steps of tanh over mean steps of ReLU; a run that did not reach the target counts with
-    the steps it was given.
+    """Mean steps of tanh over mean steps of ReLU.
+
+    A run that did not reach the target counts with the steps it was given.
     """
     return float(
         np.mean([s or MOST for _, s, _ in runs["tanh"]])
@@ -596,9 +595,7 @@ with mt.no_grad():
 
 
 def winners(y, size, stride):
-    """Which pixels win at least one window: the gradient of the sum of the pool's outputs shows
-    it.
-    """
+    """Which pixels win at least one window: those with a gradient of the sum of the outputs."""
     leaf = tensor(y, requires_grad=True)
     F.max_pool2d(leaf, size, stride).sum().backward()
     return backend.to_numpy(leaf.grad) > 0

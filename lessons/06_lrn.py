@@ -18,9 +18,9 @@ import numpy as np
 import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import backend, init, nn, optim
-from minitorch_alex.streams import rng
 from minitorch_alex.plots.style import FAINT, INK
 from minitorch_alex.plots.training import RUNS
+from minitorch_alex.streams import rng
 
 lesson = kit.Lesson("06_lrn")
 
@@ -59,8 +59,9 @@ lesson.predict(
 
 
 def lrn(x, size=5, alpha=1e-4, beta=0.75, k=2.0, groups=1):
-    """The formula as printed, for x (N,C,H,W). The package divides alpha by size, so it is
-    multiplied here first.
+    """The formula as printed, for x (N,C,H,W).
+
+    The package divides alpha by size, so it is multiplied here first.
     """
     return F.local_response_norm(tensor(x), size, alpha * size, beta, k, groups).numpy()
 
@@ -591,8 +592,9 @@ maps = value.numpy().astype(np.float64)                                 # (64, 1
 
 
 def batch_norm(x):
-    """Each channel less its mean over the batch, by its standard deviation; in training, without
-    scale and shift.
+    """Each channel minus its mean over the batch, divided by its standard deviation.
+
+    This is the formula in training, without scale and shift.
     """
     return (x - x.mean(axis=(0, 2, 3), keepdims=True)) / np.sqrt(
         x.var(axis=(0, 2, 3), keepdims=True) + 1e-5

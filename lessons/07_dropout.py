@@ -47,9 +47,7 @@ SCALE = 1 / 64  # pixels 0..255 minus the mean, brought to a spread of about 1
 
 
 def network(p=0.0, rule="2012"):
-    """Two convolutions, three fully connected layers; dropout on the outputs of the two hidden
-    ones (section 4.2).
-    """
+    """Two convolutions, two hidden layers with dropout on their outputs (section 4.2), and fc8."""
     he = init.he()
     zero = init.constant(0)
     small = init.gaussian(0.01)
@@ -306,9 +304,7 @@ x = images_in(train.images[:50], data.Transform(mean))
 
 
 def compare(label):
-    """Largest difference of the logits in training (same masks) and at test; ratio of fc8's
-    gradients.
-    """
+    """Largest differences of the logits, training (same masks) and test; ratio of gradients."""
     out = {}
     for net in (paper, today):
         mt.set_step(0)
@@ -413,8 +409,9 @@ with mt.no_grad():
 
 
 def says(mask=None):
-    """(N, 10) float64: the probabilities with the masks of step `mask`, or of the one pass at half
-    strength.
+    """(N, 10) float64: the probabilities with the masks of step `mask`.
+
+    Without a mask: those of the one pass at half strength.
     """
     head.train(mask is not None)
     if mask is not None:

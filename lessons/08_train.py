@@ -452,8 +452,9 @@ PER_RATE = lesson.pick(60, 160)
 
 
 def fit(part, epochs, lr, drop=None, every=1, p=0.0):
-    """Train the small network: rows of (epoch, loss, error on train, error on test) and the losses
-    of all steps.
+    """Train the small network.
+
+    Returns rows of (epoch, loss, error on train, error on test) and the losses of all steps.
     """
     model = small_network(p=p)
     optimizer = optim.SGD(model.parameters(), lr=lr, momentum=0.9)

@@ -383,9 +383,7 @@ lesson.predict(
 
 
 def sides(config):
-    """The side of the maps after each convolution and each pool; a dash where the window no longer
-    fits.
-    """
+    """The side of the maps after each convolution and pool; a dash where a window is too large."""
     steps = []
     for i in range(5):
         steps.append(
@@ -441,9 +439,10 @@ train_set, test_set = lesson.data(lesson.pick(2_000, 10_000), 1_000)
 
 
 def train(config, epochs, batch, seed, train_set, every_epoch=None):
-    """(net, transform, curve) of a net trained by its recipe for that many epochs.
+    """(net, transform, curve) of a net trained by its recipe for `epochs` epochs.
 
-    curve has one row per epoch: (training loss, training error %, test error %)."""
+    curve has one row per epoch: (training loss, training error %, test error %).
+    """
     mt.manual_seed(seed)
     net = AlexNet(config)
     recipe = replace(

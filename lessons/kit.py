@@ -132,9 +132,7 @@ class Lesson:
             print(f"\n{heading}\n{'-' * len(heading)}")
 
     def predict(self, question: str, *choices: str) -> None:
-        """Ask a question before its result is shown: a wrong guess is remembered longer than a
-        fact only read.
-        """
+        """Ask before a result is shown: a wrong guess is remembered longer than a fact read."""
         if IN_NOTEBOOK:
             listed = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices)
             return _display(

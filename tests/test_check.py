@@ -1,6 +1,4 @@
-"""The checker of the exercises: what is given fails and says what to do, solutions pass, known
-mistakes are named.
-"""
+"""The checker: exercises as given fail, solutions pass, known mistakes are named."""
 import os
 import shutil
 import subprocess
@@ -49,9 +47,7 @@ def test_every_solution_has_a_commentary(name, exercise):
 
 @pytest.mark.parametrize("name, exercise, bug", named(BUGS))
 def test_every_known_mistake_is_recognised_by_name(name, exercise, bug, tmp_path):
-    """As the learner's file: the solution with the mistake in it, under the name of the exercise's
-    file.
-    """
+    """The learner's file is the solution with the mistake in it."""
     source = (ROOT / "lessons" / "solutions" / f"{name}.py").read_text()
     assert source.count(bug.old) == 1
     path = tmp_path / f"{name}.py"
@@ -278,9 +274,7 @@ def test_wrong_usage_is_one_line(lesson, argv, error):
 
 
 def test_yours_is_the_learners_once_it_passes_and_the_solution_before(tmp_path):
-    """Lesson 04 builds on lesson 02: a wrong im2col there must not make a right backward look
-    wrong here.
-    """
+    """A wrong im2col in lesson 02 must not make a right backward in lesson 04 look wrong."""
     for name in check.LESSONS:
         shutil.copy(ROOT / "lessons" / "exercises" / f"{name}.py", tmp_path)
     path = tmp_path / "02_im2col.py"

@@ -1,5 +1,6 @@
-"""--mine: the learner's exercises in place of the package's parts. The solutions stand in for a
-learner who is done.
+"""--mine: the learner's exercises in place of the package's parts.
+
+The solutions stand in for a learner who is done.
 """
 import shutil
 

@@ -1,6 +1,4 @@
-"""Lesson 3, autograd: unbroadcast, the backward walk, a walk in a wrong order, and the price of
-recursion.
-"""
+"""The checks of lesson 3: unbroadcast, the backward walk, a walk in a wrong order, recursion."""
 
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -61,7 +59,8 @@ def leaves_after(
 ) -> tuple:
     """The gradients that the walk brings to the leaves, one array per leaf.
 
-    Raises RuntimeError when a leaf got none."""
+    Raises RuntimeError when a leaf got none.
+    """
     got: dict[Tensor, np.ndarray] = {}
 
     def add_to_leaf(x: Tensor, g: np.ndarray) -> None:
@@ -78,9 +77,7 @@ def leaves_after(
 
 
 def residual(ran: list[tuple[str, float]]) -> tuple[Tensor, Tensor]:
-    """x, and a result whose node "a" has three consumers: a long arm, a short arm and the end
-    itself.
-    """
+    """x, and a result whose node "a" has three consumers: two arms and the end itself."""
     x = leaf(1.0, -2.0)
     a = Note("a", ran, 2.0)(x)
     b = Note("b", ran, 3.0)(a)

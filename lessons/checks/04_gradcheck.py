@@ -1,6 +1,4 @@
-"""Lesson 4, gradients checked: the backward of convolution and of overlapping pooling, and a hunt
-for planted bugs.
-"""
+"""The checks of lesson 4: backward of convolution and overlapping pooling, a hunt for bugs."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,8 +20,9 @@ Arrays = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True)
 class Suspect:
-    """A forward and a backward function at some inputs; `hint` is a question for a check that
-    judges them wrongly.
+    """A forward and a backward function at some inputs.
+
+    `hint` is a question for a check that judges them wrongly.
     """
 
     name: str
@@ -261,9 +260,7 @@ WRONG = (
 
 
 def verdict(judge: Callable[..., Any], s: Suspect) -> bool | str:
-    """The learner's answer, True or False; or as text what the function raised or returned
-    instead.
-    """
+    """The learner's answer, True or False; or what the function raised or returned, as text."""
     try:
         said = judge(s.forward, s.backward, [x.copy() for x in s.inputs])
     except NotImplementedError:
@@ -282,9 +279,7 @@ def listed(suspects: list[Suspect]) -> str:
 
 
 def score(judge: Callable[..., Any]) -> tuple[bool, str]:
-    """Whether all wrong ones are rejected and all right ones accepted; the score, and what it
-    misses.
-    """
+    """Whether all wrong ones are rejected and all right ones accepted; and what was missed."""
     said = {s.name: verdict(judge, s) for s in (*WRONG, *RIGHT)}
     for s in (*WRONG, *RIGHT):
         if isinstance(said[s.name], str):

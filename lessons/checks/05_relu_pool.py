@@ -1,6 +1,4 @@
-"""The checks of lesson 5: ReLU and its backward, overlapping max pooling, ties in its backward,
-fading gradients.
-"""
+"""The checks of lesson 5: ReLU, overlapping max pooling, ties in its backward, fading chains."""
 
 from collections.abc import Iterator
 from types import ModuleType

@@ -1,6 +1,4 @@
-"""The checks of lesson 6: local response normalisation forward and backward, at an alpha that
-shows mistakes.
-"""
+"""The checks of lesson 6: LRN forward and backward, at an alpha that shows mistakes."""
 
 from collections.abc import Iterator
 from types import ModuleType

@@ -1,6 +1,4 @@
-"""The checks of lesson 7: dropout by both rules, colour noise, bits of label, a mask that must not
-be drawn twice.
-"""
+"""The checks of lesson 7: dropout by both rules, colour noise, bits of label, one mask per step."""
 
 from collections.abc import Iterator
 from types import ModuleType

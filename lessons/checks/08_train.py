@@ -1,6 +1,4 @@
-"""The checks of lesson 8: three steps by hand, the loss of large logits, where it starts, a resume
-to the bit.
-"""
+"""The checks of lesson 8: steps by hand, the loss and where it starts, an exact resume."""
 
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -76,8 +74,9 @@ def _momentum(
 
 
 def _by_heart(step: Callable[..., Any], loss_of: Callable[..., Any]) -> tuple[bool, str]:
-    """One linear layer on 32 images of 16 x 16 has 768 weights per class: enough to give each
-    image its label.
+    """Whether one linear layer learns 32 images of 16 x 16 by heart.
+
+    It has 768 weights per class: enough to give each image its label.
     """
     part = make_shapes(32, 16)
     x = (part.images.reshape(32, -1) - part.images.reshape(32, -1).mean(axis=0)) / 64

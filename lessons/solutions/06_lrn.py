@@ -3,9 +3,7 @@ import numpy as np
 
 
 def window_sum(values: np.ndarray, before: int, after: int) -> np.ndarray:
-    """out[:, i] = the sum of values[:, j] over j = i - before ... i + after, as far as they exist.
-    (N,C,H,W).
-    """
+    """out[:, i] = sum of values[:, j] over j = i - before ... i + after that exist, (N,C,H,W)."""
     out = np.zeros_like(values)
     C = values.shape[1]
     for shift in range(-before, after + 1):
