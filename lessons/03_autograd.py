@@ -515,10 +515,10 @@ for shape, other in (((3,), (4, 3)), ((4, 1), (4, 3)), ((), (4, 3)), ((8, 1, 1),
 lesson.table(["input", "combined with", "its gradient", "copies summed"], rows)
 
 # %% [markdown]
-# NumPy lines shapes up at their **ends**, puts new axes in **front**, and stretches axes of length
-# 1. Undoing it therefore sums over the axes in front, which vanish, and over the stretched ones,
-# which stay as 1. The package does it in one place, in the walk (`unbroadcast`), which is why an
-# edge knows its input's shape, and why the backward of `Add` is the line `return gy, gy`.
+# NumPy lines shapes up at their **ends**, puts new axes in **front**, and stretches axes that have
+# length 1. Undoing it therefore sums over the axes in front, which vanish, and over the stretched
+# ones, which stay as 1. The package does it in one place, in the walk (`unbroadcast`), which is
+# why an edge knows its input's shape, and why the backward of `Add` is the line `return gy, gy`.
 #
 # ## 7. What is kept, and when it is freed
 #

@@ -581,11 +581,10 @@ lesson.show(fig, "curves")
 # %% [markdown]
 # How to read them. Both curves high and still falling: wait, or raise the rate. Both flat at 90 %
 # (of ten classes): the loss is at $\ln C$, lower the rate or look at section 4. Training falls,
-# test does not: more images, or lesson
-# 7. And the drop: the error falls at once, and little comes after, because a small rate does not
-#    get far. So a drop
-# pays when the curve has become flat, and costs before: the last two rows of the table are the
-# same run with and without it, and show on which side this one was.
+# test does not: use more images, or lesson 7. And the drop: the error falls at once, and little
+# comes after, because a small rate does not get far. So a drop pays when the curve has become
+# flat, and costs before: the last two rows of the table are the same run with and without it, and
+# show on which side this one was.
 # ## 7. Stop and resume, exact to the bit
 #
 # A long run will be interrupted. What has to be saved so that the rest is *exactly* what it would
