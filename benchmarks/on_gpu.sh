@@ -38,8 +38,8 @@ LEAST=$((20 / HASTE))  # seconds: with less left, no step begins
 
 # The trainings. 224: the paper's network on CIFAR-10 enlarged to its size, ten epochs.
 TRAIN_CIFAR=(-a alexnet_cifar --epochs 20 --set "milestones=(14,18)")
-TRAIN_224=(-a alexnet --set enlarge=256 --epochs 10 --set schedule=steps --set "milestones=(7,9)")
-TRAIN_LOCAL=(-a conv_local_13 --epochs 40 --set "milestones=(32,36)")
+TRAIN_224=(-a alexnet --set enlarge=256 --epochs 10 --set schedule=steps --set "milestones=(5,8)")
+TRAIN_LOCAL=(-a conv_local_13)
 
 NETS=(alexnet-b256 alexnet_torchvision-b256)
 SMALLER=(alexnet-b128 alexnet_torchvision-b128)
@@ -169,7 +169,7 @@ step() {
       train cifar 120 "$data" "${TRAIN_CIFAR[@]}"
       ;;
     224) on_cifar 224 160 "${TRAIN_224[@]}" ;;
-    local) on_cifar local 160 "${TRAIN_LOCAL[@]}" ;;
+    local) on_cifar local 300 "${TRAIN_LOCAL[@]}" ;;
   esac
 }
 
