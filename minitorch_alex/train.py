@@ -27,7 +27,7 @@ from .optim import SGD
 from .schedule import Schedule
 from .tensor import Tensor
 from .training import checkpoint, cli, feed, runs, settings
-from .training.progress import Meter, Progress, Stopwatch, measure
+from .training.progress import Interval, Meter, Progress, Stopwatch, measure
 from .training.runs import Run, Split
 
 
@@ -198,8 +198,7 @@ def open_directory(job: Job) -> None:
 
 
 def train(job: Job) -> int:
-    """Train for the epochs that are left. Returns 0, or the number of the signal that stopped the
-    training.
+    """Train for the epochs that are left. Returns 0, or the number of the signal that stopped it.
 
     There is no Trainer class with callbacks: whoever wants another training copies this function
     and changes it.
@@ -213,9 +212,7 @@ def train(job: Job) -> int:
 
     stop = StopSignal()                   # Ctrl-C or SIGTERM: the loop ends after this step
     watch = Stopwatch(progress.seconds)   # the seconds of all sessions, without evaluations
-    recent = Meter()                      # loss and errors since the last line of the log, ...
-    since = watch.seconds                 # ... which was written at this time, ...
-    waited = loader.wait                  # ... when the loop had waited so long for data
+    interval = Interval(watch.seconds, loader.wait)  # what the next line of the log will tell
     model.train()                         # dropout is on
     batches = feed.feed(loader)           # on a GPU, batches travel as bytes and are cropped there
 
@@ -231,9 +228,8 @@ def train(job: Job) -> int:
 
         with progress_bar(job) as bar:
             for x, labels in batches.epoch(progress.epoch, progress.batch):
-                # One step: forward, backward, update. The number of the step chooses the masks of
-                # dropout.
-                streams.set_step(progress.step)
+                # One step: forward, backward, update.
+                streams.set_step(progress.step)  # chooses the units that dropout silences
                 optimizer.zero_grad()
                 logits = model(Tensor(backend.asarray(x)))  # (N, 3, H, W) -> (N, K)
                 loss = F.cross_entropy(logits, labels)
@@ -248,22 +244,18 @@ def train(job: Job) -> int:
                 # device at every step.
                 sums = measure(loss, logits, labels)
                 progress.totals.add(*sums)
-                recent.add(*sums)
+                interval.meter.add(*sums)
 
-                # Every print_freq steps (and after the first, which tells most) they are read, and
-                # logged.
+                # Every print_freq steps, and after the first one, they are read and logged.
                 if progress.step % print_freq == 0 or progress.step == 1:
-                    recent.read()
+                    interval.meter.read()
                     progress.totals.read()
-                    check_loss(recent, progress.step, model, x)
+                    check_loss(interval.meter, progress.step, model, x)
                     now = watch.seconds
-                    log_interval(job, recent, now - since, loader.wait - waited, bar)
-                    recent = Meter()
-                    since = now
-                    waited = loader.wait
+                    log_interval(job, interval, now, bar)
+                    interval = Interval(now, loader.wait)
 
-                # A checkpoint every checkpoint_freq steps; at the end of an epoch finish_epoch
-                # writes it.
+                # A checkpoint every checkpoint_freq steps; finish_epoch writes that of an epoch.
                 due = stop.number or progress.step % checkpoint_freq == 0
                 if due and progress.batch < len(loader):
                     progress.totals.read()
@@ -285,8 +277,7 @@ def train(job: Job) -> int:
 
 
 class StopSignal:
-    """Notes Ctrl-C and SIGTERM, for the loop to look at; a second Ctrl-C ends the program at once.
-    """
+    """Notes Ctrl-C and SIGTERM for the loop; a second Ctrl-C ends the program at once."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -306,14 +297,15 @@ def progress_bar(job: Job) -> tqdm:
                 leave=False, disable=None, dynamic_ncols=True)
 
 
-def log_interval(job: Job, recent: Meter, seconds: float, waited: float, bar: tqdm) -> None:
-    """One row of the log for the steps since the last one, which took `seconds`, of which the loop
-    spent `waited` waiting for data."""
+def log_interval(job: Job, interval: Interval, now: float, bar: tqdm) -> None:
+    """One row of the log, and the end of the bar; `now` is the stopwatch's time."""
     progress = job.progress
+    seconds = now - interval.since
     row = {"kind": "interval", "step": progress.step,
            "epoch": progress.epoch + progress.batch / len(job.loader),
-           "loss": recent.mean_loss, "error": recent.error, "lr": job.lr,
-           "img_s": recent.images / seconds, "wait": waited / seconds}
+           "loss": interval.meter.mean_loss, "error": interval.meter.error, "lr": job.lr,
+           "img_s": interval.meter.images / seconds,
+           "wait": (job.loader.wait - interval.waited) / seconds}
     job.run.append_log(row)
     bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, "
                         f"data wait {row['wait']:.0%}")

@@ -10,7 +10,7 @@ import numpy as np
 from .. import backend, plots, profile
 from ..data import Dataset
 from ..errors import DataError, RunError, UsageError
-from ..evaluate import predict
+from ..evaluate import confusion_matrix, predict
 from ..nn import Conv2d, Linear, LocallyConnected2d, ReLU, Tanh
 from ..predict import read_image, square
 from ..tensor import Tensor
@@ -104,9 +104,8 @@ def draw_activations(subject: Subject, file: Path) -> None:
 def draw_confusion(subject: Subject, file: Path) -> None:
     """The confusion matrix of the test images, single view."""
     test = subject.parts["test"]
-    matrix = np.zeros((len(test.classes),) * 2, np.int64)
-    np.add.at(matrix, (test.labels, predict(subject.model, test, subject.prepare).argmax(axis=1)),
-              1)
+    probs = predict(subject.model, test, subject.prepare)  # (N, K)
+    matrix = confusion_matrix(probs, test.labels, len(test.classes))
     plots.confusion(matrix, test.classes, file, f"{subject.title}, {subject.note}")
 
 

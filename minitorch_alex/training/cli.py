@@ -57,8 +57,7 @@ def parser(name: str, about: str, epilog: str = EXIT_CODES,
 
 
 def run_cli(main: Callable[[], int | None]) -> None:
-    """Run a program's `main` and exit: a UserError becomes one line on stderr and its exit code.
-    """
+    """Run a program's `main` and exit; a UserError becomes one line on stderr and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a line appears at once in a pipe too
     try:
@@ -153,7 +152,7 @@ class Flag:
     @property
     def name(self) -> str:
         """The flag as messages quote it: --print-freq."""
-        return "--" + self.dest.replace("_", "-")
+        return self.names.split()[-1]
 
     def check(self, value: Any) -> None:
         """Raises UsageError when the value is below the minimum."""

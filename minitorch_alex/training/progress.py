@@ -52,6 +52,15 @@ def measure(loss: Tensor, logits: Tensor, labels: Any) -> tuple[Any, Any, int]:
     return loss.data.astype(np.float64) * len(labels), wrong.astype(np.float64), len(labels)
 
 
+@dataclass
+class Interval:
+    """What happened since the last line of the log."""
+
+    since: float   # the stopwatch's seconds at that line
+    waited: float  # seconds that the loop had waited for data by then
+    meter: Meter = field(default_factory=Meter)
+
+
 class Stopwatch:
     """The seconds of a training, those of earlier sessions included. It stands still inside
     `pause`."""

@@ -156,8 +156,7 @@ def load_model(file: Path, config: dict[str, Any]) -> Saved:
 
 
 def load_data(config: dict[str, Any], download: bool = False) -> Split:
-    """The images as the settings of a run say. Raises DataError when they are missing or damaged.
-    """
+    """The images of a run, from its settings. Raises DataError when missing or damaged."""
     train, test = data.load(config["data"], config["data_dir"], download=download,
                             size=config["data_size"], seed=0)
     val = None
