@@ -80,7 +80,7 @@ def derived(summary: dict[str, Any]) -> dict[str, Any]:
 def table(content: dict[str, Any]) -> str:
     """The measurements as text."""
     summary = content["reader"]["all"]["summary"]
-    lines = ["| reader | img/s | img/s per second of CPU time | the first row is faster by (median, least to largest) |",
+    lines = ["| reader | img/s | img/s per CPU second | the first row is faster by (median, least to largest) |",
              "|---|---:|---:|---:|"]
     for name, row in summary.items():
         if row.get("images_s"):
