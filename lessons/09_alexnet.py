@@ -52,9 +52,9 @@ NOTE = "#66707a"
 # and fc7. All weights start from $\mathcal N(0, 0.01^2)$; the biases start at 1 in conv2, conv4,
 # conv5, fc6 and fc7, so that their ReLUs begin on the open side, and at 0 elsewhere (section 5).
 #
-# Two numbers below look odd. `ceil_mode=True` rounds sizes up, as lesson 1 found: $1 + \lceil 213
-# / 4 \rceil = 55$. And `alpha=5e-4` is the printed $10^{-4}$ times the window of 5, since our
-# norm, like torch's, divides by the window (lesson 6).
+# Two numbers below look odd. `ceil_mode=True` rounds sizes up, as lesson 1 found: $1 + \lceil
+# (224{-}11) / 4 \rceil = 55$. And `alpha=5e-4` is the printed $10^{-4}$ times the window of 5,
+# since our norm, like torch's, divides by the window (lesson 6).
 
 # %%
 lesson.section("1. The net on one page")
