@@ -1,4 +1,4 @@
-"""The checks of lesson 7: dropout by both rules, colour noise, bits of label, one mask per step."""
+"""The checks of lesson 7: dropout by both rules, colour noise, bits of label, a mask per step."""
 
 from collections.abc import Iterator
 from types import ModuleType
