@@ -84,10 +84,11 @@ selftest() {
 
 # bench NAME LIMIT FLAGS...: numbers of benchmarks.gpu, all in one record.
 bench() {
-  local name=$1 limit=$2
+  local name=$1 limit=$2 budget=$2
   shift 2
+  ((budget < END - SECONDS)) || budget=$((END - SECONDS))
   run "$name" "$limit" "$PYTHON" -m benchmarks.gpu --out "$OUT/gpu_speed.json" --rounds 1 --resume \
-    --budget $((limit > 8 ? limit - 5 : limit)) "$@"
+    --budget $((budget > 8 ? budget - 5 : 3)) "$@"
 }
 
 # train NAME LIMIT DATA FLAGS...: a training and its record.
@@ -104,6 +105,10 @@ train() {
   tar czf "$OUT/logs.tgz" -C "$LOGS" --exclude=.matplotlib .
 }
 
+unpack='
+import sys, tarfile
+tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz").extractall("data", filter="data")'
+
 # cifar: whether CIFAR-10 lies in data/, after it was brought there from $CIFAR if it is not.
 cifar() {
   [ ! -d data/cifar-10-batches-py ] || return 0
@@ -111,7 +116,7 @@ cifar() {
   if [ -d "$CIFAR/cifar-10-batches-py" ]; then
     ln -s "$(cd "$CIFAR" && pwd)/cifar-10-batches-py" data/
   else
-    cat "$CIFAR"/cifar-10-batches-py.tar.xz* | tar xJ -C data
+    cat "$CIFAR"/cifar-10-batches-py.tar.xz* | "$PYTHON" -c "$unpack"
   fi
 }
 

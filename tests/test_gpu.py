@@ -16,9 +16,11 @@ from test_cuda import OWN_CHECKS, training
 from test_feed import DATA, RECIPES, assert_same, batches
 from test_kernels import battery, conv_cases, norm_cases, pool_cases
 
-from minitorch_alex import backend, selftest
+import minitorch_alex.functional as F
+from minitorch_alex import backend, models, profile, selftest
 from minitorch_alex.data import Dataset, Loader
 from minitorch_alex.kernels import Window, cpu, gpu
+from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import cli, feed
 
 pytestmark = [pytest.mark.gpu,
@@ -90,7 +92,7 @@ def alexnet_layers():
 
 
 @pytest.mark.parametrize("precision, forward, gradients", (("fp32", 1e-4, 1e-3), ("tf32", 5e-3, 5e-3),
-                                                             ("fp16", 5e-3, 5e-3)))
+                                                             ("fp16", 5e-3, 5e-3), ("bf16", 2e-2, 2e-2)))
 @pytest.mark.parametrize("layer", alexnet_layers(), ids=lambda layer: layer[0])
 def test_the_papers_layers_in_float32(layer, precision, forward, gradients, monkeypatch):
     """Errors as a share of the result's norm; also in chunks of one image."""
@@ -124,9 +126,10 @@ def test_training_steps_are_those_of_numpy_and_equal_each_time():
     assert_close(weights, want, 1e-3, "weights")
 
 
-def test_training_in_half_precision_is_nearly_that_of_numpy_and_equal_each_time():
+@pytest.mark.parametrize("precision, allowed", (("tf32", 1e-2), ("fp16", 1e-2), ("bf16", 5e-2)))
+def test_training_in_lower_precision_is_nearly_that_of_numpy_and_equal_each_time(precision, allowed):
     try:
-        backend.set_precision("fp16")
+        backend.set_precision(precision)
         (losses, weights), (again, same) = training(20), training(20)
     finally:
         backend.set_precision("fp32")
@@ -134,8 +137,26 @@ def test_training_in_half_precision_is_nearly_that_of_numpy_and_equal_each_time(
     backend.use("numpy")
     want_losses, want = training(20)
     backend.use("cupy")
-    assert_close(losses, want_losses, 1e-2, "losses")
-    assert 0 < np.linalg.norm(weights - want) / np.linalg.norm(want) < 1e-2
+    assert_close(losses, want_losses, allowed, "losses")
+    assert 0 < np.linalg.norm(weights - want) / np.linalg.norm(want) < allowed
+
+
+def test_the_estimate_of_memory_is_near_what_the_pool_takes():
+    """It is a sum of arrays, and rather too high; the pool also keeps pieces that nothing fits into."""
+    pool = backend.current().xp.get_default_memory_pool()
+    pool.free_all_blocks()
+    before = pool.total_bytes()
+    model = models.build("alexnet_cifar").train()
+    optimizer = models.build_optimizer(model, model.recipe)
+    images = np.random.default_rng(0).standard_normal((256, 32, 32, 3)).astype(np.float32)
+    x = Tensor(backend.asarray(images.transpose(0, 3, 1, 2)))
+    labels = backend.asarray(np.arange(256) % 10)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+    taken = pool.total_bytes() - before
+    assert 0.5 < profile.step_bytes(model, 256) / taken < 2
 
 
 def test_memory_and_synchronize():
