@@ -31,7 +31,8 @@ def draw_picture(name: str, label: int) -> bytes:
     long_side = int(draw.integers(320, 640))
     short_side = round(long_side * draw.uniform(0.55, 1))
     is_wide = draw.random() < 0.7
-    width, height = (long_side, short_side) if is_wide else (short_side, long_side)
+    width = long_side if is_wide else short_side
+    height = short_side if is_wide else long_side
     radius = draw.uniform(0.2, 0.42) * min(width, height)
     lean = draw.uniform(-np.pi, np.pi) / 12
     center_x = draw.uniform(0.35, 0.65) * width

@@ -386,7 +386,8 @@ class Transform:
         height = H + 2 * self.pad
         width = W + 2 * self.pad
         if height == size:  # all windows are the whole image
-            whole, mirrored = Draws(), Draws(flips=np.ones(N, bool))
+            whole = Draws()
+            mirrored = Draws(flips=np.ones(N, bool))
             return [whole, mirrored] if kind == "ten" else [whole]
         return [Draws(np.full(N, row), np.full(N, col), np.ones(N, bool) if mirrored else None)
                 for row, col, mirrored in _view_windows(kind, height, width, size)]
