@@ -13,7 +13,7 @@ from minitorch_alex.errors import UsageError
 from minitorch_alex.files import write_atomic
 from minitorch_alex.training import cli
 
-from . import harness, report
+from . import claims, harness, report
 from .report import number, table
 from .workloads import GPU_ABOUT
 
@@ -288,7 +288,7 @@ def take(directory: Path) -> list[Path]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = cli.parser("benchmarks.gpu_report", "Write the tables of results/gpu_*.json into README.md and "
-                        "docs/gpu.md, between their markers.")
+                        "docs/gpu.md, between their markers;\nwith --records also docs/results.md.")
     parser.add_argument("--records", type=Path, metavar="DIR",
                         help="first take the records that benchmarks/on_gpu.sh left in DIR into results/")
     args = parser.parse_args(argv)
@@ -299,6 +299,8 @@ def main(argv: list[str] | None = None) -> int:
         path = harness.ROOT / page
         write_atomic(path, [filled(path.read_text(encoding="utf-8"), blocks).encode()])
         print(page)
+    if args.records:
+        claims.main([])  # its page has a training on a GPU too
     return 0
 
 

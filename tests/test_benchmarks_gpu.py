@@ -448,6 +448,7 @@ def test_records_are_taken_into_the_results_and_the_pages(tmp_path, monkeypatch,
     for page in gpu_report.BLOCKS:
         (root / page).write_bytes((harness.ROOT / page).read_bytes())
     monkeypatch.setattr(harness, "ROOT", root)
+    monkeypatch.setattr(gpu_report.claims, "main", lambda argv: print("docs/results.md"))
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(UsageError, match="no gpu_speed.json or other record"):
@@ -463,7 +464,7 @@ def test_records_are_taken_into_the_results_and_the_pages(tmp_path, monkeypatch,
         gpu_report.main(["--records", str(out)])
     (out / "gpu_cifar.json").write_text(json.dumps(training | {"commit": "fedcba9"}))
     assert gpu_report.main(["--records", str(out)]) == 0
-    assert capsys.readouterr().out.split()[-2:] == ["README.md", "docs/gpu.md"]
+    assert capsys.readouterr().out.split()[-3:] == ["README.md", "docs/gpu.md", "docs/results.md"]
     page = (root / "docs" / "gpu.md").read_text()
     assert "| **step** | **20.6** | **19.7** | **12.3** |" in page
     assert "| `alexnet_cifar` | tf32 | 10 | 87.50 % | 4.2 | 1.5 GB |" in page

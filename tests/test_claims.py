@@ -90,6 +90,15 @@ def test_small_kernels_are_told_with_their_window(tmp_path):
     assert "hidden 512, 512 (default: 1024, 1024)" in row_of("alexnet_cifar", page)
 
 
+def test_enlarged_images_are_told_once_they_are_recorded(tmp_path):
+    """A training on a GPU, whose description names the card first."""
+    assert "| ours, `alexnet`, CIFAR-10 at 224 x 224 | not run: needs a GPU |" in claims.page({}, tmp_path)
+    quick_26 = claims.load(claims.ROOT / "results")["quick_26"]
+    large = dict(quick_26, model="alexnet", seconds=50.0, device="NVIDIA H200, 150 GB, cupy 14.2.0, tf32")
+    page = claims.page({"gpu_224": large}, tmp_path)
+    assert "| ours, `alexnet`, CIFAR-10 at 224 x 224 | 74.48 % | 5 | 10 | NVIDIA H200" in page
+
+
 def test_a_file_that_is_no_record_is_named(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(DataError, match="broken.json is not a JSON file"):
