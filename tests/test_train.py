@@ -520,7 +520,7 @@ def test_out_of_device_memory_is_one_line(on_host, monkeypatch, capsys):
     def full(*args, **kwargs):
         raise OutOfMemoryError("Out of memory allocating 1,500,000,000 bytes (allocated so far: 2,000,000,000 bytes, "
                                "limit set to: 3,000,000,000 bytes).")
-    monkeypatch.setattr(gpu, "conv2d", full)
+    monkeypatch.setattr(gpu, "conv2d_forward", full)
     assert here(*DEVICE, "--backend", "host cuda") == 1
     one_line(capsys.readouterr().err, "on the GPU: asked for 1.50 GB, 2.00 GB are in use, the limit is 3.00 GB",
              "use a smaller --batch-size")
