@@ -43,7 +43,8 @@ TRAIN_LOCAL=(-a conv_local_13)
 
 NETS=(alexnet-b256 alexnet_torchvision-b256)
 SMALLER=(alexnet-b128 alexnet_torchvision-b128)
-THREE=(ours torch torch-fast-nhwc)
+THREE=(ours torch torch-fast-nhwc)  # who is compared; ours alone where PyTorch is not installed
+PAIR=(ours torch-fast-nhwc)
 
 LOGS=$(mktemp -d)
 trap 'rm -rf "$LOGS"' EXIT
@@ -164,7 +165,7 @@ step() {
       ;;
     layers)
       bench layers 50 --sections layers --workloads alexnet-b128 --precisions tf32 \
-        --contenders ours torch-fast-nhwc
+        --contenders "${PAIR[@]}"
       ;;
     feed)
       bench feed 30 --sections feed --workloads alexnet-b128 --precisions tf32 --contenders ours
@@ -187,14 +188,15 @@ done
 
 # Without a GPU its last line is the reason, and the code is 3, that of a backend that is not there.
 reason=$(timeout 60 "$PYTHON" -c '
-import sys
+import importlib.util, sys
 from minitorch_alex import backend
 from minitorch_alex.errors import BackendError
 try:
     backend.use("cupy")
 except BackendError as error:
     print(error)
-    sys.exit(3)' 2>&1)
+    sys.exit(3)
+print("PyTorch" if importlib.util.find_spec("torch") else "no PyTorch")' 2>&1)
 code=$?
 if ((code != 0)); then
   for name in $STEPS; do
@@ -202,6 +204,10 @@ if ((code != 0)); then
   done
   ((code == 3)) && exit 3
   exit 1
+fi
+if [[ $reason == *"no PyTorch" ]]; then
+  THREE=(ours)
+  PAIR=(ours)
 fi
 
 for name in $STEPS; do

@@ -24,6 +24,7 @@ printf '%q ' "$@" >> "$ASKED"; echo >> "$ASKED"
 case "$*" in
   *"${HANGS:-nothing hangs}"*) echo half of it; sleep 60 ;;
   *"${FAILS:-nothing fails}"*) echo all of it; echo something went wrong >&2; exit 5 ;;
+  *import*backend*) echo "${FOUND:-PyTorch}" ;;
   *) echo well done ;;
 esac
 """
@@ -83,6 +84,12 @@ def test_a_step_that_fails_or_hangs_stops_no_other(script):
 def test_a_benchmark_that_fails_is_no_failure_of_the_whole(script):
     code, lines, _ = script(FAILS="benchmarks.gpu", STEPS="speed selftest-fp32")
     assert code == 0 and told(lines, "speed", 5, "something went wrong")
+
+
+def test_without_pytorch_ours_is_measured_alone(script):
+    for found, contenders in (("PyTorch", ["ours", "torch", "torch-fast-nhwc"]), ("no PyTorch", ["ours"])):
+        _, _, asked = script(FOUND=found, STEPS="speed")
+        assert gpu.arguments(asked[-1][2:]).contenders == contenders
 
 
 def test_what_no_longer_fits_is_left_out(script):
