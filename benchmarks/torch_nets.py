@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minitorch_alex.models.alexnet import TORCHVISION_SCALE
+
 from .workloads import GPU_WORKLOADS, RATES, WORKLOADS, malloc_setting
 
 DEVICE = "cuda"  # that TorchOnGpu uses
@@ -132,11 +134,12 @@ class FastLinear(nn.Linear):
 
 
 class Scale(nn.Module):
-    """x times a constant: pixels to about size 1."""
+    """x times a constant, or one for each channel: pixels to about size 1."""
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, factor: float | tuple[float, ...]) -> None:
         super().__init__()
-        self.factor = factor
+        factors = torch.tensor(factor).reshape(-1, 1, 1)  # (3,) -> (3, 1, 1)
+        self.register_buffer("factor", factors, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.factor
@@ -211,6 +214,7 @@ def paper(kit: Kit, widths: tuple[int, ...], conv1: tuple[int, ...], features: i
 def torchvision(kit: Kit) -> nn.Sequential:
     """torchvision.models.alexnet; its adaptive pool does nothing at 224 x 224."""
     return stack(
+        scale=Scale(TORCHVISION_SCALE),
         conv1=nn.Conv2d(3, 64, 11, 4, 2),
         relu1=relu(),
         pool1=nn.MaxPool2d(3, 2),

@@ -311,6 +311,16 @@ class AvgPool2d(Module):
                             self.count_include_pad)
 
 
+class AdaptiveAvgPool2d(Module):
+    """See functional.adaptive_avg_pool2d."""
+
+    def __init__(self, output_size: int) -> None:
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(x, self.output_size)
+
+
 class LocalResponseNorm(Module):
     """See functional.local_response_norm; torch's defaults (k = 1, alpha divided by the window
     size)."""

@@ -20,10 +20,12 @@ import numpy as np
 from . import backend, models, predict, profile
 from .errors import UsageError
 from .files import write_atomic
+from .functional.pool import window_means
 from .kernels.window import Window, pair
 from .models import Network
 from .models.alexnet import Scale
 from .nn import (
+    AdaptiveAvgPool2d,
     AvgPool2d,
     Conv2d,
     Dropout,
@@ -125,6 +127,8 @@ class _Graph:
             self.last = self._maximum(name, layer, before, after)
         elif isinstance(layer, AvgPool2d):
             self.last = self._average(name, layer, before, after)
+        elif isinstance(layer, AdaptiveAvgPool2d):
+            self.last = self._adaptive(name, layer, before)
         elif isinstance(layer, LocalResponseNorm) and layer.within_map:
             self.last = self._norm_within(name, layer)
         elif isinstance(layer, LocalResponseNorm):
@@ -132,7 +136,10 @@ class _Graph:
         elif isinstance(layer, LocallyConnected2d):
             self.last = self._local(name, layer, after)
         elif isinstance(layer, Scale):
-            self.last = self._times(name, "factor", layer.factor)
+            factor = np.float32(layer.factor)
+            if factor.ndim:
+                factor = factor[:, None, None]  # (3,) -> (3, 1, 1)
+            self.last = self._times(name, "factor", factor)
         elif isinstance(layer, ReLU | Tanh | Flatten):
             ops = {ReLU: "Relu", Tanh: "Tanh", Flatten: "Flatten"}
             self.last = self.add(ops[type(layer)], [self.last], name)
@@ -142,10 +149,20 @@ class _Graph:
         elif not isinstance(layer, Dropout):
             raise UsageError(f"layer {name}: {type(layer).__name__} has no form in ONNX here")
 
-    def _times(self, name: str, label: str, factor: float) -> str:
-        """The input times a number."""
+    def _times(self, name: str, label: str, factor: Any) -> str:
+        """The input times a number, or times one number for each channel."""
         return self.add("Mul", [self.last, self.constant(f"{name}.{label}", np.float32(factor))],
                         name)
+
+    def _adaptive(self, name: str, layer: AdaptiveAvgPool2d, before: tuple[int, ...]) -> str:
+        """Means over rows and columns, as two products with matrices."""
+        _, H, W = before
+        columns = window_means(W, layer.output_size).astype(np.float32)
+        rows = window_means(H, layer.output_size).T.astype(np.float32)
+        # (N, C, H, W) @ (W, S) -> (N, C, H, S); (S, H) @ (N, C, H, S) -> (N, C, S, S)
+        narrow = self.add("MatMul", [self.last, self.constant(f"{name}.columns", columns)],
+                          f"{name}.narrow")
+        return self.add("MatMul", [self.constant(f"{name}.rows", rows), narrow], name)
 
     def _convolution(self, name: str, layer: Conv2d, before: tuple[int, ...],
                      after: tuple[int, ...]) -> str:

@@ -37,10 +37,9 @@ FLAGS = (
 
 # R G B of 0..255: Caffe's mean pixel of ILSVRC-2012
 IMAGENET_MEAN = np.array([123, 117, 104], np.float32)
-# What torchvision's own weights were trained on, (pixels / 255 - mean) / std: documentation of
-# torchvision.models.alexnet
+# What torchvision's own weights were trained on is (pixels / 255 - mean) / std: documentation of
+# torchvision.models.alexnet. The division by 255 std is the network's first layer here.
 TORCHVISION_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-TORCHVISION_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 @dataclass(frozen=True)
@@ -154,15 +153,13 @@ def of_weights(path: Path, name: str, views: str = "single") -> Predictor:
     side = size if size < 64 else round(size * 256 / 224)  # large images are cut from larger ones
     if name == "alexnet_torchvision":
         mean = 255 * TORCHVISION_MEAN
-        scale = 255 * TORCHVISION_STD
         how = "torchvision's mean and std"
     else:
         mean = IMAGENET_MEAN
-        scale = np.ones(3, np.float32)
         how = "ImageNet's mean colour"
 
     def prepare(images: np.ndarray) -> np.ndarray:
-        return (_windows(images, size, views).astype(np.float32) - mean) / scale
+        return _windows(images, size, views).astype(np.float32) - mean
 
     return Predictor(model.eval(), [f"class {i}" for i in range(classes)], side, prepare,
                      f"{name} with the weights of {path}; images are normalised by {how}")

@@ -127,7 +127,7 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
         optimizer.load_state_dict({"velocity": velocity, "groups": saved.meta["groups"]})
         schedule.load_state_dict(saved.meta["schedule"])
     loader = data.Loader(split.train, recipe.batch_size, transform, config["seed"],
-                         workers=config["workers"])
+                         workers=config["workers"], reshuffle=recipe.reshuffle)
     return Job(run, config, recipe, model, optimizer, schedule, split, mean, still, loader,
                progress, source)
 
@@ -444,7 +444,9 @@ def describe(job: Job) -> None:
     weight_decay = config["layer_decay"] or f"{recipe.weight_decay:g}"
     print(f"            weight decay {weight_decay}, biases at {recipe.bias_lr:g} x lr"
           f"{throughout} {with_decay} decay, update rule {recipe.rule}")
-    print(f"            images minus the mean image; {augmentation(recipe, side)}")
+    mean = "the mean image, cut alike" if recipe.mean_follows_crop else "the mean image"
+    order = "" if recipe.reshuffle else "; the same order in every epoch"
+    print(f"            images minus {mean}; {augmentation(recipe, side)}{order}")
     for change in recipe.changes:
         name = f"{change.layer}.{change.field}" if change.layer else change.field
         frozen = " (frozen)" if change.layer and change.value == 0 else ""
@@ -468,6 +470,8 @@ def augmentation(recipe: Recipe, image_size: int) -> str:
         parts.append(f"random {side} x {side} crops{border}")
     if recipe.flip:
         parts.append("flips")
+    if parts and recipe.crop_chunk > 1:
+        parts.append(f"the same for {recipe.crop_chunk} images in a row")
     if recipe.color != "none":
         parts.append(f"PCA colour ({recipe.color})")
     return ", ".join(parts) or "no augmentation"

@@ -59,7 +59,7 @@ def compare(preset, dtype, shrink):
     x, tensors = torch.tensor(images), {}
     for name, layer in model.named_children():
         tensors[name] = [torch.tensor(p.data, requires_grad=True) for p in layer.parameters()]
-        x = x * layer.factor if name == "scale" else apply(layer, x, tensors[name])
+        x = x * torch.tensor(layer.factor).reshape(-1, 1, 1) if name == "scale" else apply(layer, x, tensors[name])
     T.cross_entropy(x, torch.tensor(labels)).backward()
 
     def error(got, want):
@@ -70,7 +70,8 @@ def compare(preset, dtype, shrink):
     return error(logits.data, x.detach().numpy()), max(gradients)
 
 
-@pytest.mark.parametrize("preset", ["paper", "source_2012", "half_2012", "merged", "caffe", "caffenet", "torchvision"])
+@pytest.mark.parametrize("preset", ["paper", "source_2012", "half_2012", "conv6_2012", "merged", "caffe", "caffenet",
+                                    "tower_2014", "torchvision"])
 def test_at_an_eighth_of_the_widths_and_full_resolution(preset):
     """float64 to 1e-10 with every gradient; float32 logits to 1e-4. A float32 gradient of a whole net is no test: ties
     in ReLU and pools fall differently even between PyTorch's own precisions."""

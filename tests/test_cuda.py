@@ -116,14 +116,20 @@ def check_augment():
     pca = ColorPCA(np.array([3000.0, 200.0, 50.0]), np.linalg.qr(rng.standard_normal((3, 3)))[0])
     for transform in (Transform(), Transform(mean), Transform(mean, crop=6, flip=True), Transform(None, crop=4, pad=1),
                       Transform(mean, pad=2, flip=True), Transform(mean, crop=7, flip=True, pca=pca),
-                      Transform(mean, crop=7, pca=pca, convention="paper"), Transform(mean, crop=6).eval()):
+                      Transform(mean, crop=7, pca=pca, convention="paper"), Transform(mean, crop=6).eval(),
+                      Transform(mean, crop=6, flip=True, crop_chunk=2),
+                      Transform(mean, flip=True, mean_follows_crop=True),
+                      Transform(mean, crop=6, flip=True, pad=1, mean_follows_crop=True)):
         want = transform(images, np.random.default_rng(1))
         draws, N, size = np.random.default_rng(1), len(images), transform.crop or 9
         room = 9 + 2 * transform.pad - size
         rows = cols = np.full(N, room // 2)
         if transform.random and (transform.crop or transform.pad):
-            rows, cols = draws.integers(0, room + 1, N), draws.integers(0, room + 1, N)
-        flips = draws.random(N) < 0.5 if transform.flip else np.zeros(N, bool)
+            chunks = -(-N // transform.crop_chunk)
+            rows, cols = (np.repeat(draws.integers(0, room + 1, chunks), transform.crop_chunk)[:N] for _ in range(2))
+        flips = np.zeros(N, bool)
+        if transform.flip:
+            flips = np.repeat(draws.random(-(-N // transform.crop_chunk)) < 0.5, transform.crop_chunk)[:N]
         shift, divisor = None, 1.0
         if transform.pca:
             source = transform.convention == "source"
@@ -131,7 +137,7 @@ def check_augment():
             shift = ((0.1 * draws.standard_normal((N, 3)) * strength) @ pca.eigenvectors.T).astype(np.float32)
             divisor = 1.1 if source else 1.0
         got = checks.kernels.cpu.augment(images, (size, size), rows.astype(np.int32), cols.astype(np.int32), flips,
-                                 transform.mean, shift, divisor, transform.pad)
+                                 transform.mean, shift, divisor, transform.pad, transform.mean_follows_crop)
         assert got.dtype == np.float32 and np.array_equal(got, want), transform
 
 

@@ -21,8 +21,8 @@ def parameters(model):
     return sum(p.size for p in model.parameters())
 
 
-@pytest.mark.parametrize(("name", "count"), [("quick_26", 145_578), ("net_18", 89_578), ("conv_local_13", 1_116_490),
-                                             ("conv_local_11", 2_112_970)])
+@pytest.mark.parametrize(("name", "count"), [("quick_26", 145_578), ("net_18", 89_578), ("net_19", 89_578),
+                                             ("conv_local_13", 1_116_490), ("conv_local_11", 2_112_970)])
 def test_parameter_counts_of_the_2012_cifar_nets(name, count):
     assert parameters(models.build(name)) == count
 
@@ -138,7 +138,7 @@ def test_cifar_states_its_deviations():
         "input_scale", "channels", "kernels", "strides", "paddings", "hidden", "dropout_rule", "init", "init_bias"}
 
 
-@pytest.mark.parametrize("name", ["alexnet_cifar", "quick_26", "net_18", "conv_local_13", "conv_local_11"])
+@pytest.mark.parametrize("name", ["alexnet_cifar", *models.SMALL])
 def test_an_untrained_net_guesses(name):
     """The loss starts near ln 10, and every parameter receives a gradient."""
     mt.manual_seed(0)
@@ -151,7 +151,7 @@ def test_an_untrained_net_guesses(name):
     assert all(p.grad is not None and np.isfinite(p.grad).all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", ["quick_26", "net_18", "conv_local_13", "conv_local_11"])
+@pytest.mark.parametrize("name", models.SMALL)
 def test_decay_and_rates_of_the_2012_files(name):
     model = models.build(name)
     optimizer = models.build_optimizer(model, model.recipe)
@@ -159,6 +159,7 @@ def test_decay_and_rates_of_the_2012_files(name):
     expected = {
         "quick_26": {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc64": 0.03, "fc10": 0.03},
         "net_18": {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc10": 1.0},
+        "net_19": {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc10": 3.0},  # layer-params-19pct.cfg:9-30
         "conv_local_13": {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc10": 0.004},
         "conv_local_11": {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc10": 0.01}}[name]
     for layer, decay in expected.items():
@@ -226,7 +227,7 @@ def test_unknown_names_and_values_of_the_wrong_kind_are_refused():
 
 def test_default_classes_are_those_of_the_data_that_a_net_was_made_for():
     tens = {name for name in models.MODELS if models.default_classes(name) == 10}
-    assert tens == {"alexnet_cifar", "quick_26", "net_18", "conv_local_13", "conv_local_11"}
+    assert tens == {"alexnet_cifar", *models.SMALL}
     assert {models.default_classes(name) for name in set(models.MODELS) - tens} == {1000}
     with pytest.raises(UsageError, match="unknown model 'vgg'"):
         models.default_classes("vgg")

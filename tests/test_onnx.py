@@ -65,18 +65,21 @@ def agrees(model, tmp_path, size, tolerance=1e-4):
 NARROW = dict(channels=(8, 12, 8, 12, 8), hidden=(16, 16), num_classes=7, image_size=67)
 
 
-@pytest.mark.parametrize("preset", ["paper", "source_2012", "caffe", "caffenet", "torchvision", "merged"])
+@pytest.mark.parametrize("preset", ["paper", "source_2012", "caffe", "caffenet", "conv6_2012", "tower_2014",
+                                    "torchvision", "merged"])
 def test_narrow_alexnets(preset, tmp_path):
     changes = NARROW | ({"image_size": 70} if preset == "paper" else {})  # 1 + ceil(59 / 4): rounded up
     model = AlexNet(getattr(AlexNetConfig, preset)(**changes))
     proto = agrees(model, tmp_path, model.image_size)
     kinds = [node.op_type for node in proto.graph.node]
-    assert kinds.count("Conv") == 5 and kinds.count("Gemm") == 3 and kinds.count("MaxPool") == 3
-    assert kinds.count("Split") == (2 if preset in ("paper", "source_2012") else 0) and "Dropout" not in kinds
+    convolutions = 6 if preset == "conv6_2012" else 5
+    assert kinds.count("Conv") == convolutions and kinds.count("Gemm") == 3 and kinds.count("MaxPool") == 3
+    columns = preset in ("paper", "source_2012", "conv6_2012")  # a norm in each
+    assert kinds.count("Split") == (2 if columns else 0) and "Dropout" not in kinds
     assert {c.name for c in proto.graph.initializer} >= {name for name, _ in model.named_parameters()}
 
 
-@pytest.mark.parametrize("name", ["alexnet_cifar", "quick_26", "net_18", "conv_local_13", "conv_local_11"])
+@pytest.mark.parametrize("name", ["alexnet_cifar", *models.SMALL])
 def test_small_nets(name, tmp_path):
     changes = {"channels": (8, 8, 8, 8, 8), "hidden": (8, 8)} if name == "alexnet_cifar" else {}
     model = models.build(name, **changes)

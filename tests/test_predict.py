@@ -138,6 +138,7 @@ def test_torchvisions_net_gets_torchvisions_inputs(tmp_path, monkeypatch):
     assert predictor.side == 256 and len(predictor.classes) == 4
     x = predictor.prepare(np.full((1, 256, 256, 3), 255, np.uint8))
     assert x.shape == (1, 1, 224, 224, 3) and x.dtype == np.float32
+    x = predictor.model.scale(mt.Tensor(x[0].transpose(0, 3, 1, 2))).data.transpose(0, 2, 3, 1)[None]
     white = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     np.testing.assert_allclose(x[0, 0, 0, 0], white, rtol=1e-5)
 
@@ -162,7 +163,7 @@ def test_what_goes_wrong_is_said_in_one_line(run, picture, tmp_path, capsys):
     fails(capsys, UsageError.exit_code, "with --model NAME", picture, "-w", loose)
     fails(capsys, RunError.exit_code, "do not fit this", picture, "-w", loose, "--model", "net_18")
     fails(capsys, RunError.exit_code, "cannot read the weights", picture, "-w", "none.pth", "--model", "net_18")
-    fails(capsys, UsageError.exit_code, "unknown model 'net_19'", picture, "-w", loose, "--model", "net_19")
+    fails(capsys, UsageError.exit_code, "unknown model 'net_20'", picture, "-w", loose, "--model", "net_20")
     fails(capsys, UsageError.exit_code, "--top must be at least 1", picture, "-w", run, "--top", 0)
     fails(capsys, DataError.exit_code, "cannot read the names", picture, "-w", run, "--classes", tmp_path / "none.txt")
 

@@ -14,7 +14,7 @@ from minitorch_alex.training.cli import clock
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = ("alexnet_cifar", "quick_26", "net_18", "conv_local_13", "conv_local_11")  # of ten classes
+SMALL = ("alexnet_cifar", *models.SMALL)  # of ten classes
 RESULTS = sorted((ROOT / "results").glob("*.json"))
 
 

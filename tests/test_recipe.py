@@ -73,7 +73,8 @@ def test_a_named_recipe_keeps_the_models_crops():
     own = models.build("alexnet_cifar").recipe
     assert (named("paper", own).crop, named("paper", own).pad) == (0, 4)
     assert named("caffe", Recipe(1, 0.1, crop=227)).crop == 227
-    with pytest.raises(UsageError, match="unknown recipe 'vgg'; there are: paper, source_2012, caffe, torchvision"):
+    with pytest.raises(UsageError, match="unknown recipe 'vgg'; there are: paper, source_2012, half_2012, "
+                                         "tower_2014, caffe, torchvision"):
         named("vgg", own)
 
 

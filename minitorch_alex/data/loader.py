@@ -100,7 +100,9 @@ class Loader:
     x is float32 (N, 3, H, W), the transposed view of a C-contiguous (N, H, W, 3) array: PyTorch's
     shape on channels-last memory. labels is int64 (N,).
 
-    The order is a permutation drawn from (seed, "shuffle", epoch), and what the transform draws
+    The order is a permutation drawn from (seed, "shuffle", epoch), or for all epochs from
+    (seed, "shuffle", 0) where `reshuffle` is False: in 2012 and in Caffe images were shuffled once,
+    when they were written. And what the transform draws
     comes from (seed, "augment", epoch, batch). So the pixels are the same for any number of
     workers, and an epoch resumed at batch k continues exactly as if it had never stopped.
 
@@ -112,6 +114,7 @@ class Loader:
                 (benchmarks/reader.py compares them with processes).
     prefetch    at most this many batches are prepared ahead of the one that the consumer has
     drop_last   leave out the last batch of an epoch when it is not full
+    reshuffle   whether a shuffled set has a new order in each epoch
 
     `wait` is the time in seconds, over all epochs, that the consumer spent waiting for batches.
     Raises UsageError for settings that make no sense.
@@ -119,7 +122,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, batch_size: int, transform: BatchTransform | None = None,
                  seed: int = 0, shuffle: bool = True, workers: int = 1, prefetch: int = 3,
-                 drop_last: bool = False) -> None:
+                 drop_last: bool = False, reshuffle: bool = True) -> None:
         if batch_size < 1 or workers < 0 or prefetch < 1:
             raise UsageError(f"loader: batch_size={batch_size} workers={workers} "
                              f"prefetch={prefetch}: expected workers >= 0 and the others >= 1")
@@ -135,6 +138,7 @@ class Loader:
         self.workers = workers
         self.prefetch = prefetch
         self.drop_last = drop_last
+        self.reshuffle = reshuffle
         self.wait = 0.0
 
     def __len__(self) -> int:
@@ -171,7 +175,8 @@ class Loader:
                              "batches")
         order = np.arange(len(self.dataset))
         if self.shuffle:
-            order = rng(self.seed, "shuffle", epoch).permutation(order)
+            drawn_in = epoch if self.reshuffle else 0
+            order = rng(self.seed, "shuffle", drawn_in).permutation(order)
         return (_Batch(b, order[b * self.batch_size:(b + 1) * self.batch_size],
                        rng(self.seed, "augment", epoch, b), place(b) if place else None)
                 for b in range(start, len(self)))

@@ -11,6 +11,7 @@ one that makes the draws, one for each image in the order of the batch (`random_
 device carries them out. So both back ends train on the same pixels.
 """
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -270,6 +271,10 @@ class Transform:
     mean        (H, W, 3), or None for no subtraction; enlarged with the images
     enlarge     side that smaller images are enlarged to before all else, or None
     crop        side of the window, or None for the whole image
+    crop_chunk  so many images in a row have the same window, and all are mirrored or none: 32 in
+                the 2012 code (convdata.py:125, "This many images will be cropped in the same way")
+    mean_follows_crop  subtract the mean image's window at the place of the image's own, mirrored
+                with it (Caffe, data_transformer.cpp:101-115), and not the central one
     pad         border of zeros around the image before a random crop
     flip        mirror half of the images
     pca         axes of the colour noise, or None for no noise
@@ -285,6 +290,8 @@ class Transform:
     convention: str = "source"
     random: bool = True
     enlarge: int | None = None
+    crop_chunk: int = 1
+    mean_follows_crop: bool = False
 
     def __post_init__(self) -> None:
         if (self.enlarge and self.mean is not None
@@ -320,7 +327,7 @@ class Transform:
         if self.crop is not None or self.pad:
             rows, cols = self._draw_corners(N, H, W, rng)
         if self.flip and self.random:
-            flips = _needed(rng).random(N) < 0.5
+            flips = self._same_in_chunks(_needed(rng).random(self._chunks(N)) < 0.5, N)
         if self.pca and self.random:
             shift = color_shift(self.pca, _needed(rng).standard_normal((N, 3)), self.convention)
         return Draws(rows, cols, flips, shift)
@@ -332,12 +339,23 @@ class Transform:
         border = self.pad if self.random else 0
         _check_window(H + 2 * border, W + 2 * border, size)
         if self.random:
-            rows = _needed(rng).integers(0, H + 2 * self.pad - size + 1, N)
-            cols = _needed(rng).integers(0, W + 2 * self.pad - size + 1, N)
+            chunks = self._chunks(N)
+            rows = _needed(rng).integers(0, H + 2 * self.pad - size + 1, chunks)
+            cols = _needed(rng).integers(0, W + 2 * self.pad - size + 1, chunks)
+            rows = self._same_in_chunks(rows, N)
+            cols = self._same_in_chunks(cols, N)
         else:
             rows = np.full(N, self.pad + (H - size) // 2)
             cols = np.full(N, self.pad + (W - size) // 2)
         return rows, cols
+
+    def _chunks(self, N: int) -> int:
+        """How many windows are drawn for N images; the last one may serve fewer."""
+        return ceil(N / self.crop_chunk)
+
+    def _same_in_chunks(self, drawn: np.ndarray, N: int) -> np.ndarray:
+        """(N,): each of the drawn values for crop_chunk images in a row."""
+        return np.repeat(drawn, self.crop_chunk)[:N]
 
     def apply(self, images: np.ndarray, draws: Draws) -> np.ndarray:
         """(N, h, w, 3) float32 from uint8 (N, H, W, 3), as drawn. kernels.gpu.augment does the
@@ -360,11 +378,35 @@ class Transform:
         float32."""
         if self.mean is None:
             x = windows.astype(np.float32)
+        elif self.mean_follows_crop:
+            x = np.subtract(windows, self._windows_of_mean(windows, draws), dtype=np.float32)
         else:
             x = subtract_mean(windows, self.mean)
         if draws.shift is not None:
             x = _shift_colors(x, draws.shift, self.divisor)
         return x
+
+    def _windows_of_mean(self, windows: np.ndarray, draws: Draws) -> np.ndarray:
+        """(N, h, w, 3) float32: what `cut` would make of the mean image in place of each image.
+
+        Raises ShapeError when the mean image is smaller than the windows.
+        """
+        N, h, w, C = windows.shape
+        mean = add_border(np.asarray(self.mean, np.float32)[None], self.pad)
+        _, H, W, _ = mean.shape
+        if draws.rows is None or draws.cols is None:
+            rows = cols = np.zeros(N, int)
+        else:
+            rows = draws.rows
+            cols = draws.cols
+        if h > H or w > W:
+            raise ShapeError(f"images of {h}x{w} are larger than the mean image of {H}x{W}")
+        _, sh, sw, sc = mean.strides
+        # As in `crop`, but all windows are of the same image.
+        places = as_strided(mean, (H - h + 1, W - w + 1, h, w * C), (sh, sw, sh, sc),
+                            writeable=False)
+        means = places[rows, cols].reshape(N, h, w, C)  # (N, h, w*C) -> (N, h, w, C)
+        return means if draws.flips is None else flip(means, draws.flips)
 
     @property
     def divisor(self) -> float:

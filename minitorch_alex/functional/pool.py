@@ -3,10 +3,12 @@
 Windows overlap when the stride is below the kernel size, as in the paper (section 3.4: size 3,
 stride 2).
 """
+import numpy as np
+
 from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError
-from ..kernels.window import Pair, Window
+from ..kernels.window import Pair, Window, ceil_div
 from ..tensor import Tensor
 from .conv import check_images, out_size
 from .layout import to_nchw, to_nhwc
@@ -76,6 +78,39 @@ def max_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = N
     """
     win = _window("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     return MaxPool2d(win)(x)
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: int) -> Tensor:
+    """x (N,C,H,W) averaged to (N,C,S,S), whatever H and W are: torch's AdaptiveAvgPool2d.
+
+    Row i of the output is the mean of the rows floor(i H / S) up to, but not including,
+    ceil((i + 1) H / S); columns likewise. Windows overlap where S does not divide H. A mean over a
+    rectangle is a mean over rows of means over columns, so two products with small matrices do it.
+    Raises ShapeError when S < 1 or x is not (N,C,H,W).
+    """
+    check_images("adaptive_avg_pool2d", x)
+    if output_size < 1:
+        raise ShapeError(f"adaptive_avg_pool2d: output_size is {output_size}, expected 1 or more")
+    N, C, H, W = x.shape
+    S = output_size
+    columns = Tensor(backend.asarray(window_means(W, S).astype(x.dtype)))
+    rows = Tensor(backend.asarray(window_means(H, S).astype(x.dtype)))
+    # (N, C, H, W) -> (N*C*H, W) -> (N*C*H, S) -> (N*C, S, H)
+    narrow = (x.reshape(N * C * H, W) @ columns).reshape(N * C, H, S).permute(0, 2, 1)
+    # (N*C, S, H) -> (N*C*S, H) -> (N*C*S, S) -> (N, C, S, S), columns before rows
+    small = (narrow.reshape(N * C * S, H) @ rows).reshape(N, C, S, S)
+    return small.permute(0, 1, 3, 2)
+
+
+def window_means(size: int, parts: int) -> np.ndarray:
+    """(size, parts): column i has the weights of the mean over the i-th window, see
+    `adaptive_avg_pool2d`."""
+    weights = np.zeros((size, parts))
+    for i in range(parts):
+        start = i * size // parts
+        end = ceil_div((i + 1) * size, parts)
+        weights[start:end, i] = 1 / (end - start)
+    return weights
 
 
 def avg_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = None,

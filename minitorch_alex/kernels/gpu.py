@@ -484,7 +484,7 @@ def enlarge(images: Array, rows: tuple[Array, Array], columns: tuple[Array, Arra
 
 
 def augment(images: Array, size: Pair, rows: Array, cols: Array, flips: Array, mean: Array | None = None,
-            shift: Array | None = None, divisor: float = 1.0, pad: int = 0) -> Array:
+            shift: Array | None = None, divisor: float = 1.0, pad: int = 0, mean_follows_crop: bool = False) -> Array:
     """What data.transforms.Transform makes of a batch, from its draws, in one pass:
 
         (crop of images at (rows, cols), mirrored where flips  -  centre of mean  +  shift) / divisor
@@ -492,6 +492,9 @@ def augment(images: Array, size: Pair, rows: Array, cols: Array, flips: Array, m
     images (N,H,W,C) uint8; size (rows, columns) of the crops, whose corners rows, cols (N,) int32 count from the border
     of `pad` zeros; flips (N,) uint8 or bool; mean (HM,WM,C) float32, at least as large as the crops; shift (N,C)
     float32, the colour noise, with divisor 1.1 in the 2012 code.  ->  (N, *size, C) float32
+
+    With `mean_follows_crop` the window of the mean is not the central one: it lies where that of the image lies and is
+    mirrored with it, and the mean (H,W,C) has the size of the images.
     """
     xp = backend.xp_of(images, rows, cols, flips, mean, shift)
     N, H, W, C = images.shape
@@ -500,8 +503,10 @@ def augment(images: Array, size: Pair, rows: Array, cols: Array, flips: Array, m
     top, left = ((have - want) // 2 for have, want in zip(mean.shape[:2], size, strict=True))
     if min(top, left) < 0:
         raise ShapeError(f"crops of {size} are larger than the mean image of {mean.shape[:2]}")
+    if mean_follows_crop and mean.shape[:2] != (H, W):
+        raise ShapeError(f"the mean image has {mean.shape[:2]} pixels, expected those of the images, {(H, W)}")
     x = xp.empty((N, *size, C), np.float32)
     flips = flips.astype(np.uint8, copy=False)
     launch("augment", x, size[1] * C, N * size[0], (images, x, rows, cols, flips, mean, shift),
-           float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1])
+           float(divisor), N, H, W, C, *size, pad, top, left, mean.shape[1], int(mean_follows_crop))
     return x

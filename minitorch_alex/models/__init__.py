@@ -10,7 +10,7 @@ from .network import Network
 from .recipe import Recipe, build_optimizer, build_schedule
 
 __all__ = ["ALEXNETS", "MODELS", "AlexNet", "AlexNetConfig", "Network", "Recipe", "build",
-           "build_optimizer", "build_schedule", "changed", "default_classes"]
+           "build_optimizer", "build_schedule", "changed", "default_classes", "fields_of_run"]
 
 Settings = TypeVar("Settings", AlexNetConfig, Recipe)
 
@@ -20,31 +20,56 @@ ALEXNETS |= {preset if preset == "caffenet" else f"alexnet_{preset}": preset
 SMALL: dict[str, Callable[..., Network]] = {
     "quick_26": small.quick_26,
     "net_18": small.net_18,
+    "net_19": small.net_19,
     "conv_local_13": small.conv_local_13,
     "conv_local_11": small.conv_local_11,
 }
-SMALL_FIELDS = {"image_size": int, "activation": str}
-SMALL_EXAMPLES = {"image_size": "an integer like 32", "activation": "'relu' or 'tanh'"}
+SMALL_FIELDS: dict[str, type] = {"image_size": int, "activation": str}
+LOCAL_FIELDS: dict[str, type] = {**SMALL_FIELDS, "lrn": bool, "local3": int, "fc10_decay": float}
+SMALL_EXAMPLES = {"image_size": "an integer like 32", "activation": "'relu' or 'tanh'",
+                  "lrn": "True or False", "local3": "an integer like 64",
+                  "fc10_decay": "a number like 0.01"}
 MODELS = (*ALEXNETS, *SMALL)
+
+
+# Presets have been corrected: PRESET_EDITION counts the corrections, and a run's config.json has
+# the number of its day (none: 1). What a preset was before is what such a run goes on with.
+PRESET_EDITION = 2
+FIRST_EDITION: dict[str, dict[str, Any]] = {
+    "alexnet_caffe": {"conv_floor": False},
+    "caffenet": {"conv_floor": False},
+    "alexnet_torchvision": {"input_scale": 1.0, "adaptive_pool": 0},
+}
+
+
+def fields_of_run(config: dict[str, Any]) -> dict[str, Any]:
+    """The changes to its preset with which a run, given by its config.json, built its model."""
+    fields = {name: tuple(value) if isinstance(value, list) else value
+              for name, value in config["model_fields"].items()}
+    if config.get("preset_edition", 1) == 1:
+        return {**FIRST_EDITION.get(config["model"], {}), **fields}
+    return fields
 
 
 def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
     """The model of that name, with some fields of its configuration changed.
 
-    An AlexNet has the fields of AlexNetConfig, a small net image_size and activation. The weights
-    follow streams.manual_seed. Raises UsageError for an unknown name, an unknown field or a value
-    of the wrong kind.
+    An AlexNet has the fields of AlexNetConfig, a small net the arguments of its function besides
+    num_classes. The weights follow streams.manual_seed. Raises UsageError for an unknown name, an
+    unknown field or a value of the wrong kind.
     """
     if name in ALEXNETS:
         config = replace(_config(name), num_classes=num_classes)
         return AlexNet(changed(config, **changes))
     _check_name(name)
-    unknown = [field for field in changes if field not in SMALL_FIELDS]
+    kinds = LOCAL_FIELDS if name == "conv_local_13" else SMALL_FIELDS
+    unknown = [field for field in changes if field not in kinds]
     if unknown:
+        *most, last = kinds
         raise UsageError(f"{name} has no field {', '.join(unknown)}; its fields are "
-                         f"{' and '.join(SMALL_FIELDS)}")
+                         f"{', '.join(most)} and {last}")
     for field, value in changes.items():
-        if type(value) is not SMALL_FIELDS[field]:
+        if type(value) is not kinds[field]:
             raise UsageError(f"{field} is {value!r}, expected {SMALL_EXAMPLES[field]}")
     return SMALL[name](num_classes, **changes)
 

@@ -3,7 +3,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .. import nn
+import numpy as np
+
+from .. import backend, nn
 from ..errors import UsageError
 from ..init import Init, constant, gaussian, he
 from ..kernels.window import Window
@@ -12,19 +14,37 @@ from .network import Network
 from .recipe import Recipe
 
 Five = tuple[int, int, int, int, int]
+Three = tuple[float, float, float]
 Eight = tuple[float, float, float, float, float, float, float, float]
 
-PRESETS = ("paper", "source_2012", "half_2012", "merged", "caffe", "caffenet", "torchvision",
-           "cifar")
+PRESETS = ("paper", "source_2012", "half_2012", "conv6_2012", "merged", "caffe", "caffenet",
+           "tower_2014", "torchvision", "cifar")
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 # The same layers in pytorch/vision, torchvision/models/alexnet.py.
 TORCHVISION = ("features.0", "features.3", "features.6", "features.8", "features.10",
                "classifier.1", "classifier.4", "classifier.6")
 
+# What the documentation of torchvision.models.alexnet divides channels by, std = (0.229, 0.224,
+# 0.225) of pixels from 0 to 1, as factors of pixels from 0 to 255.
+TORCHVISION_SCALE = (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225))
+
 
 def _from(place: str, default: Any) -> Any:
     """A field with its default and the place in the paper (or elsewhere) where it is decided."""
     return field(default=default, metadata={"source": place})
+
+
+def parse_scale(value: Any) -> "float | Three":
+    """input_scale: a number, or one number for each of red, green and blue.
+
+    Raises UsageError for anything else.
+    """
+    numbers = value if isinstance(value, tuple) else (value,)
+    kinds = {type(number) for number in numbers}
+    if len(numbers) not in (1, 3) or not kinds <= {int, float}:
+        raise UsageError(f"input_scale is {value!r}, expected a number, or a tuple of three like "
+                         "(0.017, 0.017, 0.017)")
+    return value
 
 
 def _preset(make: "Callable[..., AlexNetConfig]", changes: dict[str, Any],
@@ -44,19 +64,31 @@ class AlexNetConfig:
 
     num_classes: int = _from("section 3.5", 1000)
     image_size: int = _from("section 2 and figure 2", 224)
-    input_scale: float = _from("section 2: raw pixels 0..255 minus the mean", 1.0)
+    # A factor, or one for each of red, green and blue.
+    input_scale: float | Three = field(default=1.0, metadata={
+        "source": "section 2: raw pixels 0..255 minus the mean", "parse": parse_scale})
     channels: Five = _from("section 3.5, over both GPUs together", (96, 256, 384, 384, 256))
     kernels: Five = _from("section 3.5", (11, 5, 3, 3, 3))
     strides: Five = _from("section 3.5; 1 follows from figure 2", (4, 1, 1, 1, 1))
     paddings: Five = _from("follows from the sizes in figure 2", (0, 2, 1, 1, 1))
     groups: Five = _from("section 3.2: conv2, 4, 5 see their own GPU's maps only", (1, 2, 1, 2, 2))
-    ceil_mode: bool = _from("AlexNet-Source-Code layer.py:1004: 1 + ceil(213 / 4) = 55", True)
-    # What follows each convolution; "rnorm" is the normalisation within a map.
+    ceil_mode: bool = _from(
+        "AlexNet-Source-Code layer.py:1004, 1164: 1 + ceil(213 / 4) = 55", True)
+    conv_floor: bool = _from(
+        "Caffe: convolutions round down (conv_layer.cpp:18-19), pools up (pooling_layer.cpp:93-96)",
+        False)
+    # What follows each convolution, in the order of the source where the order matters (ReLU and
+    # the maximum commute); "rnorm" is the normalisation within a map.
     after: tuple[str, str, str, str, str] = _from(
         "section 3.5", ("relu lrn pool", "relu lrn pool", "relu", "relu", "relu pool"))
     activation: str = _from("section 3.1: relu; tanh is what it is compared with", "relu")
     pool_size: int = _from("section 3.4: overlapping, 3 > 2", 3)
     pool_stride: int = _from("section 3.4", 2)
+    conv6: int = _from(
+        "section 6: maps of \"an extra sixth convolutional layer over the last pooling layer\"; "
+        "3 x 3, std 0.03, bias 1: layers-146-2012-2011.cfg:258-286", 0)
+    adaptive_pool: int = _from(
+        "torchvision alexnet.py: maps are averaged to 6 x 6 before fc6; 0: they are not", 0)
     lrn_size: int = _from("section 3.3: n", 5)
     lrn_alpha: float = _from("section 3.3", 1e-4)
     lrn_alpha_over_size: bool = _from(
@@ -87,10 +119,10 @@ class AlexNetConfig:
 
     @classmethod
     def source_2012(cls, **changes: Any) -> "AlexNetConfig":
-        """What ran: layers/layers-145.cfg of computerhistory/AlexNet-Source-Code, whose log has
-        the paper's 40.7 / 18.2 %. Layer 1 normalises before its ReLU, an unpublished within-map
-        norm follows the second LRN, alpha is divided by n, conv3 to conv5 start at std 0.03.
-        60,965,224 parameters."""
+        """What ran: computerhistory/AlexNet-Source-Code, layers/layers-145.cfg; the log of that run
+        has the paper's 40.7 / 18.2 % (layers/layer-params-145.cfg:182). Layer 1 normalises before
+        its ReLU, an unpublished within-map norm follows the second LRN, alpha is divided by n,
+        conv3 to conv5 start at std 0.03. 60,965,224 parameters."""
         return _preset(
             cls, changes,
             after=("lrn pool relu", "relu lrn rnorm pool", "relu", "relu", "relu pool"),
@@ -99,11 +131,21 @@ class AlexNetConfig:
 
     @classmethod
     def half_2012(cls, **changes: Any) -> "AlexNetConfig":
-        """The paper's one-GPU comparison (section 3.2, footnote 2): layers/layers-145-half.cfg,
-        half the kernels in conv1 to conv4, one column. 59,798,312 parameters."""
+        """The paper's one-GPU comparison (section 3.2, footnote 2):
+        computerhistory/AlexNet-Source-Code, layers/layers-145-half.cfg, half the kernels in conv1
+        to conv4, one column. 59,798,312 parameters."""
         return _preset(
             cls.source_2012, changes,
             channels=(48, 128, 192, 192, 256), groups=(1, 1, 1, 1, 1), lrn_groups=1)
+
+    @classmethod
+    def conv6_2012(cls, **changes: Any) -> "AlexNetConfig":
+        """Two of the seven networks whose average won in 2012 (section 6, table 2) have a sixth
+        convolution behind the last pool, which sees both columns, and were pre-trained on all of
+        ImageNet: computerhistory/AlexNet-Source-Code, layers/layers-146-2012-2011.cfg. Pre-trained
+        on the Fall 2011 release, one has 39.0 / 16.6 %
+        (layers/layer-params-146-2012-2011.cfg:194-195). 61,555,304 parameters."""
+        return _preset(cls.source_2012, changes, conv6=256)
 
     @classmethod
     def merged(cls, **changes: Any) -> "AlexNetConfig":
@@ -118,7 +160,7 @@ class AlexNetConfig:
         accuracy."""
         return _preset(
             cls, changes,
-            image_size=227, lrn_alpha_over_size=True, lrn_k=1.0, lrn_groups=1,
+            image_size=227, conv_floor=True, lrn_alpha_over_size=True, lrn_k=1.0, lrn_groups=1,
             dropout_rule="inverted",
             init_std=(0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01),
             init_bias=(0.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.1, 0.0))
@@ -133,14 +175,31 @@ class AlexNetConfig:
             init_bias=(0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0))
 
     @classmethod
-    def torchvision(cls, **changes: Any) -> "AlexNetConfig":
-        """pytorch/vision torchvision/models/alexnet.py: the single tower of arXiv:1404.5997, no
-        normalisation, no groups, dropout before fc6 and fc7. 61,100,840 parameters; 56.5 / 79.1 %
-        top-1 / top-5 accuracy."""
+    def tower_2014(cls, **changes: Any) -> "AlexNetConfig":
+        """The single tower of "One weird trick" (arXiv:1404.5997) as its author ran it:
+        akrizhevsky/cuda-convnet2, layers/layers-imagenet-1gpu.cfg. Both norms are there, the first
+        before its ReLU; fc8 starts at -7, where a logistic unit answers 1/1000 (a softmax does not
+        mind). 61,100,840 parameters; 42.5 / 19.8 % top-1 / top-5 error by the centre, 40.4 / 18.2 %
+        by ten views."""
         return _preset(
             cls, changes,
-            channels=(64, 192, 384, 256, 256), groups=(1, 1, 1, 1, 1), paddings=(2, 2, 1, 1, 1),
-            ceil_mode=False, after=("relu pool", "relu pool", "relu", "relu", "relu pool"),
+            channels=(64, 192, 384, 256, 256), groups=(1, 1, 1, 1, 1),
+            after=("lrn pool relu", "relu lrn pool", "relu", "relu", "relu pool"),
+            lrn_alpha_over_size=True, lrn_groups=1,
+            init_std=(0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01),
+            init_bias=(0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, -7.0))
+
+    @classmethod
+    def torchvision(cls, **changes: Any) -> "AlexNetConfig":
+        """pytorch/vision torchvision/models/alexnet.py: a descendant of tower_2014 with padding
+        instead of rounding up, without its norms, with dropout before fc6 and fc7, and with inputs
+        of unit variance: pixels minus the mean are divided by 255 times (0.229, 0.224, 0.225).
+        61,100,840 parameters; 56.5 / 79.1 % top-1 / top-5 accuracy."""
+        return _preset(
+            cls, changes,
+            input_scale=TORCHVISION_SCALE, channels=(64, 192, 384, 256, 256),
+            groups=(1, 1, 1, 1, 1), paddings=(2, 2, 1, 1, 1), ceil_mode=False, adaptive_pool=6,
+            after=("relu pool", "relu pool", "relu", "relu", "relu pool"),
             dropout_rule="inverted", dropout_place="input", init="torch", names="torchvision")
 
     @classmethod
@@ -157,6 +216,7 @@ class AlexNetConfig:
     def __post_init__(self) -> None:
         lengths = {"channels": 5, "kernels": 5, "strides": 5, "paddings": 5, "groups": 5,
                    "after": 5, "hidden": 2, "init_std": 8, "init_bias": 8}
+        parse_scale(self.input_scale)
         for name, length in lengths.items():
             entries = len(getattr(self, name))
             if entries != length:
@@ -192,13 +252,16 @@ class AlexNetConfig:
 
 
 class Scale(nn.Module):
-    """x times a constant."""
+    """x times a constant, or times one constant for each channel of (N, 3, H, W)."""
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, factor: float | Three) -> None:
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.factor
+        if not isinstance(self.factor, tuple):
+            return x * self.factor
+        factors = np.array(self.factor, x.dtype)[:, None, None]  # (3,) -> (3, 1, 1)
+        return x * Tensor(backend.asarray(factors))
 
 
 class AlexNet(Network):
@@ -225,6 +288,14 @@ class AlexNet(Network):
         for i in range(5):
             size = self._add_convolution(layers, i, channels, size)
             channels = config.channels[i]
+        if config.conv6:
+            layers["conv6"] = nn.Conv2d(channels, config.conv6, 3, padding=1,
+                                        **self._init_by(0.03, 1.0))
+            layers["relu_conv6"] = self._layer("relu")  # relu6 is that of fc6
+            channels = config.conv6
+        if config.adaptive_pool and size != config.adaptive_pool:
+            layers["adaptive_pool"] = nn.AdaptiveAvgPool2d(config.adaptive_pool)
+            size = config.adaptive_pool
         layers["flatten"] = nn.Flatten()
         features = channels * size * size
         for i, width in zip((6, 7), config.hidden, strict=True):
@@ -242,10 +313,11 @@ class AlexNet(Network):
         kernel = config.kernels[i]
         stride = config.strides[i]
         padding = config.paddings[i]
+        ceil_mode = config.ceil_mode and not config.conv_floor
         layers[f"conv{i + 1}"] = nn.Conv2d(
             channels, config.channels[i], kernel, stride, padding, groups=config.groups[i],
-            ceil_mode=config.ceil_mode, **self._init(i))
-        size, _ = Window.of(kernel, stride, padding, 1, config.ceil_mode).out(size, size)
+            ceil_mode=ceil_mode, **self._init(i))
+        size, _ = Window.of(kernel, stride, padding, 1, ceil_mode).out(size, size)
         for kind in config.after[i].split():
             layers[f"{kind}{i + 1}"] = self._layer(kind)
         if "pool" in config.after[i].split():
@@ -267,12 +339,17 @@ class AlexNet(Network):
     def _init(self, i: int) -> dict[str, Any]:
         """The initialisers of the i-th layer with weights, from 0, as arguments of that layer."""
         config = self.config
+        last = i == 7  # fc8 stays small, so that the loss starts near ln C
+        return self._init_by(config.init_std[i], config.init_bias[i], fan_in=not last)
+
+    def _init_by(self, std: float, bias: float, fan_in: bool = True) -> dict[str, Any]:
+        """Initialisers with that standard deviation and bias, where `init` does not say otherwise.
+        He's rule is for layers with `fan_in` only."""
+        config = self.config
         if config.init == "torch":
             return {}  # what layers do without initialisers
-        weight: Init = gaussian(config.init_std[i])
-        if config.init == "he" and i < 7:  # fc8 stays small, so that the loss starts near ln C
-            weight = he()
-        return {"weight_init": weight, "bias_init": constant(config.init_bias[i])}
+        weight: Init = he() if config.init == "he" and fan_in else gaussian(std)
+        return {"weight_init": weight, "bias_init": constant(bias)}
 
     def _layer(self, kind: str) -> nn.Module:
         """A new layer of a kind that `after` names."""

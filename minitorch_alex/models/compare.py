@@ -5,6 +5,7 @@ from typing import Any
 from ..errors import UsageError
 from ..training import cli
 from .alexnet import PRESETS, AlexNet, AlexNetConfig
+from .sources import REPOSITORIES, SOURCES
 
 UNUSED = "-"  # in place of a value that changes nothing in its net
 
@@ -34,9 +35,12 @@ def differing_rows(names: list[str]) -> list[list[str]]:
 
 
 def value_of(config: AlexNetConfig, name: str) -> str:
-    """A field in few characters; UNUSED for LRN's settings in a net without LRN, and for the
-    numbers of an initialisation that another one replaces."""
+    """A field in few characters; UNUSED for LRN's settings in a net without LRN, for the
+    numbers of an initialisation that another one replaces, and for an exception to rounding up
+    where nothing is rounded up."""
     if name.startswith("lrn_") and "lrn" not in " ".join(config.after).split():
+        return UNUSED
+    if name == "conv_floor" and not config.ceil_mode:
         return UNUSED
     if name in ("init_std", "init_bias") and config.init == "torch":
         return UNUSED
@@ -53,6 +57,27 @@ def shorten(value: Any) -> str:
         return f"all {shorten(value[0])}"
     separator = ", " if isinstance(value[0], str) else " "
     return separator.join(map(shorten, value))
+
+
+def sources_of(name: str) -> list[tuple[str, str, str]]:
+    """(field, value, where it was read) of every field of a preset. Raises UsageError for an
+    unknown one."""
+    config = preset(name)
+    return [(f.name, value_of(config, f.name), SOURCES[name][f.name])
+            for f in fields(AlexNetConfig)]
+
+
+def sources_text(names: list[str]) -> str:
+    """For each preset its repository, then a line for each field."""
+    blocks = []
+    for name in names:
+        rows = sources_of(name)
+        widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+        lines = [f"{name}: {REPOSITORIES[name]}"]
+        for field, value, place in rows:
+            lines.append(f"    {field:<{widths[0]}}  {value:<{widths[1]}}  {place}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def as_text(rows: list[list[str]]) -> str:
@@ -85,9 +110,17 @@ def main(argv: list[str] | None = None) -> int:
                         help="print a Markdown table, one column per preset")
     parser.add_argument("--short", action="store_true",
                         help="with --markdown: leave out the column that names the sources")
+    parser.add_argument("--sources", action="store_true",
+                        help="print for each field of each preset the file and the lines that "
+                             "decide it")
     args = parser.parse_args(argv)
+    if args.sources and args.markdown:
+        raise UsageError("--sources prints text only; remove --markdown")
     if args.short and not args.markdown:
         raise UsageError("--short only applies to --markdown; add --markdown")
+    if args.sources:
+        print(sources_text(args.presets or list(PRESETS)))
+        return 0
     rows = differing_rows(args.presets or list(PRESETS))
     print(as_markdown(rows, args.short) if args.markdown else as_text(rows))
     return 0

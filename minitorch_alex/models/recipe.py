@@ -15,13 +15,13 @@ class Change(NamedTuple):
 
     epoch: int  # counted from 0
     layer: str  # the layer whose rate changes; "" where a field of the recipe changes
-    field: str  # "lr" of a layer; "color" or "flip" of the recipe
+    field: str  # "lr" of a layer; "color", "flip" or "bias_lr" of the recipe
     value: float | str | bool
 
     def __str__(self) -> str:
         """The change as `parse_changes` reads it, such as "72 conv1.lr=0"."""
         value = self.value
-        if self.field == "lr":
+        if isinstance(value, float):
             short = f"{value:g}"  # 0 rather than 0.0, as long as no digit is lost
             value = short if float(short) == value else value
         name = f"{self.layer}.{self.field}" if self.layer else self.field
@@ -31,8 +31,8 @@ class Change(NamedTuple):
 def parse_changes(text: str) -> tuple[Change, ...]:
     """The changes that a text lists, sorted by epoch.
 
-    Its entries are EPOCH LAYER.lr=RATE, EPOCH color=KIND or EPOCH flip=True, separated by commas,
-    such as "67 color=none, 72 conv1.lr=0".
+    Its entries are EPOCH LAYER.lr=RATE, EPOCH color=KIND, EPOCH flip=True or EPOCH bias_lr=FACTOR,
+    separated by commas, such as "67 color=none, 72 conv1.lr=0".
 
     Raises UsageError for an entry that is not a change, saying which part of it is wrong.
     """
@@ -67,8 +67,13 @@ def _parse_change(entry: str) -> Change:
         if text in ("True", "False"):
             return Change(int(epoch), layer, field, text == "True")
         problem = f"flip is {text!r}, expected True or False"
+    elif field == "bias_lr":
+        factor = _number(text)
+        if 0 <= factor < 1e9:
+            return Change(int(epoch), layer, field, factor)
+        problem = f"bias_lr is {text!r}, expected 0 or more"
     else:
-        problem = f"the name is {name!r}, expected LAYER.lr, color or flip"
+        problem = f"the name is {name!r}, expected LAYER.lr, color, flip or bias_lr"
     raise UsageError(f"changes: {entry!r} is not a change: {problem}; "
                      "write it like 67 color=none or 72 conv1.lr=0")
 
@@ -106,6 +111,9 @@ class Recipe:
     crop: int = 0                    # side of the random crops; 0: the whole image
     pad: int = 0                     # border of zeros around the image before cropping
     flip: bool = False               # mirror half of the images
+    crop_chunk: int = 1              # so many images in a row share one window and one mirror draw
+    reshuffle: bool = True           # a new order in each epoch; False: that of the first, always
+    mean_follows_crop: bool = False  # the mean image is cut and mirrored like each image
     color: str = "none"              # PCA noise: "none", "source" or "paper", see add_color
     # What changes in the course of the training, sorted by epoch; each change holds from its epoch
     # on. A layer's rate is that of its weights, whatever the schedule says, and its biases have
@@ -115,7 +123,7 @@ class Recipe:
     source: str = ""                 # where they describe the recipe
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "crop_chunk"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("enlarge", "crop", "pad", "warmup_epochs", "patience"):
@@ -127,6 +135,9 @@ class Recipe:
                 raise UsageError(f"{name} must be one of {', '.join(kinds)}, "
                                  f"got {getattr(self, name)!r}")
         for change in self.changes:
+            if change.field == "bias_lr" and not self.bias_constant:
+                raise UsageError(f"changes: {change} needs biases that the schedule leaves alone; "
+                                 "add bias_constant=True")
             if not change.layer:
                 self.at(change.epoch)  # so that a wrong value is refused now and not in that epoch
 
@@ -149,6 +160,10 @@ class Recipe:
         return replace(self, changes=(), **fields)
 
 
+# "This many images will be cropped in the same way": computerhistory/AlexNet-Source-Code,
+# convdata.py:125 and convdata_jpeg.py:77. A batch of 128 has four windows; one draw mirrors all 32.
+CROP_CHUNK_2012 = 32
+
 RECIPES = {
     # Sections 4.1 and 5 of Krizhevsky, Sutskever and Hinton, NIPS 2012: batches of 128, "an equal
     # learning rate for all layers", divided by 10 three times "when the validation error rate
@@ -159,26 +174,50 @@ RECIPES = {
         published="40.7 / 18.2 % top-1 / top-5 error on ILSVRC-2012's validation set, ten views",
         source="Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional "
                "Neural Networks, sections 4.1, 5 and table 2"),
-    # Changed by hand, according to the comments in the parameter file: the rates of the weights
-    # dropped at 25, 51 and 79, those of the biases never; at 67 the colour noise was switched off
-    # and conv1 set to 1e-5, at 72 conv1 was frozen, at 91 the training was stopped.
+    # Changed by hand, as the comments at the end of the parameter file tell: the rates of the
+    # weights (epsw) dropped at 25, 51 and 79; at 67 the colour noise was switched off and conv1 set
+    # to 1e-5, at 72 conv1 was frozen, at 91 the training was stopped. Of the biases the comments
+    # say nothing. The file ends with them at 0.02, those of other runs of that autumn at 0.002
+    # (145-2010, 131, 135, 147). "Epoch 25" is after 25 passes: run4.sh:3-8 replays such notes.
     "source_2012": Recipe(
         epochs=91, lr=0.01, weight_decay=0.0005, milestones=(25, 51, 79), bias_constant=True,
-        flip=True, color="source",
+        flip=True, crop_chunk=CROP_CHUNK_2012, reshuffle=False, color="source",
         changes=parse_changes("67 color=none, 67 conv1.lr=1e-05, 72 conv1.lr=0"),
         published="40.66 / 18.21 % top-1 / top-5 error on ILSVRC-2012's validation set, ten views",
-        source="computerhistory/AlexNet-Source-Code, the comments of "
-               "layers/layer-params-145*.cfg"),
-    # 450,000 iterations of 256 images are 90 epochs, 100,000 from drop to drop are 20.
+        source="computerhistory/AlexNet-Source-Code, layers/layer-params-145.cfg:165-182; windows "
+               "and order: convdata.py:125, 152-175, 252-261"),
+    # The one-column net of the paper's section 3.2, trained on ILSVRC-2010: only two drops for most
+    # layers. Its file ends with the biases of conv1 and conv2 at 0.002 and the others at 0.02.
+    "half_2012": Recipe(
+        epochs=96, lr=0.01, weight_decay=0.0005, milestones=(20, 48), bias_constant=True,
+        flip=True, crop_chunk=CROP_CHUNK_2012, reshuffle=False, color="source",
+        changes=parse_changes("66 color=none, 66 conv1.lr=1e-05, 72 conv1.lr=0"),
+        published="39.17 / 18.23 % top-1 / top-5 error on ILSVRC-2010's test set, ten views",
+        source="computerhistory/AlexNet-Source-Code, layers/layer-params-145-half.cfg:90-100"),
+    # dexp[base=0.01; tgtFactor=250; numSteps=4] has steps of 250^(-1/3) after 22.5, 45 and 67.5
+    # epochs; here each waits for the end of its epoch. dexp[base=0.02; tgtFactor=10; numSteps=2] of
+    # the biases has one, after 45. Windows are drawn for each image, in a fixed order of images.
+    "tower_2014": Recipe(
+        epochs=90, lr=0.01, weight_decay=0.0005, milestones=(23, 45, 68), gamma=250 ** (-1 / 3),
+        bias_constant=True, flip=True, reshuffle=False, color="source",
+        changes=parse_changes("45 bias_lr=0.2"),
+        published="42.55 / 19.81 % top-1 / top-5 error on ILSVRC-2012's validation set, centre "
+                  "crop; 40.42 / 18.15 % by ten views",
+        source="akrizhevsky/cuda-convnet2, layers/layer-params-imagenet-1gpu.cfg:6-7, branch wiki, "
+               "TrainingExample.md:10"),
+    # 450,000 iterations of 256 images are 90 epochs, 100,000 from drop to drop are 20. Images were
+    # shuffled once, when the database was written (examples/imagenet/create_imagenet.sh:43).
     "caffe": Recipe(
         epochs=90, lr=0.01, weight_decay=0.0005, batch_size=256, milestones=(20, 40, 60, 80),
-        flip=True,
+        flip=True, reshuffle=False, mean_follows_crop=True,
         published="42.9 / 19.8 % top-1 / top-5 error on ILSVRC-2012's validation set, centre crop",
         source="BVLC/caffe, models/bvlc_alexnet/solver.prototxt and readme.md "
-               "(iteration 360,000)"),
+               "(iteration 360,000); the mean: src/caffe/data_transformer.cpp:101-115"),
     # 8 GPUs with 32 images each. The original crops by random area and aspect ratio
-    # (RandomResizedCrop), which is not implemented here, and standardises pixels: --set
-    # input_scale=0.0172 comes near that.
+    # (RandomResizedCrop), which is not implemented here. It standardises pixels: so does the preset
+    # alexnet_torchvision; with other networks --set input_scale=0.0172 comes near that. The README
+    # gives these settings for AlexNet; that the published weights were made with exactly these is
+    # what torchvision's page says of them, without a log.
     "torchvision": Recipe(
         epochs=90, lr=0.01, weight_decay=0.0001, batch_size=256, rule="torch", bias_lr=1.0,
         bias_decay=True, milestones=(30, 60), flip=True,
@@ -209,6 +248,7 @@ def build_optimizer(model: Module, recipe: Recipe) -> SGD:
     """
     layer_decay = getattr(model, "layer_decay", {})
     changing = {change.layer for change in recipe.changes if change.layer}
+    biases_change = any(change.field == "bias_lr" for change in recipe.changes)
     # A dictionary is a set that keeps the order.
     layers = dict.fromkeys(name.rpartition(".")[0] for name, _ in model.named_parameters())
     missing = changing - set(layers)
@@ -227,6 +267,8 @@ def build_optimizer(model: Module, recipe: Recipe) -> SGD:
         }
         if layer in changing:
             settings |= {"layer": layer, "bias": bias}
+        elif biases_change and bias:
+            settings["bias"] = True
         if bias and recipe.bias_constant:
             settings["constant"] = True
         groups.setdefault(tuple(settings.items()), []).append(parameter)
@@ -239,6 +281,11 @@ def change_rates(optimizer: SGD, recipe: Recipe, epoch: int) -> None:
 
     The result depends on the epoch alone, so a resumed run calls this too.
     """
+    if any(change.field == "bias_lr" and change.epoch <= epoch for change in recipe.changes):
+        rate = recipe.lr * recipe.at(epoch).bias_lr
+        for group in optimizer.param_groups:
+            if group.get("bias"):
+                group.update(lr=rate, initial_lr=rate)
     for change in recipe.changes:
         if not change.layer or change.epoch > epoch:
             continue

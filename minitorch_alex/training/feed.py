@@ -128,7 +128,8 @@ class Feed:
         if self.transform.enlarge:
             images = self.kernels.enlarge(images, *self._taps(*images.shape[1:3]))
         return self.kernels.augment(images, window, rows, cols, flips, self.mean,
-                                    shift, divisor, self.transform.pad)
+                                    shift, divisor, self.transform.pad,
+                                    self.transform.mean_follows_crop)
 
     def _taps(self, height: int, width: int) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """What kernels.gpu.enlarge needs of rows and columns, on the device."""

@@ -142,7 +142,7 @@ def load_model(file: Path, config: dict[str, Any]) -> Saved:
     another model."""
     arrays, meta = checkpoint.load(file)
     streams.manual_seed(config["seed"])
-    model = models.build(config["model"], config["num_classes"], **tuples(config["model_fields"]))
+    model = models.build(config["model"], config["num_classes"], **models.fields_of_run(config))
     weights = {name.removeprefix("model."): array for name, array in arrays.items()
                if name.startswith("model.")}
     if meta.get("model") != config["model"]:
@@ -175,7 +175,9 @@ def build_transform(config: dict[str, Any], mean: np.ndarray, train: Dataset | N
     pca = train.color_pca() if recipe.color != "none" and train is not None else None
     convention = "source" if recipe.color == "none" else recipe.color
     return data.Transform(mean, crop=recipe.crop or None, pad=recipe.pad, flip=recipe.flip,
-                          pca=pca, convention=convention, enlarge=recipe.enlarge or None)
+                          pca=pca, convention=convention, enlarge=recipe.enlarge or None,
+                          crop_chunk=recipe.crop_chunk,
+                          mean_follows_crop=recipe.mean_follows_crop)
 
 
 def tuples(fields: dict[str, Any]) -> dict[str, Any]:

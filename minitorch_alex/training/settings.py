@@ -154,7 +154,8 @@ def new_config(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any
 
     config = {name: getattr(args, name) for name in IN_CONFIG}
     config |= {"data_size": image_room(recipe, model.image_size), "num_classes": num_classes,
-               "model_fields": model_fields, "recipe": recipe.to_json(),
+               "model_fields": model_fields, "preset_edition": models.PRESET_EDITION,
+               "recipe": recipe.to_json(),
                "layer_decay": model.layer_decay}
     return config, model
 

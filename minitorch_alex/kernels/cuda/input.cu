@@ -34,10 +34,11 @@ extern "C" __global__ void enlarge(IN(unsigned char) images, OUT(unsigned char) 
 //     pixel = images[n, rows[n] - pad + h, cols[n] - pad + (flips[n] ? SW - 1 - w : w), c],  0 in the border of `pad`
 //
 // The mean is the mean image's central window, whatever was cropped and never mirrored; top, left say where it starts.
+// With `follows` it is the mean at the place of the pixel instead, 0 in the border, so it is mirrored with the image.
 // images (N,H,W,C) bytes, x (N,SH,SW,C), mean (.., MW, C), shift (N,C).
 extern "C" __global__ void augment(IN(unsigned char) images, OUT(FLOAT) x, IN(int) rows, IN(int) cols,
                                    IN(unsigned char) flips, IN(FLOAT) mean, IN(FLOAT) shift, FLOAT divisor, int N,
-                                   int H, int W, int C, int SH, int SW, int pad, int top, int left, int MW)
+                                   int H, int W, int C, int SH, int SW, int pad, int top, int left, int MW, int follows)
 {
     EACH(j, SW * C) {
         int w = j / C, c = j % C;
@@ -46,7 +47,9 @@ extern "C" __global__ void augment(IN(unsigned char) images, OUT(FLOAT) x, IN(in
             int ih = rows[n] - pad + h, iw = cols[n] - pad + (flips[n] ? SW - 1 - w : w);
             int inside = 0 <= ih && ih < H && 0 <= iw && iw < W;
             FLOAT pixel = inside ? images[((n * H + ih) * W + iw) * C + c] : 0;
-            x[line * SW * C + j] = (pixel - mean[((top + h) * MW + left + w) * C + c] + shift[n * C + c]) / divisor;
+            int place = follows ? ih * MW + iw : (top + h) * MW + left + w;
+            FLOAT below = inside || !follows ? mean[place * C + c] : 0;
+            x[line * SW * C + j] = (pixel - below + shift[n * C + c]) / divisor;
         }
     }
 }
