@@ -1,0 +1,145 @@
+"""python -m benchmarks.figure1: the race of the paper's Figure 1, from the runs that took part.
+
+Figure 1 of the paper (section 3.1): a four-layer convolutional network on CIFAR-10 reaches 25 %
+training error with ReLU six times faster than with tanh, "the learning rates for each network
+were chosen independently", "no regularization of any kind was employed". Here the network is
+quick_26 with the initial weights of its file, on all 50,000 images, raw pixels minus the mean:
+
+    python -m minitorch_alex.train -a quick_26 --data cifar10 --val-split 0 --wd 0 \\
+        --set "milestones=()" --set activation=tanh --lr 0.002 --epochs 60 --seed 0 --name NAME
+
+The training error of an epoch is that of the images as they were trained on, while the weights
+moved. A run that was stopped counts as far as it went.
+"""
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minitorch_alex.errors import DataError
+from minitorch_alex.files import write_atomic
+from minitorch_alex.plots.style import INK, styled, write
+from minitorch_alex.training import cli
+
+ROOT = Path(__file__).parent.parent
+RECORD = ROOT / "results" / "figure1.json"
+FIGURE = ROOT / "results" / "figure1.png"
+LEVEL = 25.0  # % training error, the paper's dashed line
+COLOURS = {"relu": "#1f6fb4", "tanh": "#c4532d"}
+
+Run = Mapping[str, Any]  # of the record: activation, lr, seed, seconds, finished, train_error
+
+
+def read_run(directory: Path) -> dict[str, Any]:
+    """One run of the race, from its directory. Raises DataError when it is not such a run."""
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        lines = (directory / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"{directory} is not the directory of a run: {error}") from None
+    epochs = [row for row in map(json.loads, lines) if row["kind"] == "epoch"]
+    if config["model"] != "quick_26" or not epochs:
+        raise DataError(f"{directory} holds {len(epochs)} epochs of {config['model']}, expected at "
+                        "least one of quick_26")
+    return {
+        "activation": config["model_fields"].get("activation", "relu"),
+        "lr": config["recipe"]["lr"],
+        "seed": config["seed"],
+        "command": config["command"],
+        "finished": (directory / "result.json").exists(),
+        "seconds": epochs[-1]["seconds"],
+        "train_error": [round(row["train_error"], 3) for row in epochs],
+    }
+
+
+def epochs_to_level(run: Run) -> int | None:
+    """The first epoch with a training error of at most LEVEL; None if there is none."""
+    for epoch, error in enumerate(run["train_error"], start=1):
+        if error <= LEVEL:
+            return epoch
+    return None
+
+
+def order(run: Run) -> tuple[Any, ...]:
+    """The order of the table: ReLU first, then by rate and seed."""
+    return run["activation"], run["lr"], run["seed"]
+
+
+def rows(runs: Iterable[Run]) -> list[list[str]]:
+    """The table: one row per run."""
+    table = []
+    for run in sorted(runs, key=order):
+        epochs = len(run["train_error"])
+        reached = epochs_to_level(run)
+        table.append([
+            run["activation"], f"{run['lr']:g}", str(run["seed"]),
+            f"epoch {reached}" if reached else f"not in {epochs} epochs",
+            f"{run['train_error'][-1]:.2f} % after {epochs}",
+            "" if run["finished"] else "stopped early",
+        ])
+    return table
+
+
+def draw(runs: Sequence[Run], path: Path) -> None:
+    """Training error over the epochs on the axes of the paper: a solid line for ReLU, a dashed one
+    for tanh."""
+    from matplotlib.figure import Figure
+
+    with styled():
+        figure = Figure(figsize=(7, 4.6), dpi=160, layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(LEVEL / 100, color=INK, linewidth=1, linestyle=(0, (2, 3)))
+        labelled = set()
+        heights: list[float] = []  # of the labels of this activation, which keep a distance
+        longest_first = sorted(runs, key=lambda run: -len(run["train_error"]))
+        for run in sorted(longest_first, key=lambda run: run["activation"]):
+            kind = run["activation"]
+            rate = f"{run['lr']:g}"
+            errors = [error / 100 for error in run["train_error"]]
+            axes.plot(range(1, len(errors) + 1), errors, color=COLOURS[kind], linewidth=1.5,
+                      linestyle="solid" if kind == "relu" else (0, (5, 2)), alpha=0.8,
+                      label=None if kind in labelled else kind)
+            if (kind, rate) not in labelled:  # one label for all seeds of a rate
+                height = errors[-1]
+                while any(abs(height - other) < 0.022 for other in heights):
+                    height -= 0.002
+                heights.append(height)
+                axes.annotate(rate, (len(errors), height), (4, 0), fontsize=8, va="center",
+                              textcoords="offset points", color=COLOURS[kind],
+                              annotation_clip=False)
+            labelled |= {kind, (kind, rate)}
+        axes.set(xlabel="epochs", ylabel="training error rate", xlim=(0, None), ylim=(0, 0.75))
+        axes.set_title("quick_26 on CIFAR-10, without regularisation, by learning rate",
+                       fontsize=12, fontweight="bold")
+        axes.legend(frameon=False, loc="upper right")
+        write(figure, path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take runs into the record, if there are any, and draw the figure; the exit code."""
+    parser = cli.parser("benchmarks.figure1", "The race of the paper's Figure 1: a record and a "
+                        "figure of runs of quick_26 with relu and tanh.")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN",
+                        help="directories of runs (default: draw the record that is there)")
+    parser.add_argument("--device", metavar="TEXT", help="what the runs were made on")
+    parser.add_argument("--commit", metavar="HASH", help="by what code")
+    parser.add_argument("--date", metavar="DATE", help="and when")
+    parser.add_argument("--record", type=Path, default=RECORD, metavar="FILE",
+                        help="default: results/figure1.json")
+    parser.add_argument("--figure", type=Path, default=FIGURE, metavar="FILE",
+                        help="default: results/figure1.png")
+    args = parser.parse_args(argv)
+    if args.runs:
+        taken = [read_run(directory) for directory in args.runs]
+        content = {"device": args.device, "commit": args.commit, "date": args.date, "level": LEVEL,
+                   "runs": sorted(taken, key=order)}
+        write_atomic(args.record, [(json.dumps(content, indent=1) + "\n").encode()])
+    runs = json.loads(args.record.read_text(encoding="utf-8"))["runs"]
+    draw(runs, args.figure)
+    for row in rows(runs):
+        print("  ".join(row))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run_cli(main)
