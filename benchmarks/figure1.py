@@ -12,6 +12,7 @@ The training error of an epoch is that of the images as they were trained on, wh
 moved. A run that was stopped counts as far as it went.
 """
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ RECORD = ROOT / "results" / "figure1.json"
 FIGURE = ROOT / "results" / "figure1.png"
 LEVEL = 25.0  # % training error, the paper's dashed line
 COLOURS = {"relu": "#1f6fb4", "tanh": "#c4532d"}
+
+# Where data and runs lie on somebody's machine is not part of what was trained.
+PLACES = re.compile(r" --(data-dir|runs-dir) \S+")
 
 Run = Mapping[str, Any]  # of the record: activation, lr, seed, seconds, finished, train_error
 
@@ -45,7 +49,7 @@ def read_run(directory: Path) -> dict[str, Any]:
         "activation": config["model_fields"].get("activation", "relu"),
         "lr": config["recipe"]["lr"],
         "seed": config["seed"],
-        "command": config["command"],
+        "command": PLACES.sub("", config["command"]),
         "finished": (directory / "result.json").exists(),
         "seconds": epochs[-1]["seconds"],
         "train_error": [round(row["train_error"], 3) for row in epochs],
@@ -131,8 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.runs:
         taken = [read_run(directory) for directory in args.runs]
-        content = {"device": args.device, "commit": args.commit, "date": args.date, "level": LEVEL,
-                   "runs": sorted(taken, key=order)}
+        content = {"command": "python -m benchmarks.figure1 runs/f1-*", "commit": args.commit,
+                   "seed": min(run["seed"] for run in taken), "device": args.device,
+                   "date": args.date, "level": LEVEL, "runs": sorted(taken, key=order)}
         write_atomic(args.record, [(json.dumps(content, indent=1) + "\n").encode()])
     runs = json.loads(args.record.read_text(encoding="utf-8"))["runs"]
     draw(runs, args.figure)
