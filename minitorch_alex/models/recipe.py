@@ -287,17 +287,21 @@ def change_rates(optimizer: SGD, recipe: Recipe, epoch: int) -> None:
             if group.get("bias"):
                 group.update(lr=rate, initial_lr=rate)
     for change in recipe.changes:
-        if not change.layer or change.epoch > epoch:
-            continue
-        for group in optimizer.param_groups:
-            if group.get("layer") != change.layer:
-                continue
-            if group["bias"] and recipe.bias_constant and change.value:
-                continue  # such a bias keeps its rate until the layer is frozen
-            rate = float(change.value) * (recipe.bias_lr if group["bias"] else 1.0)
-            group.update(lr=rate, initial_lr=rate, constant=True)
-            for parameter in group["params"]:
-                parameter.requires_grad = rate > 0
+        if change.layer and change.epoch <= epoch:
+            groups = [group for group in optimizer.param_groups
+                      if group.get("layer") == change.layer]
+            _change_layer(groups, recipe, float(change.value))
+
+
+def _change_layer(groups: list[dict[str, Any]], recipe: Recipe, rate: float) -> None:
+    """Give the groups of a layer the rate of its weights; at 0 the layer is frozen."""
+    for group in groups:
+        if group["bias"] and recipe.bias_constant and rate:
+            continue  # such a bias keeps its rate until the layer is frozen
+        own = rate * (recipe.bias_lr if group["bias"] else 1.0)
+        group.update(lr=own, initial_lr=own, constant=True)
+        for parameter in group["params"]:
+            parameter.requires_grad = own > 0
 
 
 def build_schedule(optimizer: SGD, recipe: Recipe) -> Schedule:

@@ -10,6 +10,7 @@ from ..errors import ShapeError
 from .style import FAINT, INK, heading, styled, write
 
 Rows = Sequence[Mapping[str, Any]]
+Series = tuple[list[float], list[float]]  # a line: its epochs, its values
 End = tuple[float, str, str]  # the last value of a line, the label there, its colour
 
 TRAIN = "#7b8794"     # one run: training in slate,
@@ -219,7 +220,7 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
 
 
 def _series(rows: Rows, kind: str, key: str,
-            shift: float = 0.0) -> tuple[list[float], list[float]]:
+            shift: float = 0.0) -> Series:
     """The epochs and values of `key` in the rows of a kind; NaN, a gap in the line, where there is
     none."""
     rows = [row for row in rows if row["kind"] == kind]
@@ -233,12 +234,12 @@ def _finite(value: float | None) -> float:
     return float("nan") if value is None or not np.isfinite(value) else float(value)
 
 
-def _dots(series: tuple[list[float], list[float]]) -> dict[str, Any]:
+def _dots(series: Series) -> dict[str, Any]:
     """A short series shows its points, and a single point shows at all."""
     return {"marker": "o", "markersize": 3.2} if len(series[0]) <= 20 else {}
 
 
-def _end(series: tuple[list[float], list[float]], text: str, colour: str, key: str) -> list[End]:
+def _end(series: Series, text: str, colour: str, key: str) -> list[End]:
     """The label at the end of a line: its name and its last value."""
     known = [v for v in series[1] if not np.isnan(v)]
     if not known:
@@ -250,34 +251,58 @@ def _end(series: tuple[list[float], list[float]], text: str, colour: str, key: s
 def _draw_panel(axes: Any, logs: Mapping[str, Rows], key: str, single: bool,
                 held_out: str) -> list[End]:
     """The lines of one panel, "loss" or "error"; returns the labels to write at their ends."""
-    ends = []
-    for i, (run, rows) in enumerate(logs.items()):
-        train = TRAIN if single else RUNS[i % len(RUNS)]
-        val = HELD_OUT if single else RUNS[i % len(RUNS)]
-        steps = _series(rows, "interval", key)
-        means = _series(rows, "epoch", f"train_{key}", shift=-0.5)
-        held = _series(rows, "epoch", f"val_{key}")
-        if single or not means[0]:  # of several runs these would hide each other
-            axes.plot(*steps, color=train, linewidth=0.8, alpha=0.35 if means[0] else 1.0)
-        axes.plot(*means, color=train, linewidth=1.6 if single else 1.0, **_dots(means))
-        axes.plot(*held, color=val, linewidth=2.0, clip_on=False, **_dots(held))
-        tested = _series(rows, "test", f"test_{key}")
-        axes.plot(*tested, color=INK if single else val, linestyle="", marker="D", markersize=5,
-                  clip_on=False)
+    ends: list[End] = []
+    colours = [TRAIN if single else RUNS[i % len(RUNS)] for i in range(len(logs))]
+    for (run, rows), colour in zip(logs.items(), colours, strict=True):
         if single:
-            ends += _end(means if means[0] else steps, "training", train, key)
-            ends += _end(tested, "test", INK, key)
-        ends += _end(held, held_out if single else run, val, key)
+            ends += _draw_single(axes, rows, key, held_out)
+        else:
+            ends += _draw_one_of_several(axes, rows, key, run, colour)
+    _set_limits(axes, logs, key)
+    axes.set_title("loss" if key == "loss" else "top-1 error, %")
+    _mark_drops(axes, zip(logs.values(), colours, strict=True))
+    return ends
 
+
+def _draw_single(axes: Any, rows: Rows, key: str, held_out: str) -> list[End]:
+    """The lines of the only run: every interval faintly, epochs, validation, and the test."""
+    steps = _series(rows, "interval", key)
+    means = _series(rows, "epoch", f"train_{key}", shift=-0.5)
+    held = _series(rows, "epoch", f"val_{key}")
+    tested = _series(rows, "test", f"test_{key}")
+    axes.plot(*steps, color=TRAIN, linewidth=0.8, alpha=0.35 if means[0] else 1.0)
+    axes.plot(*means, color=TRAIN, linewidth=1.6, **_dots(means))
+    _draw_outcome(axes, held, tested, HELD_OUT, INK)
+    return [*_end(means if means[0] else steps, "training", TRAIN, key),
+            *_end(tested, "test", INK, key), *_end(held, held_out, HELD_OUT, key)]
+
+
+def _draw_one_of_several(axes: Any, rows: Rows, key: str, run: str, colour: str) -> list[End]:
+    """The lines of one run among others: its intervals would hide theirs, so they are drawn only
+    where there are no epochs yet."""
+    means = _series(rows, "epoch", f"train_{key}", shift=-0.5)
+    held = _series(rows, "epoch", f"val_{key}")
+    if not means[0]:
+        axes.plot(*_series(rows, "interval", key), color=colour, linewidth=0.8)
+    axes.plot(*means, color=colour, linewidth=1.0, **_dots(means))
+    _draw_outcome(axes, held, _series(rows, "test", f"test_{key}"), colour, colour)
+    return _end(held, run, colour, key)
+
+
+def _draw_outcome(axes: Any, held: Series, tested: Series, colour: str, test_colour: str) -> None:
+    """What images showed that were not trained on: a line for validation, a diamond for the test.
+    """
+    axes.plot(*held, color=colour, linewidth=2.0, clip_on=False, **_dots(held))
+    axes.plot(*tested, color=test_colour, linestyle="", marker="D", markersize=5, clip_on=False)
+
+
+def _set_limits(axes: Any, logs: Mapping[str, Rows], key: str) -> None:
+    """Both axes from 0, up to a little above the largest value and to the last epoch."""
     values = [y for line in axes.lines for y in line.get_ydata() if np.isfinite(y)]
     top = 1.06 * max(values, default=0.0) or 1.0
     axes.set_ylim(0, min(top, 100) if key == "error" else top)
-    axes.set_xlim(0, max((row.get("epoch", 0) for rows in logs.values() for row in rows),
-                         default=0) or 1)
-    axes.set_title("loss" if key == "loss" else "top-1 error, %")
-    _mark_drops(axes, [(rows, TRAIN if single else RUNS[i % len(RUNS)])
-                       for i, rows in enumerate(logs.values())])
-    return ends
+    epochs = [row.get("epoch", 0) for rows in logs.values() for row in rows]
+    axes.set_xlim(0, max(epochs, default=0) or 1)
 
 
 def _mark_drops(axes: Any, logs: Iterable[tuple[Rows, str]]) -> None:
