@@ -183,12 +183,12 @@ lesson.answer(
 # regularization. With ReLU it got to 25 % training error six times faster. The paper does not say
 # which four layers, but the authors' code of that time has nets of this kind for CIFAR-10, and
 # says how they start: raw pixels 0..255 less the mean image, weights drawn with a standard
-# deviation of 0.0001 in the first layer and 0.01 in the others.
+# deviation of 0.0001 in the first layer and, in the net that ours resembles, 0.01 in the others.
 #
 # Ours is narrower, and sees 2,000 images: three convolutions of 5 x 5 (16, 16, 32 maps), each with
 # a 3/2 max pool, and one fully connected layer. The pool comes before the unit. That is allowed,
 # because a function that never falls commutes with a maximum, $\max f(x_i) = f(\max x_i)$, and it
-# saves three quarters of the calls of tanh; the code of 2012 did it too. We count the training
+# saves three quarters of the calls of tanh; cuda-convnet did it too. We count the training
 # steps until the error over the last thousand or so images seen is below 25 %, or 50 % with
 # `--data cifar10`.
 
@@ -345,14 +345,16 @@ lesson.answer(f"{verdict(runs)}.")
 # photographs to learn. With `--data cifar10`, our 2,000 photographs and 50 %, the two were level
 # when this lesson was written. Section 4 shows what tanh suffers from in either case.
 #
-# Now the part that Figure 1 does not show. The start of 2012 is hard on the first steps: raw
-# pixels of up to $\pm 255$ on one side, tiny weights on the other. Today one divides the pixels by
-# their standard deviation and draws each weight with a standard deviation of about $\sqrt{1/n}$,
-# $n$ being the number of inputs of the unit: the *scaled* start, made so that values keep their
-# size from layer to layer. (The $\sqrt{2/n}$ of section 2 would be too much here: the pool in
-# front of each unit picks the largest of nine values and so lifts them already, and the loss would
-# start at twice the chance level. A start belongs to a network, not to a unit.) Does ReLU still
-# win? Full lesson only.
+# "The magnitude of the effect demonstrated here varies with network architecture", says the
+# caption of Figure 1 and goes on that ReLUs "consistently learn several times faster". Here is a
+# case in which they do not. The start of 2012 is hard on the first steps: raw pixels of up to $\pm
+# 255$ on one side, tiny weights on the other. Today one divides the pixels by their standard
+# deviation and draws each weight with a standard deviation of about $\sqrt{1/n}$, $n$ being the
+# number of inputs of the unit: the *scaled* start, made so that values keep their size from layer
+# to layer. (The $\sqrt{2/n}$ of section 2 would be too much here: the pool in front of each unit
+# picks the largest of nine values and so lifts them already, and the loss would start at twice the
+# chance level. A start belongs to a network, not to a unit.) Does ReLU still win? Full lesson
+# only.
 
 # %%
 if not lesson.quick:
@@ -366,10 +368,11 @@ if not lesson.quick:
 
 # %% [markdown]
 # From this start the factor of two is gone: when this lesson was written, tanh was somewhat ahead.
-# So "six times faster" is a fact about one network, one start and one data set. What lasts of
-# section 3.1 is the reason: a unit that cannot saturate forgives a bad start, large inputs and
-# many layers, and it costs one comparison where tanh costs an exponential. A claim about speed
-# needs its conditions, and a race needs more than one seed.
+# So "six times faster" is a fact about one network, one start and one data set, as its caption
+# warns; that ReLU is "consistently" faster is not what we see. What lasts of section 3.1 is the
+# reason: a unit that cannot saturate forgives a bad start, large inputs and many layers, and it
+# costs one comparison where tanh costs an exponential. A claim about speed needs its conditions,
+# and a race needs more than one seed.
 #
 # ## 4. Dead units
 #
@@ -718,7 +721,7 @@ lesson.answer("the largest window. But no pool makes a shift invisible.")
 # * `minitorch_alex/functional/activation.py`: `ReLU`, `Tanh`; `functional/pool.py`: `max_pool2d`
 # * `minitorch_alex/kernels/naive.py`: `relu`, `max_pool2d` and their backwards as loops from the
 #   formula; `kernels/cpu/pool.py`: one axis after the other, 3 values and then 3 in place of 9
-# * `minitorch_alex/models/small.py`: `quick_26` and `net_18`, the 2012 nets for CIFAR-10, in full
+# * `minitorch_alex/models/small.py`: `quick_26` and `net_18`, nets of 2011 for CIFAR-10, in full
 
 # %%
 lesson.done()

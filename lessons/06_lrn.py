@@ -674,6 +674,10 @@ lesson.answer(
 # all, whatever the layers before do to the scale of the values, it undoes it; that is what makes
 # deep stacks trainable. LRN only damps.
 #
+# An AlexNet with batch normalisation in place of LRN has 39.9 / 18.1 % error with a single crop,
+# and needs no mean image (Simon, Rodner and Denzler 2016, arXiv:1612.01452, and the README of
+# cvjena/cnn-models): level with the paper's 40.7 / 18.2 %, which are an average over ten crops.
+#
 # ## Now you
 #
 # In `lessons/exercises/06_lrn.py`; `python -m minitorch_alex.check 06` checks them.

@@ -68,6 +68,23 @@ PHOTOS = (
     "--print-freq 10"
 )
 
+LOCAL = (
+    "-a conv_local_13 --data cifar10 -b 64 --limit 10000 --val-split 0.04 --epochs 16 "
+    "--set milestones=(12,15)"
+)
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+# After the 16 epochs of CIFAR, which end at a hundredth of 0.01: a tenth of it again, and a
+# hundredth from 20 on.
+RESTART = ", ".join(f"{epoch} {layer}.lr={rate}"
+                    for epoch, rate in ((16, 0.001), (20, 0.0001)) for layer in LAYERS)
+
+
+def _order(*first_two: str) -> str:
+    """The flag for what follows conv1 and conv2."""
+    words = ",".join(f"'{kinds}'" for kinds in (*first_two, "relu", "relu", "relu pool"))
+    return f'--set "after=({words})"'
+
+
 CLAIMS = {
     "relu-vs-tanh": Claim(
         statement="With ReLU, a network reaches 25 % training error several times faster than "
@@ -110,7 +127,8 @@ CLAIMS = {
     ),
     "lrn": Claim(
         statement="Local response normalisation lowers the error (section 3.3)",
-        published="by 1.4 / 1.2 points on ImageNet; from 13 % to 11 % on CIFAR-10",
+        published="by 1.4 / 1.2 points on ImageNet; from 13 % to 11 % on CIFAR-10, but between the "
+                  "two files more differs than LRN",
         base=CIFAR,
         variants={
             "with": LRN,
@@ -127,6 +145,18 @@ CLAIMS = {
             "alpha as printed": LRN,
             "alpha / 5": f"{LRN} --set lrn_alpha_over_size=True",
             "alpha / 5, k = 1": f"{LRN} --set lrn_alpha_over_size=True --set lrn_k=1.0",
+        },
+    ),
+    "lrn-place": Claim(
+        statement="Does LRN before the ReLU, where it sees negative values too, help in layer 1 "
+                  "and hurt in layer 2? (The order of layers-145.cfg, and of #166.)",
+        published="41.04 / 18.71 % after it and 40.93 / 18.57 % before it in layer 1; 40.53 / "
+                  "18.05 % after it and 41.10 / 18.67 % before it in layer 2 (docs/2012.md)",
+        base=CIFAR + " " + LRN,
+        variants={
+            "after the ReLU": "",
+            "before it in layer 1": _order("lrn relu pool", "relu lrn pool"),
+            "before it in both": _order("lrn relu pool", "lrn relu pool"),
         },
     ),
     "overlapping-pool": Claim(
@@ -161,6 +191,43 @@ CLAIMS = {
             "none": PLAIN,
         },
         figure="fit",
+    ),
+    "color-divisor": Claim(
+        statement="PCA colour and the divisor: 1.1 makes training images a tenth weaker than test "
+                  "images, the root of 1.01 keeps their scale",
+        published="the released code divides by 1.1 (convdata.py:205; docs/2012.md)",
+        base=CIFAR,
+        variants={
+            "divided by 1.1": "--set color=source",
+            "by the root of 1.01": "--set color=variance",
+            "no colour": "",
+        },
+    ),
+    "warm-restart": Claim(
+        statement="A training that has ended gains from a second round: the rate pushed up again, "
+                  "and dropped again",
+        published="40.66 / 18.21 % to 40.25 / 17.99 % on ImageNet, in 44 more epochs "
+                  "(docs/2012.md)",
+        base=CIFAR,
+        variants={
+            "16 epochs": "",
+            "24 epochs, restart after 16": f"--epochs 24 --set \"changes='{RESTART}'\"",
+            "24 epochs, one round": "--epochs 24 --set milestones=(18,23)",
+        },
+    ),
+    "thirteen-to-eleven": Claim(
+        statement="From cuda-convnet's 13 % net to its 11 % net with one change at a time: which "
+                  "of them lowers the error?",
+        published="13 % to 11 % on CIFAR-10 with all of them, 520 epochs for 160 and ten views "
+                  "for nine (docs/2012.md)",
+        base=LOCAL,
+        variants={
+            "the 13 % net": "",
+            "and LRN": "--set lrn=True",
+            "and 64 maps in local3": "--set local3=64",
+            "and decay 0.01 in fc10": "--set fc10_decay=0.01",
+            "all three": "--set lrn=True --set local3=64 --set fc10_decay=0.01",
+        },
     ),
     "groups": Claim(
         statement="Two columns are better than a single column of half the width (section 3.2)",

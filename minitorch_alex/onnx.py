@@ -136,7 +136,7 @@ class _Graph:
         elif isinstance(layer, LocallyConnected2d):
             self.last = self._local(name, layer, after)
         elif isinstance(layer, Scale):
-            factor = np.float32(layer.factor)
+            factor = np.asarray(layer.factor, np.float32)
             if factor.ndim:
                 factor = factor[:, None, None]  # (3,) -> (3, 1, 1)
             self.last = self._times(name, "factor", factor)

@@ -86,7 +86,7 @@ class MultiStepLR(Schedule):
     milestone's epoch.
 
     The 2012 network was run by hand this way: 0.01, then a tenth of the rate before from epochs
-    25, 51 and 79 on (the comments of cuda-convnet's layer-params files). A milestone named twice
+    25, 51 and 79 on (AlexNet-Source-Code, layers/layer-params-145.cfg:169-180). A milestone named twice
     counts twice, as in PyTorch; without milestones the rate is constant.
     Raises UsageError for a negative or fractional milestone, or gamma <= 0.
     """
@@ -108,8 +108,8 @@ class MultiStepLR(Schedule):
 class ExponentialLR(Schedule):
     """lr = initial_lr * gamma^epoch. Raises UsageError for gamma <= 0.
 
-    cuda-convnet's run notes found plain exponential decay worse than sharp drops; it is here to
-    compare.
+    Notes in AlexNet-Source-Code found plain exponential decay worse than sharp drops
+    (layers/layer-params-170-4gpu-exp.cfg, "exp is bad"); it is here to compare.
     """
 
     def __init__(self, optimizer: HasGroups, gamma: float) -> None:

@@ -472,6 +472,8 @@ def augmentation(recipe: Recipe, image_size: int) -> str:
         parts.append("flips")
     if parts and recipe.crop_chunk > 1:
         parts.append(f"the same for {recipe.crop_chunk} images in a row")
+    if recipe.mix:
+        parts.append(f"{recipe.mix:.0%} mixed with others")
     if recipe.color != "none":
         parts.append(f"PCA colour ({recipe.color})")
     return ", ".join(parts) or "no augmentation"

@@ -14,6 +14,7 @@ def make_run(directory, name="quick_26", dataset="shapes", seed=0, n_train=40, *
     config = {
         "model": name,
         "model_fields": fields,
+        "preset_edition": models.PRESET_EDITION,
         "num_classes": 10,
         "recipe": model.recipe.to_json(),
         "data": dataset,

@@ -148,7 +148,7 @@ def test_color_by_the_source_and_by_the_paper():
     assert np.linalg.norm(source[0, 0, 0] * 1.1 - 11) == pytest.approx(12.18, abs=0.01)
     assert np.linalg.norm(paper[0, 0, 0] - 11) == pytest.approx(5.82, abs=0.01)
     assert source.dtype == paper.dtype == np.float32 and (x == 11).all()
-    with pytest.raises(ValueError, match="expected 'source' or 'paper'"):
+    with pytest.raises(ValueError, match="expected 'source', 'variance' or 'paper'"):
         add_color(x, IMAGENET, draws, "torch")
 
 

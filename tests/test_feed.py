@@ -26,6 +26,10 @@ RECIPES = {
     "shifts in a border": Transform(MEAN, pad=2, flip=True), "crops of a border": Transform(None, crop=4, pad=1),
     "colour by the source": Transform(MEAN, crop=7, flip=True, pca=PCA),
     "colour by the paper": Transform(MEAN, pca=PCA, convention="paper"),
+    "one window for three": Transform(MEAN, crop=6, flip=True, crop_chunk=3),
+    "the mean at the window's place": Transform(MEAN, crop=6, flip=True, pad=1, mean_follows_crop=True),
+    "mixed": Transform(MEAN, crop=6, flip=True, mix=0.5),
+    "mixed, colour": Transform(MEAN, pca=PCA, mix=0.5, crop_chunk=2),
     "enlarged": Transform(MEAN, enlarge=14), "enlarged, then crops": Transform(MEAN, enlarge=13, crop=11, flip=True),
     "enlarged, then all": Transform(MEAN, enlarge=23, crop=20, pad=1, flip=True, pca=PCA),
 }
@@ -181,5 +185,6 @@ def test_the_host_runs_ahead_of_the_device_by_what_the_ring_holds(on_host, monke
 def test_a_slot_is_as_large_as_a_batch(on_host):
     source = Feed(Loader(DATA, 4))
     assert {name: array.shape for name, array in source.slots[0].host.items()} == {
-        "images": (4, 9, 9, 3), "labels": (4,), "rows": (4,), "cols": (4,), "flips": (4,), "shift": (4, 3)}
+        "images": (4, 9, 9, 3), "labels": (4,), "rows": (4,), "cols": (4,), "flips": (4,), "shift": (4, 3),
+        "partners": (4,)}
     assert Feed(Loader(DATA, 100)).slots[0].device["images"].shape == DATA.images.shape

@@ -38,8 +38,9 @@ def rates(recipe, epochs, model=None):
 
 
 def test_source_2012_is_the_log_of_what_ran():
-    """0.01 to 25, 0.001 to 51, 0.0001 to 79, 0.00001 to 91; biases at 0.02 throughout; conv1 at 1e-5 from 67, frozen
-    at 72; the colour noise off at 67."""
+    """0.01 to 25, 0.001 to 51, 0.0001 to 79, 0.00001 to 91; conv1 at 1e-5 from 67, frozen at 72; the colour noise
+    off at 67: CHM layers/layer-params-145.cfg:169-181, "epoch 25" being after 25 (run4.sh:3-8). The biases at 0.02
+    throughout is how the file ends (:19); sister files end at 0.002, and no comment speaks of them."""
     recipe = RECIPES["source_2012"]
     found = rates(recipe, {0, 24, 25, 50, 51, 66, 67, 71, 72, 78, 79, 90})
     for epoch, rate in {0: 1e-2, 24: 1e-2, 25: 1e-3, 50: 1e-3, 51: 1e-4, 66: 1e-4}.items():

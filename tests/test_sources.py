@@ -4,15 +4,18 @@ CHM is computerhistory/AlexNet-Source-Code at 2f8b81f, cc1 dnouri/cuda-convnet a
 akrizhevsky/cuda-convnet2 at 3238bf0, wiki1 the branch wiki of ulrichstern/cuda-convnet, Caffe
 BVLC/caffe at 9b89154, tv pytorch/vision.
 """
+import json
 import re
 from dataclasses import fields
 
 import numpy as np
 import pytest
+from small_run import make_run
 
 import minitorch_alex as mt
-from minitorch_alex import models, nn
-from minitorch_alex.data import Loader, Transform, load_shapes
+from minitorch_alex import evaluate, models, nn
+from minitorch_alex.data import Loader, Transform, fit_pca, load_shapes
+from minitorch_alex.data.transforms import DIVISORS, mix_images
 from minitorch_alex.errors import ShapeError, UsageError
 from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.models.alexnet import PRESETS
@@ -333,3 +336,69 @@ def test_caffe_cuts_and_mirrors_the_mean_with_the_image():
     assert np.array_equal(still(images), Transform(mean, crop=7).eval()(images))  # the centre is the centre
     with pytest.raises(ShapeError, match="larger than the mean image"):
         Transform(mean[:5, :5], crop=7, mean_follows_crop=True).eval()(images)
+
+
+def test_the_divisor_of_2012_is_one_plus_the_noise_and_makes_training_images_weaker():
+    """CHM convdata.py:179-182, 205: the comment wants one scale; noise of a tenth of the width needs sqrt(1.01)."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (400, 4, 4, 3), np.uint8)
+    pca, mean = fit_pca(images), np.full((4, 4, 3), images.mean(axis=(0, 1, 2)), np.float32)
+    assert DIVISORS["source"] == pytest.approx(1 + 0.1)
+    scale = {convention: Transform(mean, pca=pca, convention=convention)(images, np.random.default_rng(1)).std()
+             / Transform(mean).eval()(images).std() for convention in ("source", "variance")}
+    assert scale["source"] == pytest.approx(np.sqrt(1.01) / 1.1, abs=2e-3) and round(np.sqrt(1.01) / 1.1, 3) == 0.914
+    assert scale["variance"] == pytest.approx(1, abs=2e-3)
+
+
+def test_images_are_mixed_three_to_one_in_chunks():
+    """CHM convdata_jpeg.py:248-259, commented out; layer-params-170.cfg:207-225."""
+    transform = Transform(flip=True, mix=0.5, crop_chunk=4)
+    images = np.random.default_rng(0).integers(0, 256, (32, 6, 6, 3), np.uint8)
+    draws = transform.draw(images.shape, np.random.default_rng(2))
+    plain = transform.apply(images, draws._replace(partners=None))
+    got = transform.apply(images, draws)
+    changed = draws.partners != np.arange(32)
+    assert 0 < changed.sum() < 32 and np.array_equal(got[~changed], plain[~changed])
+    assert np.allclose(got[changed], 0.75 * plain[changed] + 0.25 * plain[draws.partners[changed]])
+    for chunk in draws.partners.reshape(8, 4):
+        assert (np.diff(chunk) == 1).all()
+    without = Transform(flip=True, crop_chunk=4).draw(images.shape, np.random.default_rng(2))
+    assert (without.flips == draws.flips).all() and without.partners is None
+    assert transform.eval().draw(images.shape).partners is None
+    assert np.array_equal(mix_images(plain, np.arange(32)), plain)
+    with pytest.raises(UsageError, match="mix must be from 0 to 1, got 2"):
+        Recipe(1, 0.1, mix=2)
+
+
+# Averages of several networks
+
+
+def test_weights_of_an_average_are_searched_as_in_2012():
+    """CHM avg-valid.py:49-71: all from 0.5; one after the other 0, 0.05, ... 1, kept where the top-5 error falls."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 20, 300)
+    good, noise = rng.random((2, 300, 20)).astype(np.float32)
+    good[np.arange(300), labels] += 0.6
+    weights = evaluate.search_weights([good, noise], labels)
+    assert weights[0] > 3 * weights[1] and all(round(20 * w) == pytest.approx(20 * w) for w in weights)
+    error = evaluate.top_error(weights[0] * good + weights[1] * noise, labels, 5)
+    assert error <= evaluate.top_error(good + noise, labels, 5)
+    assert evaluate.search_weights([good, good], labels) == [0.5, 0.5]  # nothing is better: nothing moves
+    assert any(evaluate.search_weights([noise, -noise], labels))
+
+
+def test_searched_weights_are_of_the_validation_images_and_are_recorded(tmp_path, monkeypatch):
+    folders = [make_run(tmp_path / name, seed=seed)[0] for seed, name in enumerate("ab")]
+    for folder in folders:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "val_split": 0.01, "seed": 0}))
+    seen = []
+    search = evaluate.search_weights
+    monkeypatch.setattr(evaluate, "search_weights",
+                        lambda probs, labels: seen.append(len(labels)) or search(probs, labels))
+    assert evaluate.main([*map(str, folders), "--limit", "30", "--views", "single", "--search-weights"]) == 0
+    found = json.loads((folders[0] / "evaluate-test-ensemble.json").read_text())
+    assert seen == [100] and found["images"] == 30
+    assert all(0 <= member["weights"]["single"] <= 1 for member in found["members"])
+    with pytest.raises(UsageError, match="name two or more"):
+        evaluate.main([str(folders[0]), "--search-weights"])

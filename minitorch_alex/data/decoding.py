@@ -50,7 +50,7 @@ def grey_to_8_bits(image: Image.Image) -> Image.Image:
 def resize_short_side(image: Image.Image, size: int = 256) -> Image.Image:
     """Scale an image so that its shorter side is `size` (paper, section 2).
 
-    Averages over areas when shrinking, bicubic when enlarging, as the authors' make-data did with
+    Averages over areas when shrinking, bicubic when enlarging, as the authors' make-data of 2014 did with
     OpenCV.
     """
     width, height = image.size

@@ -1,6 +1,6 @@
 """Shards: files of a thousand small images each, written once so that training decodes little.
 
-    tar    the WebDataset layout: KEY.jpg (quality 95, as in 2012) and KEY.cls, the label as text
+    tar    the WebDataset layout: KEY.jpg (quality 95, as cuda-convnet2's make-data) and KEY.cls, the label as text
     npy    uint8 (N, size, size, 3)
 
 The content of a shard depends on its images and the settings alone. It gets its name in one step,
@@ -28,8 +28,9 @@ from .moments import Moments
 from .sources import Split
 
 FORMATS = ("tar", "npy")
-# As in the 2012 code's make-data. Colour has half the resolution: OpenCV's default there, Pillow's
-# here.
+# As cuda-convnet2's make-data of 2014 (make-data/pyext/include/pyext.h:26). The release of 2012 has
+# no such program; a folder that it reads is named jpg_valid_2010_85 (fix-big-imgnet.py:7). Colour
+# has half the resolution: OpenCV's default there, Pillow's here.
 QUALITY = 95
 SAMPLE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("label", "<i4")])
 PARTIAL = "partial"

@@ -11,7 +11,7 @@ one that makes the draws, one for each image in the order of the batch (`random_
 device carries them out. So both back ends train on the same pixels.
 """
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -115,7 +115,8 @@ def subtract_mean(images: np.ndarray, mean: np.ndarray) -> np.ndarray:
 # Colour noise.
 
 # What images with a shifted colour are divided by, in each convention of `add_color`.
-DIVISORS = {"source": 1.1, "paper": 1.0}
+# Noise of a tenth of the width adds 0.01 to the variance, so sqrt(1.01) keeps the scale.
+DIVISORS = {"source": 1.1, "paper": 1.0, "variance": sqrt(1.01)}
 
 
 class ColorPCA(NamedTuple):
@@ -162,7 +163,8 @@ def add_color(images: np.ndarray, pca: ColorPCA, draws: np.ndarray,
 
     "source"  x := (x + V (s * 0.1 draw)) / 1.1, with s = sqrt(eigenvalues) and x free of its
               mean: the released 2012 code (convdata.py). About 12 grey levels along the first
-              axis of ImageNet.
+              axis of ImageNet. The divisor is there to keep the scale, and is too large for it.
+    "variance" the same with the divisor that keeps the scale, sqrt(1.01).
     "paper"   x := x + V (l * 0.1 draw), with l = eigenvalues: the text of section 4.1. Its
               strength depends on the scale of the pixels; on 0..255 it would destroy the image.
               Read on the 0..1 scale, as later reimplementations did, it is l = eigenvalues / 255
@@ -176,8 +178,8 @@ def add_color(images: np.ndarray, pca: ColorPCA, draws: np.ndarray,
 def color_shift(pca: ColorPCA, draws: np.ndarray, convention: str = "source") -> np.ndarray:
     """(N, 3) float32: the colour that `add_color` adds to each image, before it divides."""
     if convention not in DIVISORS:
-        raise ValueError(f"convention {convention!r}: expected 'source' or 'paper'")
-    if convention == "source":
+        raise ValueError(f"convention {convention!r}: expected 'source', 'variance' or 'paper'")
+    if convention != "paper":
         strength = np.sqrt(pca.eigenvalues)
     else:
         strength = pca.eigenvalues / 255
@@ -198,6 +200,23 @@ def pca_color(images: np.ndarray, pca: ColorPCA, rng: np.random.Generator,
               convention: str = "source") -> np.ndarray:
     """`add_color` with a colour drawn for each image at each use (paper, section 4.1)."""
     return add_color(images, pca, rng.standard_normal((len(images), 3)), convention)
+
+
+# Mixing.
+
+
+def mix_images(x: np.ndarray, partners: np.ndarray) -> np.ndarray:
+    """0.75 of each image and 0.25 of its partner, where that is another one; labels stay.
+
+    A trial of January 2013 (AlexNet-Source-Code, convdata_jpeg.py:248-259, commented out): "With 5%
+    chance, replace this chunk with the average of this chunk and some future chunk". There the
+    partners are of the thousands of images of a file, here of the batch. x (N, H, W, C), partners
+    (N,); float32.
+    """
+    mixed = np.flatnonzero(partners != np.arange(len(x)))
+    out = x.copy()
+    out[mixed] = np.float32(0.75) * x[mixed] + np.float32(0.25) * x[partners[mixed]]
+    return out
 
 
 # Test views.
@@ -251,12 +270,15 @@ class Draws(NamedTuple):
     rows, cols   (N,) integers: the corner of its window, counted from the border; None: no window
     flips        (N,) bool: whether it is mirrored; None: none is
     shift        (N, 3) float32: the colour added to it (color_shift); None: no colour noise
+    partners     (N,) integers: the image of the batch that it is mixed with, itself where it is
+                 not; None: none is
     """
 
     rows: np.ndarray | None = None
     cols: np.ndarray | None = None
     flips: np.ndarray | None = None
     shift: np.ndarray | None = None
+    partners: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,6 +295,7 @@ class Transform:
     crop        side of the window, or None for the whole image
     crop_chunk  so many images in a row have the same window, and all are mirrored or none: 32 in
                 the 2012 code (convdata.py:125, "This many images will be cropped in the same way")
+    mix         chance that crop_chunk images in a row are mixed with others, see `mix_images`
     mean_follows_crop  subtract the mean image's window at the place of the image's own, mirrored
                 with it (Caffe, data_transformer.cpp:101-115), and not the central one
     pad         border of zeros around the image before a random crop
@@ -292,6 +315,7 @@ class Transform:
     enlarge: int | None = None
     crop_chunk: int = 1
     mean_follows_crop: bool = False
+    mix: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.enlarge and self.mean is not None
@@ -330,7 +354,17 @@ class Transform:
             flips = self._same_in_chunks(_needed(rng).random(self._chunks(N)) < 0.5, N)
         if self.pca and self.random:
             shift = color_shift(self.pca, _needed(rng).standard_normal((N, 3)), self.convention)
-        return Draws(rows, cols, flips, shift)
+        partners = self._draw_partners(N, _needed(rng)) if self.mix and self.random else None
+        return Draws(rows, cols, flips, shift, partners)
+
+    def _draw_partners(self, N: int, rng: np.random.Generator) -> np.ndarray:
+        """(N,): for a share `mix` of the chunks as many images in a row, from anywhere in the
+        batch; in the other chunks each image itself."""
+        chunks = self._chunks(N)
+        mixed = self._same_in_chunks(rng.random(chunks) < self.mix, N)
+        starts = self._same_in_chunks(rng.integers(0, max(N - self.crop_chunk, 0) + 1, chunks), N)
+        places = np.arange(N)
+        return np.where(mixed, np.minimum(starts + places % self.crop_chunk, N - 1), places)
 
     def _draw_corners(self, N: int, H: int, W: int,
                       rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
@@ -382,6 +416,8 @@ class Transform:
             x = np.subtract(windows, self._windows_of_mean(windows, draws), dtype=np.float32)
         else:
             x = subtract_mean(windows, self.mean)
+        if draws.partners is not None:
+            x = mix_images(x, draws.partners)
         if draws.shift is not None:
             x = _shift_colors(x, draws.shift, self.divisor)
         return x

@@ -144,7 +144,7 @@ def locally_connected2d(x: Tensor, weight: Tensor, bias: Tensor | None = None,
     """As conv2d with weights that differ from place to place: x (N,C,H,W), weight
     (OH,OW,O,C,KH,KW), bias (O,OH,OW).
 
-    The `local` layers of the 2012 CIFAR nets (AlexNet-Source-Code
+    The `local` layers of the CIFAR nets of 2011 (AlexNet-Source-Code
     example-layers/layers-conv-local-13pct.cfg). Raises ShapeError when the shapes do not fit,
     UsageError when the dtypes differ.
     """

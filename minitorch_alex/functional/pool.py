@@ -119,7 +119,7 @@ def avg_pool2d(x: Tensor, kernel_size: int | Pair, stride: int | Pair | None = N
     """The mean of each window of x (N,C,H,W): (N,C,OH,OW).
 
     With count_include_pad=False the sum is divided by the number of cells inside the image, the
-    clipped divisor of the 2012 CIFAR nets (cuda-convnet AvgPooler); with True padding counts, as
+    clipped divisor of cuda-convnet (AvgPooler); with True padding counts, as
     in torch by default. Raises ShapeError when a window does not fit.
     """
     win = _window("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)

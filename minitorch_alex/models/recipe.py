@@ -113,8 +113,9 @@ class Recipe:
     flip: bool = False               # mirror half of the images
     crop_chunk: int = 1              # so many images in a row share one window and one mirror draw
     reshuffle: bool = True           # a new order in each epoch; False: that of the first, always
+    mix: float = 0.0                 # chance that a chunk is mixed with other images, 0.75 : 0.25
     mean_follows_crop: bool = False  # the mean image is cut and mirrored like each image
-    color: str = "none"              # PCA noise: "none", "source" or "paper", see add_color
+    color: str = "none"              # PCA noise: none, source, variance, paper; see add_color
     # What changes in the course of the training, sorted by epoch; each change holds from its epoch
     # on. A layer's rate is that of its weights, whatever the schedule says, and its biases have
     # bias_lr times that; at 0 the layer is frozen, and its gradient is not computed.
@@ -129,8 +130,10 @@ class Recipe:
         for name in ("enlarge", "crop", "pad", "warmup_epochs", "patience"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.mix <= 1:
+            raise UsageError(f"mix must be from 0 to 1, got {self.mix}")
         for name, kinds in (("schedule", ("steps", "plateau", "exponential")),
-                            ("rule", ("2012", "torch")), ("color", ("none", "source", "paper"))):
+                            ("rule", ("2012", "torch")), ("color", ("none", "source", "variance", "paper"))):
             if getattr(self, name) not in kinds:
                 raise UsageError(f"{name} must be one of {', '.join(kinds)}, "
                                  f"got {getattr(self, name)!r}")

@@ -24,6 +24,7 @@ file that shows the end of such a schedule has epsW 0.00001 and epsB 0.002
 (computerhistory/AlexNet-Source-Code, example-layers/layer-params-conv-local-12pct.cfg:5-6).
 """
 from dataclasses import replace
+from typing import Any
 
 from .. import nn
 from ..errors import UsageError
@@ -127,7 +128,7 @@ def _three_layers(num_classes: int, image_size: int, activation: str, norms: boo
     """net_18 and net_19: three convolutions and the output."""
     end = _pooled(image_size, 3)
 
-    def rnorm(number: int) -> dict[str, nn.Module]:
+    def rnorm(number: int) -> dict[str, Any]:
         if not norms:
             return {}
         layer = nn.LocalResponseNorm(3, alpha=5e-5, beta=0.75, k=1, within_map=True)
@@ -183,7 +184,7 @@ def _locally_connected(num_classes: int, image_size: int, activation: str, lrn: 
     """
     end = _pooled(image_size, 2)
 
-    def cmrnorm(number: int) -> dict[str, nn.Module]:
+    def cmrnorm(number: int) -> dict[str, Any]:
         if not lrn:
             return {}
         return {f"rnorm{number}": nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1)}

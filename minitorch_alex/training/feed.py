@@ -48,7 +48,8 @@ class Slot:
         fields = {"images": ((N, *image), np.uint8), "labels": ((N,), np.int64),
                   "rows": ((N,), np.int32), "cols": ((N,), np.int32),   # where the crop begins
                   "flips": ((N,), np.uint8),                            # 1: mirrored
-                  "shift": ((N, image[2]), np.float32)}                 # colour noise, per channel
+                  "shift": ((N, image[2]), np.float32),                 # colour noise, per channel
+                  "partners": ((N,), np.int32)}                         # whom each is mixed with
         self.host = {name: _pinned(xp, shape, dtype) for name, (shape, dtype) in fields.items()}
         self.device = {name: xp.empty(shape, dtype) for name, (shape, dtype) in fields.items()}
         self.copied = xp.cuda.Event(disable_timing=True)
@@ -56,6 +57,7 @@ class Slot:
         self.consumed.record(compute)
         self.used = 0         # images of the batch that it holds
         self.colored = False  # whether `shift` counts
+        self.mixed = False    # whether `partners` counts
 
 
 def _pinned(xp: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -95,8 +97,12 @@ class Feed:
         """
         for slot in self._arrivals(epoch, start):
             part = {name: array[:slot.used] for name, array in slot.device.items()}
-            x = self._augment(part["images"], part["rows"], part["cols"], part["flips"],
-                              part["shift"] if slot.colored else None)
+            shift = part["shift"] if slot.colored else None
+            where = part["rows"], part["cols"], part["flips"]
+            if slot.mixed:
+                x = self._augment_and_mix(part["images"], *where, shift, part["partners"])
+            else:
+                x = self._augment(part["images"], *where, shift)
             labels = part["labels"].copy()
             slot.consumed.record(self.compute)
             yield x.transpose(0, 3, 1, 2), labels  # (N, h, w, 3) -> (N, 3, h, w)
@@ -119,6 +125,18 @@ class Feed:
         return self._augment(images, on_device(draws.rows, np.int32),
                              on_device(draws.cols, np.int32), on_device(draws.flips, np.uint8),
                              None)
+
+    def _augment_and_mix(self, images: Array, rows: Array, cols: Array, flips: Array,
+                         shift: Array | None, partners: Array) -> Array:
+        """As `_augment`, with images mixed before their colours are shifted: mix_images of
+        data/transforms.py in the operations of the device's array library."""
+        x = self._augment(images, rows, cols, flips, None)
+        xp = backend.xp_of(x)
+        mixed = (partners != xp.arange(len(x)))[:, None, None, None]  # (N,) -> (N, 1, 1, 1)
+        x = xp.where(mixed, 0.75 * x + 0.25 * x[partners], x)
+        if shift is None:
+            return x
+        return (x + shift[:, None, None, :]) / self.transform.divisor
 
     def _augment(self, images: Array, rows: Array, cols: Array, flips: Array,
                  shift: Array | None) -> Array:
@@ -171,6 +189,7 @@ class Feed:
         """Start the copies of a batch whose images lie in the slot already."""
         slot.used = len(images)
         slot.colored = draws.shift is not None
+        slot.mixed = draws.partners is not None
         for name, values in {"labels": labels, **draws._asdict()}.items():
             slot.host[name][:slot.used] = 0 if values is None else values
         self.stream.wait_event(slot.consumed)

@@ -177,7 +177,7 @@ def build_transform(config: dict[str, Any], mean: np.ndarray, train: Dataset | N
     return data.Transform(mean, crop=recipe.crop or None, pad=recipe.pad, flip=recipe.flip,
                           pca=pca, convention=convention, enlarge=recipe.enlarge or None,
                           crop_chunk=recipe.crop_chunk,
-                          mean_follows_crop=recipe.mean_follows_crop)
+                          mean_follows_crop=recipe.mean_follows_crop, mix=recipe.mix)
 
 
 def tuples(fields: dict[str, Any]) -> dict[str, Any]:
