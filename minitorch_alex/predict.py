@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from . import data, models, plots
-from .data.decoding import central_square, grey_to_8_bits
+from .data.decoding import UnknownFormatError, central_square, decode_rgb, read_image_file
 from .errors import DataError, DivergedError, UsageError
 from .evaluate import VIEWS, probabilities
 from .training import cli, runs, weights
@@ -83,26 +83,12 @@ def read_image(path: str | Path) -> Image.Image:
     bits. Raises DataError when the file is missing or not an image.
     """
     try:
-        with Image.open(path) as file:
-            return _as_rgb(ImageOps.exif_transpose(file))
-    except Image.UnidentifiedImageError:
+        return decode_rgb(read_image_file(path), as_viewed=True)
+    except UnknownFormatError:
         raise DataError(f"{path} is not an image that Pillow can read") from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise DataError(f"{path} has more than {limit:,} pixels; make it smaller") from None
-    except (OSError, SyntaxError, ValueError) as error:  # a broken PNG is a SyntaxError to Pillow
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read the image {path}: {reason}") from None
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as RGB."""
-    image = grey_to_8_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:

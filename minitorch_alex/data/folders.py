@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..errors import DataError
 from ..machine import available_cpus, memory_bytes
 from .dataset import Dataset
-from .decoding import central_square, decode_rgb
+from .decoding import central_square, decode_rgb, read_image_file
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp")
 
@@ -85,7 +85,7 @@ def read_square(path: Path, size: int) -> np.ndarray:
     """uint8 (size, size, 3): the central square of an image whose short side is made `size`, as
     `prepare` stores it. Raises DataError when it cannot be read."""
     try:
-        return np.asarray(central_square(decode_rgb(path.read_bytes()), size))
+        return np.asarray(central_square(decode_rgb(read_image_file(path)), size))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read as an image: {reason}; "

@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -131,6 +132,7 @@ def work_on(pipe: Connection, settings: Settings) -> None:
     listens."""
     # Ctrl-C reaches all processes of the group; the first one decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")  # Pillow's, on odd files: they would tear the progress bar
 
     def tell(message: object) -> None:
         try:

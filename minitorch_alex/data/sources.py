@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..streams import rng
+from .decoding import read_image_file
 from .layouts import LAYOUTS, Member, Members, Part, recognise
 from .synthetic import class_name, draw_picture
 
@@ -40,18 +41,18 @@ class Split:
                      self.spans[start:stop])
 
     def read(self, i: int) -> bytes:
-        """The file of image i. Raises DataError when it cannot be read: then something is wrong
-        with the disk, not with the image."""
+        """The file of image i.
+
+        Raises DataError when it cannot be read: then something is wrong with the disk, not with
+        the image. Raises ValueError when it is too large for an image.
+        """
         if self.where is None:
             return draw_picture(self.names[i], int(self.labels[i]))
         path = self.where if self.spans.size else self.where / self.names[i]
         try:
-            with open(path, "rb") as file:
-                if not self.spans.size:
-                    return file.read()
-                offset, length = self.spans[i].tolist()
-                file.seek(offset)
-                return file.read(length)
+            if not self.spans.size:
+                return read_image_file(path)
+            return read_image_file(path, *self.spans[i].tolist())
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from None
 
