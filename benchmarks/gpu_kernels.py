@@ -5,17 +5,17 @@ is the median over the steps of what all its launches in a step took. Events len
 little, and what CuPy does by itself (copies, sums of arrays) is not between any: the difference
 between the step and the sum is `rest`.
 """
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from minitorch_alex.kernels import gpu, half
+from minitorch_alex.kernels.launch import launch
+from minitorch_alex.kernels.products import multiply
 
 from .nets import OursOnGpu
-
-MODULES = (gpu, half)  # where kernels are launched and matrices multiplied
 
 
 def _kernel_name(kernel: str, *rest: Any) -> str:
@@ -26,7 +26,16 @@ def _product_name(a: Any, b: Any, *rest: Any) -> str:
     return f"gemm {a.shape} @ {b.shape}"
 
 
-NAMES: dict[str, Callable[..., str]] = {"launch": _kernel_name, "multiply": _product_name}
+WORK = (("launch", launch, _kernel_name), ("multiply", multiply, _product_name))
+
+
+def call_sites() -> list[tuple[Any, str, Callable[..., Any], Callable[..., str]]]:
+    """Every module of the kernels that calls `launch` or `multiply` by its own name, as (module,
+    name, function, how to name a call)."""
+    modules = [module for name, module in sys.modules.items()
+               if name.startswith("minitorch_alex.kernels.")]
+    return [(module, name, function, label) for module in modules
+            for name, function, label in WORK if getattr(module, name, None) is function]
 
 
 class Meter:
@@ -35,17 +44,16 @@ class Meter:
     def __init__(self, net: OursOnGpu) -> None:
         self.net = net
         self.calls: list[tuple[str, Any, Any]] = []  # name, mark before, mark after
-        self.originals = [(module, name, getattr(module, name))
-                          for module in MODULES for name in NAMES if hasattr(module, name)]
+        self.sites = call_sites()
 
     def __enter__(self) -> "Meter":
-        for module, name, original in self.originals:
-            setattr(module, name, self.timed(original, NAMES[name]))
+        for module, name, function, label in self.sites:
+            setattr(module, name, self.timed(function, label))
         return self
 
     def __exit__(self, *error: object) -> None:
-        for module, name, original in self.originals:
-            setattr(module, name, original)
+        for module, name, function, _ in self.sites:
+            setattr(module, name, function)
 
     def timed(self, work: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
         """`work`, which in addition leaves a mark before and a mark after each call."""

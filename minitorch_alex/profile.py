@@ -224,7 +224,7 @@ def step_bytes(model: Network, batch_size: int) -> int:
 def _gpu_work_bytes(model: Network, batch_size: int) -> int:
     """What a step on a GPU takes besides memory_needs: in the layer that needs most, the gradients
     of input and output, and a column matrix: that of the input's gradient, or its own where it is
-    not kept (kernels/gpu.py). memory_needs has counted all columns as kept, as they are for one
+    not kept (kernels/gpu/columns.py). memory_needs has counted all columns as kept, as they are for one
     image: the others are taken off."""
     before = batch_size * FLOAT_BYTES * 3 * model.image_size**2  # bytes of a layer's input
     factor_bytes = 2 if backend.precision() in ("fp16", "bf16") else FLOAT_BYTES
@@ -237,10 +237,10 @@ def _gpu_work_bytes(model: Network, batch_size: int) -> int:
         work = before + after
         if isinstance(layer, Conv2d):
             numbers = _column_numbers(layer, entry, batch_size)
-            kept = layer.groups * numbers * factor_bytes <= gpu.KEPT_SHARE * backend.capacity()
-            columns = 0 if layer is first else min(gpu.WORKSPACE, numbers * FLOAT_BYTES)
-            if not (kept and numbers <= gpu.LARGEST):
-                columns = max(columns, min(gpu.WORKSPACE, numbers * factor_bytes))
+            kept = gpu.columns.are_kept(numbers, layer.groups, factor_bytes)
+            columns = 0 if layer is first else min(gpu.columns.WORKSPACE, numbers * FLOAT_BYTES)
+            if not kept:
+                columns = max(columns, min(gpu.columns.WORKSPACE, numbers * factor_bytes))
                 not_kept += layer.groups * numbers * factor_bytes - before * factor_bytes // FLOAT_BYTES
             work += columns
         if factor_bytes < FLOAT_BYTES:

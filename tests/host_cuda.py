@@ -479,7 +479,7 @@ class OnDevice:
 def room_for_columns(size):
     """Within it, a layer's column matrices may take this many bytes to be kept."""
     before = backend.capacity
-    backend.capacity = lambda: size / gpu.KEPT_SHARE
+    backend.capacity = lambda: size / gpu.columns.KEPT_SHARE
     try:
         yield
     finally:

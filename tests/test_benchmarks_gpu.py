@@ -4,6 +4,7 @@ What is tested is that it measures what it says: whole steps, waited for, at the
 within the budget. Its numbers mean nothing here.
 """
 import json
+import re
 import time
 from types import SimpleNamespace
 
@@ -48,7 +49,7 @@ class Clock:
 
 @pytest.fixture
 def ours_on_host(monkeypatch):
-    """OursOnGpu runs on the kernels of gpu.py, compiled for the host."""
+    """OursOnGpu runs on the kernels of kernels/gpu/, compiled for the host."""
     if host_cuda.COMPILER is None:
         pytest.skip("no g++ to compile the kernels for the CPU")
     cuda = SimpleNamespace(**vars(host_cuda.host_xp.cuda))
@@ -437,6 +438,19 @@ def test_the_estimates_that_the_page_names_are_the_recorded_ones():
     assert f"copies {content['ceilings']['machine']['rates']['copy']:,.0f} GB/s" in page
 
 
+def test_what_the_page_says_in_words_is_in_the_records():
+    page = " ".join((harness.ROOT / "docs" / "gpu.md").read_text(encoding="utf-8").split())
+    before, now = (json.loads((harness.ROOT / "results" / name).read_text())["kernels"]["alexnet-b256-tf32"]["kernels"]
+                   for name in ("gpu_kernels_before.json", "gpu_speed.json"))
+    assert f"took {now['col2im']:.2f} ms, against {before['col2im']:.2f} ms before" in page
+    assert f"save the {now['add_bias']:.2f} ms of the bias" in page
+    assert f"save up to {now['relu_backward']:.2f} ms" in page
+    assert f"up to the {now['im2col'] + now['col2im']:.2f} ms of im2col and col2im" in page
+    summary = (harness.ROOT / "results" / "gpu_summary.txt").read_text(encoding="utf-8")
+    passed = re.search(r"(\d+) passed", summary).group(1)
+    assert f"`pytest -m gpu`: {passed} tests passed" in page
+
+
 def test_records_are_taken_into_the_results_and_the_pages(tmp_path, monkeypatch, capsys):
     root = tmp_path / "project"
     for folder in ("results", "docs"):
@@ -483,8 +497,9 @@ def test_kernels_belong_to_groups(kernel, batch, group):
 
 
 def test_the_meter_times_every_launch_and_product_and_leaves_no_trace(ours_on_host):
-    originals = [getattr(module, name) for module, name in ((gpu_kernels.gpu, "launch"), (gpu_kernels.gpu, "multiply"),
-                                                            (gpu_kernels.half, "launch"))]
+    sites = gpu_kernels.call_sites()
+    callers = {f"{module.__name__.rpartition('.')[2]}.{name}" for module, name, *_ in sites}
+    assert {"conv.launch", "conv.multiply", "half.launch", "lrn.launch", "dense.multiply"} <= callers
     net = nets.OursOnGpu("net_18-b128", "ours", "fp32")
     net.feed(2)
     net.mode(True)
@@ -495,4 +510,4 @@ def test_the_meter_times_every_launch_and_product_and_leaves_no_trace(ours_on_ho
     assert any(name.startswith("gemm (") for name in names)
     assert sum(names.values()) == pytest.approx(measured["timed_step_ms"], abs=0.01)
     assert measured["step_ms"] > 0 and measured["host_ms"] > 0
-    assert originals == [gpu_kernels.gpu.launch, gpu_kernels.gpu.multiply, gpu_kernels.half.launch]
+    assert gpu_kernels.call_sites() == sites

@@ -1,4 +1,4 @@
-"""The CUDA kernels and kernels/gpu.py without a GPU.
+"""The CUDA kernels and kernels/gpu/ without a GPU.
 
 The .cu files are compiled twice. g++ compiles them for the CPU (host_cuda.py), where all that holds for kernels.cpu is
 shown for kernels.gpu: the same checks, the same drawn shapes, with launches larger and smaller than the work, in both
@@ -29,9 +29,10 @@ import minitorch_alex.functional as F
 from minitorch_alex import backend, nn
 from minitorch_alex.data.enlarge import bilinear_taps, enlarge
 from minitorch_alex.data.transforms import ColorPCA, Transform
-from minitorch_alex.errors import BackendError, ShapeError
+from minitorch_alex.errors import BackendError, ShapeError, UsageError
 from minitorch_alex.kernels import Window, cpu, gpu, half, launch, naive
 from minitorch_alex.kernels import products as multiplication
+from minitorch_alex.kernels.gpu import columns
 
 drawn = settings(deadline=None, derandomize=True, max_examples=25, database=None)
 launches = st.tuples(st.sampled_from((None, (1, 1, 1), (2, 3, 4), (1, 50, 33))), st.booleans())
@@ -40,7 +41,7 @@ needs_compiler = pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ t
 
 @pytest.fixture
 def on_host():
-    """The current backend is the one of host_cuda, and `checks` tries gpu.py on it instead of kernels.cpu."""
+    """The current backend is the one of host_cuda, and `checks` tries kernels.gpu on it instead of kernels.cpu."""
     if host_cuda.COMPILER is None:
         pytest.skip("no g++ to compile the kernels for the CPU")
     with pytest.MonkeyPatch.context() as monkeypatch, host_cuda.installed():
@@ -59,7 +60,7 @@ def on_device(test):
 
 
 def forget():
-    """Drop what gpu.py has compiled."""
+    """Drop what has been compiled."""
     launch._kernel.cache_clear()
     launch._module.cache_clear()
     multiplication._settings.cache_clear()
@@ -98,14 +99,14 @@ def check_many_classes():
 def check_chunks():
     """A workspace of one image, of some, and of none of the batch."""
     case = checks.WindowCase(N=5, groups=2, padding=(1, 0))
-    before = gpu.WORKSPACE
+    before = columns.WORKSPACE
     try:
-        for gpu.WORKSPACE in (1, 15_000):
+        for columns.WORKSPACE in (1, 15_000):
             checks.conv2d_forward(case)
             checks.conv2d_weight_gradient(case)
             checks.conv2d_input_gradient(case)
     finally:
-        gpu.WORKSPACE = before
+        columns.WORKSPACE = before
 
 
 def check_augment():
@@ -184,13 +185,13 @@ def half_errors(draw, precision="fp16"):
     errors = {}
     for i, case in enumerate(HALF_CASES):
         wanted = products(naive, lambda *shape, seed=0: draw(*shape, seed=seed).astype(np.float64), case)
-        for workspace in (gpu.WORKSPACE, 1, 3000):
-            before, gpu.WORKSPACE = gpu.WORKSPACE, workspace
+        for workspace in (columns.WORKSPACE, 1, 3000):
+            before, columns.WORKSPACE = columns.WORKSPACE, workspace
             try:
                 with host_cuda.multiplying(precision):
                     given = products(checks.kernels.cpu, draw, case)
             finally:
-                gpu.WORKSPACE = before
+                columns.WORKSPACE = before
             for name, want in wanted.items():
                 assert given[name].dtype == np.float32 and given[name].shape == want.shape
                 errors[name, i, workspace] = np.abs(given[name] - want).max() / np.abs(want).max()
@@ -384,12 +385,13 @@ def test_the_kernels_keep_to_their_rules_and_each_is_started_by_gpu():
     code = re.sub(r"//.*", "", launch.source())
     for forbidden in ("__shared__", "__syncthreads", "atomic", "__shfl", "#include", "template"):
         assert forbidden not in code, f"{forbidden} cannot run in order, or not at all, on a CPU"
-    started = inspect.getsource(gpu) + inspect.getsource(half)
+    started = "".join(path.read_text(encoding="utf-8") for path in Path(gpu.__file__).parent.glob("*.py"))
+    started += inspect.getsource(half)
     for name in host_cuda.signatures(code):
         assert f'"{name}"' in started, f"nobody starts {name}"
-    files = {path.stem for path in (Path(gpu.__file__).parent / "cuda").iterdir()}
+    files = {path.stem for path in (Path(launch.__file__).parent / "cuda").iterdir()}
     assert files == {"common", *launch.FILES}
-    assert all(len(line) <= 120 for line in launch.source().splitlines())
+    assert all(len(line) <= 100 for line in launch.source().splitlines())
     factors = [int(number) for number in re.findall(r"#pragma unroll (\d+)", launch.source())]
     assert len(factors) > 3 and all(bin(factor).count("1") == 1 for factor in factors), "see common.cu"
 
@@ -450,7 +452,7 @@ def test_tf32_is_asked_for(on_host):
 
 @pytest.mark.parametrize("check", checks.ENGINE_CHECKS, ids=lambda f: f.__name__)
 def test_every_check_of_the_engine_passes(check, on_host):
-    """Gradients by finite differences and all, each operation through gpu.py and the .cu files."""
+    """Gradients by finite differences and all, each operation through kernels/gpu/ and the .cu files."""
     check()
 
 
@@ -537,21 +539,21 @@ def oracle():
 
 @pytest.mark.parametrize("workspace", (1, 100_000, 1 << 30))
 def test_the_battery_in_chunks_of_any_size(workspace, on_host, oracle, monkeypatch):
-    monkeypatch.setattr(gpu, "WORKSPACE", workspace)
+    monkeypatch.setattr(columns, "WORKSPACE", workspace)
     test_kernels.assert_same(battery(checks.kernels.cpu), oracle)
 
 
 def test_a_workspace_is_kept_to(on_host, monkeypatch):
     """The column matrix stays below its limit, and the shares of the batch are even."""
-    monkeypatch.setattr(gpu, "WORKSPACE", 1000)
-    assert gpu._chunks(7, 250) == [(0, 3), (3, 7)]
-    assert gpu._chunks(8, 300) == [(0, 2), (2, 5), (5, 8)]
-    assert gpu._chunks(3, 5000) == [(0, 1), (1, 2), (2, 3)]
-    assert gpu._chunks(0, 5000) == []
+    monkeypatch.setattr(columns, "WORKSPACE", 1000)
+    assert columns.chunks(7, 250) == [(0, 3), (3, 7)]
+    assert columns.chunks(8, 300) == [(0, 2), (2, 5), (5, 8)]
+    assert columns.chunks(3, 5000) == [(0, 1), (1, 2), (2, 3)]
+    assert columns.chunks(0, 5000) == []
     x = StrictArray(normal(7, 5, 5, 2))
-    sizes = [col.nbytes for *_, col in gpu._columns(x, Window.of(3), 1)]
+    sizes = [col.nbytes for *_, col in columns.gather(x, Window.of(3), 1)]
     assert len(sizes) == 7 and max(sizes) <= max(1000, 9 * 24 * 8)
-    halves = [col for *_, col in gpu._columns(StrictArray(normal(7, 5, 5, 2).astype(np.float16)), Window.of(3), 1)]
+    halves = [col for *_, col in columns.gather(StrictArray(normal(7, 5, 5, 2).astype(np.float16)), Window.of(3), 1)]
     assert [len(col) // 9 for col in halves] == [1, 2, 2, 2] and {col.dtype for col in halves} == {np.dtype(np.float16)}
 
 
@@ -571,8 +573,8 @@ def test_launches_cover_the_device_and_no_more(on_host, monkeypatch):
     monkeypatch.setattr(launch, "_kernel",
                         lambda xp, dtype, name: lambda grid, block, args: asked.append((*grid, *block)))
     like = StrictArray(np.zeros(1, np.float32))
-    for columns, lines in ((1, 1), (33, 1), (368, 14080), (256, 3), (10**9, 1), (300, 10**6), (0, 5), (5, 0)):
-        launch.launch("any", like, columns, lines, ())
+    for across, down in ((1, 1), (33, 1), (368, 14080), (256, 3), (10**9, 1), (300, 10**6), (0, 5), (5, 0)):
+        launch.launch("any", like, across, down, ())
     assert asked == [(1, 1, 32), (1, 1, 64), (2, 4096, 192), (1, 3, 256), (8192, 1, 256), (2, 4096, 160)]
 
 
@@ -582,6 +584,8 @@ def test_what_the_kernels_cannot_take_is_refused(on_host):
             gpu.relu(StrictArray(np.zeros(3, dtype)))
     with pytest.raises(ShapeError, match="use a smaller batch"):
         launch.launch("relu", StrictArray(np.zeros(3)), 1, 1, (StrictArray(np.broadcast_to(0.0, (2**16, 2**15))),))
+    with pytest.raises(UsageError, match="got rule 'adam', expected '2012' or 'torch'"):
+        checks.kernels.cpu.sgd(normal(3), normal(3), normal(3), 0.1, 0.9, 0.01, "adam")
     with pytest.raises(ShapeError, match="larger than the mean"):
         checks.kernels.cpu.augment(np.zeros((1, 8, 8, 3), np.uint8), (6, 6), np.zeros(1, np.int32),
                                    np.zeros(1, np.int32), np.zeros(1, bool), np.zeros((5, 5, 3), np.float32))

@@ -30,7 +30,7 @@ drawn = settings(deadline=None, derandomize=True, max_examples=25, database=None
 
 @pytest.fixture(scope="module", autouse=True)
 def on_device():
-    """The current backend is CuPy, and `checks` tries gpu.py on it instead of kernels.cpu."""
+    """The current backend is CuPy, and `checks` tries kernels.gpu on it instead of kernels.cpu."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         backend.use("cupy")
         backend.set_precision("fp32")
@@ -104,8 +104,8 @@ def test_the_papers_layers_in_float32(layer, precision, forward, gradients, monk
     on_gpu = OnDevice()
     try:
         backend.set_precision(precision)
-        for workspace in (gpu.WORKSPACE, 1):
-            monkeypatch.setattr(gpu, "WORKSPACE", workspace)
+        for workspace in (gpu.columns.WORKSPACE, 1):
+            monkeypatch.setattr(gpu.columns, "WORKSPACE", workspace)
             for name, args, allowed in (("conv2d", (x, w, b, win, groups), forward),
                                         ("conv2d_backward_weight", (x, gy, win, groups), gradients),
                                         ("conv2d_backward_input", (gy, w, shape, win, groups), gradients)):

@@ -127,8 +127,8 @@ def test_the_estimate_of_memory_is_what_is_allocated(step, precision, memory, ba
 
 def test_the_columns_of_a_layer_stay_below_the_limits(step, monkeypatch):
     """Kept ones take at most KEPT_SHARE of the memory in a layer, others at most WORKSPACE."""
-    monkeypatch.setattr(gpu, "WORKSPACE", 64 << 20)
+    monkeypatch.setattr(gpu.columns, "WORKSPACE", 64 << 20)
     account = step(memory=SMALL).account
     widest = max(work.bytes for work in account.work if work.name == "im2col")
     image = 4 * BATCH * 27 * 27 * 96  # the largest input of a layer whose columns are kept here
-    assert widest <= gpu.KEPT_SHARE * SMALL + image
+    assert widest <= gpu.columns.KEPT_SHARE * SMALL + image

@@ -1,21 +1,26 @@
 """Factors of matrix products in half precision: what --precision fp16 and bf16 make of them.
 
-Tensor cores multiply numbers of two bytes faster than any others, and add up in float32. So the two factors of a
-product are rounded, each once however many products it enters, and all else stays float32: results, weights, gradients,
-update. There are two such formats:
+Tensor cores multiply numbers of two bytes faster than any others, and add up in float32. So the
+two factors of a product are rounded, each once however many products it enters. All else stays
+float32: results, weights, gradients, update. There are two such formats:
 
     bf16   8 significant bits, the exponents of float32: numbers are rounded, and that is all
-    fp16  11 significant bits, exponents from 2^-24 to 65504: gradients of a large batch are smaller than that
+    fp16  11 significant bits, from 2^-24 to 65504: gradients of a large batch are smaller
 
-The usual remedy for the range of fp16 multiplies the loss by a number that must be found while training and now and
-then costs a step. Here each factor is multiplied by a power of two of its own, which is exact, such that its largest
-absolute value lies between 2^14 and 2^15; cuBLAS scales the product back. Nothing overflows; what vanishes is smaller
-than a 2^-39th part of the largest; and there is no state to keep. The powers are found on the device, where they are
-needed: the host does not wait for them. NaN and infinity go through to the product.
+The usual remedy for the range of fp16 multiplies the loss by a number, which must be found while
+training and now and then costs a step. Here each factor is multiplied by a power of two of its
+own, which is exact, such that its largest absolute value lies between 2^14 and 2^15; cuBLAS scales
+the product back. Nothing overflows; what vanishes is smaller than a 2^-39th part of the largest;
+and there is no state to keep. The powers are found on the device, where they are needed, so the
+host does not wait for them. NaN and infinity reach the product.
 
-A power is 2^63 at most, so that the way back of two of them is a normal float (CuPy compiles with -ftz=true: numbers
-below 2^-126 are 0 on the device). A factor whose largest number is below 2^-48 therefore loses bits, and one below
-2^-87 counts as 0.
+    factor       largest 3.1e-5 = 1.02 2^-15      times 2^29: largest 1.02 2^14, rounded to fp16
+    factor       largest 0.9    = 1.80 2^-1       times 2^15: largest 1.80 2^14, rounded to fp16
+    product      of the two                       times 2^-44, in float32
+
+A power is 2^63 at most, so that the way back of two of them is a normal float: CuPy compiles with
+-ftz=true, and numbers below 2^-126 are 0 on the device. A factor whose largest number is below
+2^-48 therefore loses bits, and one below 2^-87 counts as 0.
 """
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +50,8 @@ class Factor:
 
 
 def factor(x: Array) -> Factor:
-    """x as a factor of products: as it is, or, where the precision is fp16 or bf16, float32 numbers rounded."""
+    """x as a factor of products: rounded if it is float32 and the precision is fp16 or bf16, else
+    as it is."""
     precision = backend.precision()
     if x.dtype != np.float32 or precision not in ("fp16", "bf16"):
         return Factor(x)
@@ -60,14 +66,16 @@ def factor(x: Array) -> Factor:
 
 
 def _scaled_half(x: Array, largest: Array) -> Array:
-    """x times the power of two that `largest` (1,), its largest absolute value, asks for, in half precision."""
+    """x times a power of two, in half precision. `largest` (1,), the largest absolute value of x,
+    decides which power."""
     y = backend.xp_of(x).empty(x.shape, np.float16)
     launch("to_half", x, x.size, 1, (x, largest, y), x.size)
     return y
 
 
 def _largest(x: Array) -> Array:
-    """(1,): the largest absolute value of x, NaN aside. Each round leaves a 64th of the numbers, until one is left."""
+    """(1,): the largest absolute value of x, without NaN. Each round leaves a 64th of the numbers,
+    until one is left."""
     while True:
         pieces = max(1, min(PIECES, ceil_div(x.size, STEP)))
         tops = backend.xp_of(x).empty(pieces, x.dtype)
@@ -78,7 +86,8 @@ def _largest(x: Array) -> Array:
 
 
 def way_back(a: Factor, b: Factor) -> Array | None:
-    """(2^-k, 0, 1) where a and b together were multiplied by 2^k; None if they were not."""
+    """(2^-k, 0, 1) where a and b together were multiplied by 2^k; None if they were not. With
+    the 0 and the 1, products.multiply replaces or adds."""
     if a.largest is None or b.largest is None:
         return None
     back = backend.xp_of(a.largest, b.largest).empty(3, a.largest.dtype)

@@ -1,9 +1,10 @@
 """Matrix products on a GPU: one call of cuBLAS, told where the rows of its three matrices begin.
 
-CuPy's own `@` would do for most products, but it gives a new array, copies a matrix whose rows are parts of longer rows
-(one group's channels among all of them), and rounds the product of two half-precision matrices to half precision. So
-`multiply` calls cuBLAS itself, the way CuPy does. Products are two-dimensional: in three dimensions CuPy 14 leaves TF32
-and the tensor cores unused.
+CuPy's own `@` would do for most products. But it returns a new array, copies a matrix whose rows
+are parts of longer rows (the channels of one group among all of them), and rounds the product of
+two half-precision matrices to half precision. So `multiply` calls cuBLAS itself, the way CuPy
+does. Products are two-dimensional: in three dimensions CuPy 14 uses neither TF32 nor the tensor
+cores.
 """
 import functools
 from typing import Any
@@ -14,8 +15,8 @@ from .. import backend
 
 Array = Any  # a CuPy array
 
-# The types that a factor can have, by the dtype of the array that holds it. NumPy has no bfloat16: its bits travel as
-# unsigned integers.
+# The types that a factor can have, by the dtype of the array that holds it. NumPy has no bfloat16:
+# its bits are stored as unsigned integers.
 KINDS = {
     "float64": "CUDA_R_64F",
     "float32": "CUDA_R_32F",
@@ -23,12 +24,12 @@ KINDS = {
     "uint16": "CUDA_R_16BF",
 }
 
-# cuBLAS reads the two numbers of  out = alpha a @ b + beta out  from memory: these lie on the host.
+# cuBLAS reads alpha and beta of  out = alpha a @ b + beta out  from memory: here, on the host.
 ZERO_AND_ONE = {name: np.array([0, 1], name) for name in ("float32", "float64")}
 
 
 def _compute_type(cublas: Any, factor: str, result: str, precision: str) -> int:
-    """In what cuBLAS multiplies and adds."""
+    """The type in which cuBLAS multiplies and adds."""
     if result == "float64":
         return cublas.CUBLAS_COMPUTE_64F
     if factor == "float32" and precision == "tf32":
@@ -38,8 +39,8 @@ def _compute_type(cublas: Any, factor: str, result: str, precision: str) -> int:
 
 @functools.cache
 def _settings(xp: Any, factor: str, result: str, precision: str) -> tuple[int, int, int, int, int]:
-    """What cuBLAS wants to know of factors and a result of these dtypes: (the type of the factors, the type of the
-    result, how to compute, the address of a 0, the address of a 1)."""
+    """What cuBLAS must know about factors and a result of these dtypes: (type of the factors, type
+    of the result, type of the sums, address of a 0, address of a 1)."""
     runtime = xp.cuda.runtime
     compute = _compute_type(xp.cuda.cublas, factor, result, precision)
     zero = ZERO_AND_ONE[result].ctypes.data
@@ -48,22 +49,26 @@ def _settings(xp: Any, factor: str, result: str, precision: str) -> tuple[int, i
 
 
 def _layout(matrix: Array) -> tuple[bool, int]:
-    """(whether the matrix lies in memory as its transpose does, elements from one row there to the next)."""
+    """(whether the matrix is the transpose of what lies in memory, elements from one row of that
+    to the next). Raises ValueError when its rows are not contiguous either way."""
     rows, columns = matrix.shape
     down, across = matrix.strides
     if across == matrix.itemsize or columns == 1:
         return False, max(down // matrix.itemsize, columns)
     if down == matrix.itemsize or rows == 1:
         return True, max(across // matrix.itemsize, rows)
-    raise ValueError(f"a matrix of shape {matrix.shape} and strides {matrix.strides} has no rows that cuBLAS can count")
+    raise ValueError(f"a matrix of shape {matrix.shape} has strides {matrix.strides}, expected "
+                     "contiguous rows or columns; copy it first")
 
 
-def multiply(a: Array, b: Array, out: Array, way_back: Array | None = None, add: bool = False) -> Array:
+def multiply(a: Array, b: Array, out: Array, way_back: Array | None = None,
+             add: bool = False) -> Array:
     """out (M,N) = a (M,K) @ b (K,N), with `add` out + a @ b; returns out.
 
-    The rows of each may be parts of longer rows, and a and b may be transposes of such matrices. float32 factors are
-    multiplied as backend.set_precision says, half-precision ones give a float32 result, and sums are float32; float64
-    is float64 throughout. `way_back` (3,) holds 2^-k, 0 and 1 on the device, where the factors were scaled by 2^k.
+    The rows of each may be parts of longer rows, and a and b may be transposes of such matrices.
+    float32 factors are multiplied as backend.set_precision says, half-precision ones give a
+    float32 result, and sums are float32; float64 is float64 throughout. `way_back` (3,) holds
+    2^-k, 0 and 1 on the device, where the factors were scaled by 2^k (half.way_back).
     """
     M, K = a.shape
     N = b.shape[1]
@@ -73,24 +78,28 @@ def multiply(a: Array, b: Array, out: Array, way_back: Array | None = None, add:
         return out
     xp = backend.xp_of(a, b, out)
     cublas = xp.cuda.cublas
-    kind, result, compute, zero, one = _settings(xp, a.dtype.name, out.dtype.name, backend.precision())
-    a_turned, a_row = _layout(a)
-    b_turned, b_row = _layout(b)
+    kind, result, compute, zero, one = _settings(xp, a.dtype.name, out.dtype.name,
+                                                 backend.precision())
+    a_transposed, a_row = _layout(a)
+    b_transposed, b_row = _layout(b)
+    # Addresses of the factor of the product, and of the factor of what is in `out` already.
     alpha = one
     beta = one if add else zero
+    mode = cublas.CUBLAS_POINTER_MODE_HOST
     if way_back is not None:
         alpha = way_back.data.ptr
         beta = alpha + way_back.itemsize * (2 if add else 1)
+        mode = cublas.CUBLAS_POINTER_MODE_DEVICE
     handle = xp.cuda.get_cublas_handle()
     before = cublas.getPointerMode(handle)
-    where = cublas.CUBLAS_POINTER_MODE_HOST if way_back is None else cublas.CUBLAS_POINTER_MODE_DEVICE
-    cublas.setPointerMode(handle, where)
+    cublas.setPointerMode(handle, mode)
     try:
-        # cuBLAS counts down columns, so that it sees each matrix transposed: it makes out^T = b^T @ a^T
+        # cuBLAS expects columns in memory one after the other, where these arrays have rows. So it
+        # sees the transpose of each, and is asked for  out^T (N,M) = b^T (N,K) @ a^T (K,M).
         cublas.gemmEx(
             handle,
-            cublas.CUBLAS_OP_T if b_turned else cublas.CUBLAS_OP_N,
-            cublas.CUBLAS_OP_T if a_turned else cublas.CUBLAS_OP_N,
+            cublas.CUBLAS_OP_T if b_transposed else cublas.CUBLAS_OP_N,
+            cublas.CUBLAS_OP_T if a_transposed else cublas.CUBLAS_OP_N,
             N, M, K,
             alpha,
             b.data.ptr, kind, b_row,

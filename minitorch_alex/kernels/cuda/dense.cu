@@ -1,4 +1,5 @@
-// What a layer with weights has besides its matrix product: adding the bias, and summing its gradient.
+// What a layer with weights has besides its matrix product: adding the bias, and summing its
+// gradient.
 
 // y[r, o] += b[o]
 extern "C" __global__ void add_bias(IN(FLOAT) b, OUT(FLOAT) y, int rows, int O)
@@ -10,8 +11,9 @@ extern "C" __global__ void add_bias(IN(FLOAT) b, OUT(FLOAT) y, int rows, int O)
     }
 }
 
-// sums[p, o] = the sum of g[r, o] over the `step` rows r from p step on. Called again on `sums` until one row is left:
-// a tree of sums, whose shape depends on the sizes alone and whose rounding errors do not pile up.
+// sums[p, o] = the sum of g[r, o] over the `step` rows r from p step on. Called again on `sums`
+// until one row is left: a tree of sums, whose shape depends on the sizes alone and whose rounding
+// errors do not pile up.
 extern "C" __global__ void sum_rows(IN(FLOAT) g, OUT(FLOAT) sums, int rows, int O, int step)
 {
     EACH(o, O)

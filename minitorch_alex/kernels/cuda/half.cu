@@ -1,7 +1,8 @@
-// Numbers of float as numbers of two bytes, for half precision scaled so that they fit: half.py tells why.
+// Numbers of float as numbers of two bytes, for fp16 scaled so that they fit: half.py says why.
 
-// tops[p] = the largest |x[i]| of i = p, p + P, ... < M. Called again on `tops` until one is left: the largest of some
-// numbers is the same in any order. A NaN is passed over; it will still be one when it has been scaled.
+// tops[p] = the largest |x[i]| of i = p, p + P, ... < M. Called again on `tops` until one is left:
+// the largest of some numbers is the same in any order. A NaN is passed over; it will still be one
+// when it has been scaled.
 extern "C" __global__ void largest(IN(FLOAT) x, OUT(FLOAT) tops, int M, int P)
 {
     EACH(p, P) {
@@ -15,8 +16,8 @@ extern "C" __global__ void largest(IN(FLOAT) x, OUT(FLOAT) tops, int M, int P)
     }
 }
 
-// The k for which 2^14 <= top 2^k < 2^15, for an infinite top 0. At most 63: the way back of two factors, 2^-(k + k'),
-// is then at least 2^-126, the smallest float that no device takes for 0.
+// The k for which 2^14 <= top 2^k < 2^15, for an infinite top 0. At most 63: the way back of two
+// factors, 2^-(k + k'), is then at least 2^-126, the smallest float that no device takes for 0.
 __device__ inline int exponent_for(FLOAT top)
 {
     int e = 15;
@@ -25,7 +26,8 @@ __device__ inline int exponent_for(FLOAT top)
     return e < 15 - 63 ? 63 : 15 - e;
 }
 
-// The nearest number of half precision, of two as near the even one: 1 bit sign, 5 exponent (+15), 10 fraction.
+// The nearest number of half precision, of two equally near the even one: 1 bit of sign, 5 of
+// exponent (+15), 10 of fraction.
 __device__ inline half_bits nearest_half(float x)
 {
     unsigned bits = __float_as_uint(x), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
@@ -33,7 +35,8 @@ __device__ inline half_bits nearest_half(float x)
         return sign | (size > 0x7f800000 ? 0x7e00 : 0x7c00);
     if (size < 0x38800000)   // less than 2^-14: a multiple of 2^-24, without the leading 1
         return sign | (unsigned)rint(fabs(x) * 16777216);
-    return sign | ((size - 0x38000000 + 0x0fff + (size >> 13 & 1)) >> 13);  // 112 less in the exponent, 13 bits less
+    // 112 less in the exponent, 13 bits less
+    return sign | ((size - 0x38000000 + 0x0fff + (size >> 13 & 1)) >> 13);
 }
 
 // y = x 2^k in half precision
@@ -44,8 +47,9 @@ extern "C" __global__ void to_half(IN(FLOAT) x, IN(FLOAT) top, OUT(half_bits) y,
         y[i] = nearest_half(x[i] * scale);
 }
 
-// back = (2^-(the two factors' k), 0, 1): what cuBLAS multiplies a product by, and by what it multiplies the matrix
-// that is there already: by 0 where the product replaces it, by 1 where it is added.
+// back = (2^-(the two factors' k), 0, 1): what cuBLAS multiplies a product by, and what it
+// multiplies the matrix by that is there already: 0 where the product replaces it, 1 where it is
+// added.
 extern "C" __global__ void scale_back(IN(FLOAT) top_a, IN(FLOAT) top_b, OUT(FLOAT) back)
 {
     int k = exponent_for(top_a[0]) + exponent_for(top_b[0]);
@@ -53,7 +57,8 @@ extern "C" __global__ void scale_back(IN(FLOAT) top_a, IN(FLOAT) top_b, OUT(FLOA
         back[i] = i == 0 ? ldexp((FLOAT)1, -k) : i - 1;
 }
 
-// y = x as the nearest bfloat16, of two as near the even one: the upper half of a float's bits. A NaN stays a NaN.
+// y = x as the nearest bfloat16, of two equally near the even one: the upper half of a float's
+// bits, rounded. A NaN stays a NaN.
 extern "C" __global__ void to_bf16(IN(FLOAT) x, OUT(unsigned short) y, int M)
 {
     EACH(i, M) {

@@ -1,9 +1,13 @@
-// Softmax and cross-entropy in three steps. One thread a row would leave a GPU almost idle (a batch has some hundred
-// rows) and its reads would lie K apart. So P threads share a row, each with every P-th logit: threads side by side
-// read logits side by side. Then a thread a row joins the P results, and a thread an element writes the probabilities.
+// Softmax and cross-entropy in three steps. One thread per row would leave a GPU almost idle (a
+// batch has some hundred rows), and neighbouring threads would read logits that are K apart. So P
+// threads share a row, each with every P-th logit: neighbouring threads read neighbouring logits.
+// Then one thread per row joins the P results, and one per element writes the probabilities.
 
-// Of the logits p, p + P, ... of row n: top[n, p] the largest, total[n, p] the sum of exp(z - top).
-extern "C" __global__ void softmax_pieces(IN(FLOAT) z, OUT(FLOAT) top, OUT(FLOAT) total, int N, int K, int P)
+// Of the logits p, p + P, ... of row n: top[n, p] is the largest, and total[n, p] the sum of
+// exp(z - top).
+extern "C" __global__ void softmax_pieces(
+    IN(FLOAT) z, OUT(FLOAT) top, OUT(FLOAT) total,
+    int N, int K, int P)
 {
     EACH(i, N * P) {
         int n = i / P, p = i % P;
@@ -17,10 +21,14 @@ extern "C" __global__ void softmax_pieces(IN(FLOAT) z, OUT(FLOAT) top, OUT(FLOAT
     }
 }
 
-// row_top[n], row_total[n]: the same for the whole row; a piece's sum was relative to its own top, so it is scaled.
-// loss[n] = -log softmax = log total - (z[label] - top); NaN for a label outside 0..K-1.
-extern "C" __global__ void softmax_rows(IN(FLOAT) z, IN(long long) labels, IN(FLOAT) top, IN(FLOAT) total,
-                                        OUT(FLOAT) row_top, OUT(FLOAT) row_total, OUT(FLOAT) loss, int N, int K, int P)
+// row_top[n], row_total[n]: the same for the whole row; the sum of a piece was relative to the top
+// of the piece, so it is scaled.
+//
+//     loss[n] = -log softmax = log total - (z[label] - top),  NaN for a label outside 0..K-1
+extern "C" __global__ void softmax_rows(
+    IN(FLOAT) z, IN(long long) labels, IN(FLOAT) top, IN(FLOAT) total, OUT(FLOAT) row_top,
+    OUT(FLOAT) row_total, OUT(FLOAT) loss,
+    int N, int K, int P)
 {
     EACH(n, N) {
         FLOAT largest = top[n * P], sum = 0;
@@ -31,20 +39,23 @@ extern "C" __global__ void softmax_rows(IN(FLOAT) z, IN(long long) labels, IN(FL
         row_top[n] = largest;
         row_total[n] = sum;
         long long label = labels[n];
-        loss[n] = 0 <= label && label < K ? log(sum) - (z[n * K + label] - largest) : (FLOAT)nan("");
+        int valid = 0 <= label && label < K;
+        loss[n] = valid ? log(sum) - (z[n * K + label] - largest) : (FLOAT)nan("");
     }
 }
 
-extern "C" __global__ void softmax_probabilities(IN(FLOAT) z, IN(FLOAT) row_top, IN(FLOAT) row_total, OUT(FLOAT) probs,
-                                                 int N, int K)
+extern "C" __global__ void softmax_probabilities(
+    IN(FLOAT) z, IN(FLOAT) row_top, IN(FLOAT) row_total, OUT(FLOAT) probs,
+    int N, int K)
 {
     EACH(i, N * K)
         probs[i] = exp(z[i] - row_top[i / K]) / row_total[i / K];
 }
 
 // gz[n, j] = g[n] (probs[n, j] - (1 if j is the label))
-extern "C" __global__ void softmax_cross_entropy_backward(IN(FLOAT) g, IN(FLOAT) probs, IN(long long) labels,
-                                                          OUT(FLOAT) gz, int N, int K)
+extern "C" __global__ void softmax_cross_entropy_backward(
+    IN(FLOAT) g, IN(FLOAT) probs, IN(long long) labels, OUT(FLOAT) gz,
+    int N, int K)
 {
     EACH(i, N * K)
         gz[i] = g[i / K] * (probs[i] - (i % K == labels[i / K] ? 1 : 0));

@@ -1,12 +1,16 @@
-// Local response normalisation: y_i = x_i scale_i^-beta, scale_i = k + alpha sum_{j in window(i)} x_j^2.
+// Local response normalisation:
 //
-// The window of i is i - size/2 ... i - size/2 + size - 1, cut at the edges. Backward needs the mirror image, the j
-// whose windows hold i: i + size/2 - size + 1 ... i + size/2. For odd sizes both are the same, for even ones not:
+//     y_i = x_i scale_i^-beta,  scale_i = k + alpha sum_{j in window(i)} x_j^2
 //
-//     gx_i = gy_i scale_i^-beta - 2 alpha beta x_i sum_{j: i in window(j)} gy_j x_j scale_j^(-beta-1)
+// The window of i is i - size/2 ... i - size/2 + size - 1, cut at the edges. Backward needs the
+// mirror image, the j whose windows hold i: i + size/2 - size + 1 ... i + size/2. For odd sizes
+// both are the same, for even ones not:
+//
+//     gx_i = gy_i scale_i^-beta
+//            - 2 alpha beta x_i sum_{j: i in window(j)} gy_j x_j scale_j^(-beta-1)
 
-// s^-beta. For the paper's beta = 3/4 by reciprocal square roots, for which a GPU has an instruction, where a power
-// takes a hundred: with r = s^-1/2,  s^-3/4 = r r r^-1/2.
+// s^-beta. For the paper's beta = 3/4 by reciprocal square roots, for which a GPU has an
+// instruction, where a power takes a hundred: with r = s^-1/2,  s^-3/4 = r r r^-1/2.
 __device__ inline FLOAT power(FLOAT s, FLOAT beta)
 {
     if (beta != (FLOAT)0.75)
@@ -22,10 +26,11 @@ __device__ inline FLOAT inverse(FLOAT s)
     return r * r;
 }
 
-// Across channels; Cg channels a group, whose windows end at its seams. A thread has a channel and walks along pixels,
-// so that where its window begins and ends is worked out once.
-extern "C" __global__ void lrn(IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scale, int pixels, int C, int Cg, int size,
-                               FLOAT alpha, FLOAT beta, FLOAT k)
+// Across channels; Cg channels per group, whose windows end at its seams. A thread has a channel
+// and walks along pixels, so that where its window begins and ends is worked out once.
+extern "C" __global__ void lrn(
+    IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scale,
+    int pixels, int C, int Cg, int size, FLOAT alpha, FLOAT beta, FLOAT k)
 {
     EACH(c, C) {
         int seam = c / Cg * Cg;
@@ -45,8 +50,9 @@ extern "C" __global__ void lrn(IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scale, int 
     }
 }
 
-extern "C" __global__ void lrn_backward(IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) scale, OUT(FLOAT) gx, int pixels, int C,
-                                        int Cg, int size, FLOAT alpha, FLOAT beta)
+extern "C" __global__ void lrn_backward(
+    IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) scale, OUT(FLOAT) gx,
+    int pixels, int C, int Cg, int size, FLOAT alpha, FLOAT beta)
 {
     EACH(c, C) {
         int seam = c / Cg * Cg;
@@ -59,14 +65,16 @@ extern "C" __global__ void lrn_backward(IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) sca
 #pragma unroll 4
             for (int j = at + low; j < at + high; j++)
                 sum += gy[j] * x[j] * power(scale[j], beta) * inverse(scale[j]);
-            gx[at + c] = gy[at + c] * power(scale[at + c], beta) - 2 * alpha * beta * x[at + c] * sum;
+            gx[at + c] = gy[at + c] * power(scale[at + c], beta)
+                         - 2 * alpha * beta * x[at + c] * sum;
         }
     }
 }
 
 // Within a map: the window is size x size pixels of one channel.
-extern "C" __global__ void lrn_within(IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scale, int N, int H, int W, int C, int size,
-                                      FLOAT alpha, FLOAT beta, FLOAT k)
+extern "C" __global__ void lrn_within(
+    IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scale,
+    int N, int H, int W, int C, int size, FLOAT alpha, FLOAT beta, FLOAT k)
 {
     EACH(i, N * H * W * C) {
         int c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;
@@ -83,8 +91,9 @@ extern "C" __global__ void lrn_within(IN(FLOAT) x, OUT(FLOAT) y, OUT(FLOAT) scal
     }
 }
 
-extern "C" __global__ void lrn_within_backward(IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) scale, OUT(FLOAT) gx, int N, int H,
-                                               int W, int C, int size, FLOAT alpha, FLOAT beta)
+extern "C" __global__ void lrn_within_backward(
+    IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) scale, OUT(FLOAT) gx,
+    int N, int H, int W, int C, int size, FLOAT alpha, FLOAT beta)
 {
     EACH(i, N * H * W * C) {
         int c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;

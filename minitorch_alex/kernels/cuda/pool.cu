@@ -1,11 +1,15 @@
-// Pooling. Forward, a thread owns an output and looks through its window. Backward, a thread owns an input pixel and
-// asks each window that covers it for its share; windows overlap (the paper's 3x3 at stride 2), so several may answer.
+// Pooling. Forward, a thread owns an output and looks through its window. Backward, a thread owns
+// an input pixel and asks each window that covers it for its share; windows overlap (the paper's
+// 3x3 at stride 2), so several may answer.
 
 #define NO_PIXEL 65535  // the winner of a window that holds padding only
 
-// y = the largest pixel of the window and won = the tap, kh KW + kw, it stood at: the first of equal ones; a NaN wins.
-extern "C" __global__ void max_pool2d(IN(FLOAT) x, OUT(FLOAT) y, OUT(unsigned short) won, int N, int H, int W, int C,
-                                      int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW, int DH, int DW)
+// y = the largest pixel of the window and won = the tap, kh KW + kw, it stood at: the first of
+// equal ones; a NaN wins.
+extern "C" __global__ void max_pool2d(
+    IN(FLOAT) x, OUT(FLOAT) y, OUT(unsigned short) won,
+    int N, int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW, int
+    DH, int DW)
 {
     EACH(j, OW * C) {
         int ow = j / C, c = j % C;
@@ -27,21 +31,24 @@ extern "C" __global__ void max_pool2d(IN(FLOAT) x, OUT(FLOAT) y, OUT(unsigned sh
                     }
                 }
             }
-            y[line * OW * C + j] = winner == NO_PIXEL ? log((FLOAT)0) : best;  // log 0: minus infinity
+            // log 0 is minus infinity
+            y[line * OW * C + j] = winner == NO_PIXEL ? log((FLOAT)0) : best;
             won[line * OW * C + j] = winner;
         }
     }
 }
 
-// gx = the sum of gy over the windows that this pixel won. A thread has a channel and walks along a line of pixels. The
-// windows that cover a pixel are first_ow ... last_ow; from one pixel to the next either end moves by one or stays, so
-// that it takes comparisons, where first_window and last_window would divide at each pixel:
+// gx = the sum of gy over the windows that this pixel won. A thread has a channel and walks along
+// a line of pixels. The windows that cover a pixel are first_ow ... last_ow; from one pixel to the
+// next either end moves by one or stays, so that it takes comparisons, where first_window and
+// last_window would divide at each pixel:
 //
 //     3 x 3 windows at stride 2     pixel      0    1    2    3    4
 //                                   windows    0    0   0-1   1   1-2
-extern "C" __global__ void max_pool2d_backward(IN(FLOAT) gy, IN(unsigned short) won, OUT(FLOAT) gx, int N, int H, int W,
-                                               int C, int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW,
-                                               int DH, int DW)
+extern "C" __global__ void max_pool2d_backward(
+    IN(FLOAT) gy, IN(unsigned short) won, OUT(FLOAT) gx,
+    int N, int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW, int
+    DH, int DW)
 {
     EACH(c, C) {
         LINES(line, N * H) {
@@ -49,7 +56,7 @@ extern "C" __global__ void max_pool2d_backward(IN(FLOAT) gy, IN(unsigned short) 
             int first_oh = first_window(ih, KH, SH, PH, DH), last_oh = last_window(ih, SH, PH, OH);
             int first_ow = first_window(0, KW, SW, PW, DW), last_ow = last_window(0, SW, PW, OW);
             int last_pixel = first_ow * SW - PW + (KW - 1) * DW;  // of window first_ow
-            int next_start = (last_ow + 1) * SW - PW;             // the first pixel of window last_ow + 1
+            int next_start = (last_ow + 1) * SW - PW;             // first pixel of last_ow + 1
             for (int iw = 0; iw < W; iw++) {
                 if (iw > last_pixel) {
                     first_ow++;
@@ -65,7 +72,8 @@ extern "C" __global__ void max_pool2d_backward(IN(FLOAT) gy, IN(unsigned short) 
                     for (int ow = first_ow; ow <= last_ow; ow++) {
                         int kw = tap_at(iw, ow, SW, PW, DW);
                         int at = ((n * OH + oh) * OW + ow) * C + c;
-                        FLOAT share = gy[at];  // read whether it is needed or not, so that no read waits for another
+                        // Read even where it is not needed, so that no read waits for another.
+                        FLOAT share = gy[at];
                         sum += kh >= 0 && kw >= 0 && won[at] == kh * KW + kw ? share : 0;
                     }
                 }
@@ -75,7 +83,8 @@ extern "C" __global__ void max_pool2d_backward(IN(FLOAT) gy, IN(unsigned short) 
     }
 }
 
-// How many cells of window o count along one axis: those on the image, or (`rim` = P) on the image and its padding.
+// How many cells of window o count along one axis: those on the image, or (`rim` = P) on the image
+// and its padding.
 __device__ inline int cells(int o, int K, int S, int P, int size, int rim)
 {
     int start = o * S - P, stop = start + K;
@@ -84,9 +93,12 @@ __device__ inline int cells(int o, int K, int S, int P, int size, int rim)
     return stop - start;
 }
 
-// y = the sum of the window over its number of cells; `padded`: padding counts, as a zero. Dilation is 1.
-extern "C" __global__ void avg_pool2d(IN(FLOAT) x, OUT(FLOAT) y, int N, int H, int W, int C, int OH, int OW, int KH,
-                                      int KW, int SH, int SW, int PH, int PW, int padded)
+// y = the sum of the window over its number of cells; `padded`: padding counts, as a zero.
+// Dilation is 1.
+extern "C" __global__ void avg_pool2d(
+    IN(FLOAT) x, OUT(FLOAT) y,
+    int N, int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW, int
+    padded)
 {
     EACH(j, OW * C) {
         int ow = j / C, c = j % C, columns = cells(ow, KW, SW, PW, W, padded ? PW : 0);
@@ -109,8 +121,10 @@ extern "C" __global__ void avg_pool2d(IN(FLOAT) x, OUT(FLOAT) y, int N, int H, i
 }
 
 // gx = the sum over the windows that cover the pixel of gy over that window's number of cells.
-extern "C" __global__ void avg_pool2d_backward(IN(FLOAT) gy, OUT(FLOAT) gx, int N, int H, int W, int C, int OH, int OW,
-                                               int KH, int KW, int SH, int SW, int PH, int PW, int padded)
+extern "C" __global__ void avg_pool2d_backward(
+    IN(FLOAT) gy, OUT(FLOAT) gx,
+    int N, int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW, int
+    padded)
 {
     EACH(j, W * C) {
         int iw = j / C, c = j % C;
@@ -121,8 +135,10 @@ extern "C" __global__ void avg_pool2d_backward(IN(FLOAT) gy, OUT(FLOAT) gx, int 
             FLOAT sum = 0;
             for (int oh = first_window(ih, KH, SH, PH, 1); oh <= oh_last; oh++) {
                 int rows = cells(oh, KH, SH, PH, H, padded ? PH : 0);
-                for (int ow = ow_first; ow <= ow_last; ow++)
-                    sum += gy[((n * OH + oh) * OW + ow) * C + c] / (rows * cells(ow, KW, SW, PW, W, padded ? PW : 0));
+                for (int ow = ow_first; ow <= ow_last; ow++) {
+                    int columns = cells(ow, KW, SW, PW, W, padded ? PW : 0);
+                    sum += gy[((n * OH + oh) * OW + ow) * C + c] / (rows * columns);
+                }
             }
             gx[line * W * C + j] = sum;
         }
