@@ -239,6 +239,18 @@ def kernels_block() -> str:
     return "\n\n".join(kernel_table(contents, name, before["estimates"]) for name in names)
 
 
+def savings_block() -> str:
+    """For docs/gpu.md: what each optimisation should save, and what it saved."""
+    before, now = _load(BEFORE), latest()
+    estimates = before["estimates"]
+    rows = [["optimisation", f"estimate, {estimates['device']}", f"measured, {now['device']}"]]
+    for saving in estimates["savings"]:
+        old, new = (groups(content["kernels"][saving["entry"]]).get(saving["group"], 0.0) for content in (before, now))
+        rows.append([saving["change"], f"{saving['ms']:.1f}", f"{old - new:.1f}"])
+    return table("What each optimisation saved", "Milliseconds in a step of `alexnet` at batch 256, from commit "
+                 f"{before['commit']} to commit {now['commit']}; in TF32, except the first.", rows)
+
+
 def trainings_block() -> str:
     """For docs/gpu.md: the trainings, with their accuracy."""
     records = [_load(RESULTS / name) for name in TRAININGS if (RESULTS / name).exists()]
@@ -257,7 +269,8 @@ def trainings_block() -> str:
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"gpu": speed_block},
-    "docs/gpu.md": {"gpu tables": tables_block, "gpu kernels": kernels_block, "gpu trainings": trainings_block},
+    "docs/gpu.md": {"gpu tables": tables_block, "gpu kernels": kernels_block, "gpu savings": savings_block,
+                    "gpu trainings": trainings_block},
 }
 
 
