@@ -36,7 +36,9 @@ NETS = {
     "what ran": AlexNetConfig.source_2012(
         **TINY, image_size=67, num_classes=10, init="he", init_bias=(0.1,) * 8
     ),
-    "torchvision": AlexNetConfig.torchvision(**TINY, image_size=71, num_classes=10, init="he"),
+    "torchvision": AlexNetConfig.torchvision(
+        **TINY, image_size=71, num_classes=10, init="he", adaptive_pool=0
+    ),
 }
 
 
@@ -338,6 +340,18 @@ def test_build_is_what_alexnet_is_made_of(solved):
     assert yours.deviations and yours.recipe.epochs == 90
     assert list(yours.state_dict()) == list(package)
     assert all(np.array_equal(array, package[name]) for name, array in yours.state_dict().items())
+
+
+def test_what_the_exercise_does_not_build_is_refused_or_put_right(solved):
+    mine.put({"build": solved["build"]})
+    narrow = dict(channels=(2, 2, 2, 2, 2), hidden=(2, 2), num_classes=2)
+    with pytest.raises(UsageError, match="no sixth convolution"):
+        AlexNet(AlexNetConfig.conv6_2012(**narrow))
+    with pytest.raises(UsageError, match="no adaptive pool, which images of 256 need"):
+        AlexNet(AlexNetConfig.torchvision(**narrow, image_size=256))
+    assert AlexNet(AlexNetConfig.torchvision(**narrow)).fc6.weight.shape == (2, 72)
+    x = mt.Tensor(np.zeros((1, 3, 224, 224), np.float32))
+    assert AlexNet(AlexNetConfig.caffe(**narrow, image_size=224)).conv1(x).shape[2:] == (54, 54)
 
 
 def test_unwritten_refused_and_missing_parts_stay_the_package_s(tmp_path, capsys):

@@ -32,7 +32,9 @@ SMALL = dict(
 )
 PAPER = AlexNetConfig.paper(**SMALL)
 SOURCE = AlexNetConfig.source_2012(**SMALL)
-TORCHVISION = AlexNetConfig.torchvision(**{**SMALL, "paddings": (1, 2, 1, 1, 1), "init": "torch"})
+TORCHVISION = AlexNetConfig.torchvision(
+    **{**SMALL, "paddings": (1, 2, 1, 1, 1), "init": "torch", "adaptive_pool": 0}
+)
 CIFAR = AlexNetConfig.cifar(channels=(4, 8, 6, 8, 4), hidden=(7, 9))
 
 

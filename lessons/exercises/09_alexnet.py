@@ -52,7 +52,8 @@ def build(config: AlexNetConfig) -> nn.Module:
     nn.ReLU(), ...}). A dict keeps its order, and the order counts: it is the order of the
     computation, and the weights are drawn in the order in which the layers are made.
 
-    `python -m minitorch_alex.models.compare` prints every field of config and its values. In
+    `python -m minitorch_alex.models.compare` prints every field of config and its values. Leave out
+    conv6, conv_floor and adaptive_pool, which no preset needs at its own size but conv6_2012. In
     order:
 
     1. "scale": Scale(config.input_scale), only if config.input_scale is not 1.

@@ -525,7 +525,11 @@ def _are_valid(logits: Tensor, labels: np.ndarray) -> bool:
 
 
 def _alexnet(yours: Functions) -> Callable[..., None]:
-    """AlexNet.__init__: its layers are those that `build` made, under the names it gave them."""
+    """AlexNet.__init__: its layers are those that `build` made, under the names it gave them.
+
+    The exercise is without a sixth convolution and an adaptive pool: UsageError for a configuration
+    that needs one. Caffe's rounding, which it leaves out too, is put right here.
+    """
     f = yours["build"]
 
     def __init__(self, config, num_classes=None):  # noqa: N807
@@ -534,6 +538,16 @@ def _alexnet(yours: Functions) -> Callable[..., None]:
         self.config = config
         recipe = alexnet.default_recipe(config.image_size)
         layers = dict(f(config).named_children())
+        if config.conv6:
+            raise UsageError("exercise 9.1 builds no sixth convolution; train this network "
+                             "without --mine")
+        last = config.channels[4] * config.adaptive_pool ** 2
+        if config.adaptive_pool and "fc6" in layers and layers["fc6"].weight.shape[1] != last:
+            raise UsageError(f"exercise 9.1 builds no adaptive pool, which images of "
+                             f"{config.image_size} need; train this network without --mine")
+        for name, layer in layers.items():
+            if config.conv_floor and name.startswith("conv"):
+                layer.ceil_mode = False
         Network.__init__(self, config.image_size, recipe, {}, config.deviations(), **layers)
 
     return __init__
