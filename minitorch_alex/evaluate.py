@@ -23,7 +23,7 @@ from .data import Dataset, Transform
 from .errors import DataError, DivergedError, UsageError
 from .nn import Module
 from .tensor import Tensor
-from .training import cli, feed, runs
+from .training import class_list, cli, feed, runs
 from .training.cli import Flag
 
 VIEWS = ("single", "nine", "ten")
@@ -235,11 +235,12 @@ class Member:
         if images is None:
             raise DataError(f"this run has no {self.split} part; it was trained with --val-split "
                             f"{self.config['val_split']}")
-        if len(images.classes) != self.config["num_classes"]:
-            raise DataError(f"{images.name} has {len(images.classes)} classes, "
-                            f"{self.run.directory} was trained with {self.config['num_classes']}; "
-                            "point --data-dir to the data of that run")
+        self.check_classes(images)
         return images.subset(slice(self.limit)) if self.limit else images
+
+    def check_classes(self, images: Dataset) -> None:
+        """Raises DataError when the model's outputs mean other classes than the labels do."""
+        class_list.check(images, self.config, f"{self.run.directory} was trained with")
 
     def predict(self, images: Dataset, kinds: Sequence[str],
                 batch_size: int) -> Iterator[tuple[str, np.ndarray, float]]:
@@ -255,12 +256,14 @@ class Member:
 
 
 def check_same_images(members: Sequence[Member], reference: Dataset) -> None:
-    """Raises UsageError when a member sees other images than the first, which sees `reference`.
+    """Raises UsageError when a member sees other images than the first, which sees `reference`,
+    and DataError when it knows other classes.
 
-    Probabilities can only be averaged image by image.
+    Probabilities can only be averaged image by image and class by class.
     """
     first = members[0]
     for member in members[1:]:
+        member.check_classes(reference)
         if member.sees() == first.sees():
             continue
         if not np.array_equal(member.images().labels, reference.labels):

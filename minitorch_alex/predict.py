@@ -14,7 +14,7 @@ from . import data, models, plots
 from .data.decoding import UnknownFormatError, central_square, decode_rgb, read_image_file
 from .errors import DataError, DivergedError, UsageError
 from .evaluate import VIEWS, probabilities
-from .training import cli, runs, weights
+from .training import class_list, cli, runs, weights
 from .training.cli import Flag
 
 FLAGS = (
@@ -100,16 +100,18 @@ def square(image: Image.Image, side: int) -> np.ndarray:
 
 
 def of_run(path: Path, previous: bool = False, views: str = "single") -> Predictor:
-    """The model of a run, or of a checkpoint in one, with the run's own preprocessing."""
+    """The model of a run, or of a checkpoint in one, with the run's own preprocessing and the
+    names of the classes that it was trained with: its data is not needed."""
     run, file = runs.find(path, previous)
     config = run.read_config()
     model, arrays, meta = runs.load_model(file, config)
     mean = arrays["data.mean"]
     transform = runs.build_transform(config, mean)
-    classes = data.class_names(config["data"], config["data_dir"])
-    return Predictor(model.eval(), classes, side=mean.shape[0],
+    names, remark = class_list.known(config)
+    about = f"{config['model']} from {file}, epoch {meta['epoch']}"
+    return Predictor(model.eval(), names, side=mean.shape[0],
                      prepare=lambda images: transform.views(images, views),
-                     about=f"{config['model']} from {file}, epoch {meta['epoch']}")
+                     about=f"{about}; {remark}" if remark else about)
 
 
 def pretrained(views: str = "single") -> Predictor:
@@ -125,14 +127,14 @@ def of_weights(path: Path, name: str, views: str = "single") -> Predictor:
     Without a run, the preprocessing follows from the model: torchvision's for its network,
     otherwise pixels minus ImageNet's mean colour. Raises RunError when the weights do not fit.
     """
-    classes = models.default_classes(name)
-    model = models.build(name, classes)
+    num_classes = models.default_classes(name)
+    model = models.build(name, num_classes)
     last = list(model.state_dict())[-1]  # the bias of the last layer, one number per class
     state = weights.read(path)
     bias = state.get(last, state.get(f"model.{last}"))
-    if bias is not None and bias.shape != (classes,):
-        classes = len(bias)
-        model = models.build(name, classes)
+    if bias is not None and bias.shape != (num_classes,):
+        num_classes = len(bias)
+        model = models.build(name, num_classes)
     weights.load_into(model, path)
 
     size = model.image_size
@@ -147,7 +149,7 @@ def of_weights(path: Path, name: str, views: str = "single") -> Predictor:
     def prepare(images: np.ndarray) -> np.ndarray:
         return _windows(images, size, views).astype(np.float32) - mean
 
-    return Predictor(model.eval(), [f"class {i}" for i in range(classes)], side, prepare,
+    return Predictor(model.eval(), [f"class {i}" for i in range(num_classes)], side, prepare,
                      f"{name} with the weights of {path}; images are normalised by {how}")
 
 
@@ -216,18 +218,18 @@ def main(argv: list[str] | None = None) -> int:
     cli.use_device(vars(args))
     predictor = choose(args.weights, args.model, args.previous, args.views)
     originals = [read_image(path) for path in args.images]
-    classes = predictor.classes
+    names = predictor.classes
     if args.classes:
-        classes = read_classes(args.classes, len(classes))
+        names = read_classes(args.classes, len(names))
 
     print(predictor.about)
     probs = predictor(np.stack([square(image, predictor.side) for image in originals]))
     for path, image, row in zip(args.images, originals, probs, strict=True):
-        print(f"\n{path}  ({image.width} x {image.height})\n{as_text(row, classes, args.top)}")
+        print(f"\n{path}  ({image.width} x {image.height})\n{as_text(row, names, args.top)}")
     if args.out:
         squares = [square(image, min(image.width, image.height, 256)) for image in originals]
-        names = [path.name for path in args.images]
-        plots.predictions(squares, probs, classes, args.out, names, args.top)
+        titles = [path.name for path in args.images]
+        plots.predictions(squares, probs, names, args.out, titles, args.top)
         print(f"\n{args.out}")
     return 0
 

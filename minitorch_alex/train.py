@@ -26,7 +26,7 @@ from .models.recipe import change_rates
 from .optim import SGD
 from .schedule import Schedule
 from .tensor import Tensor
-from .training import checkpoint, cli, feed, runs, settings
+from .training import checkpoint, class_list, cli, feed, runs, settings
 from .training.progress import Interval, Meter, Progress, Stopwatch, measure
 from .training.runs import Run, Split
 
@@ -157,15 +157,15 @@ def load_checkpoint(source: Path, config: dict[str, Any]) -> runs.Saved:
 
 
 def check_data(train: data.Dataset, config: dict[str, Any]) -> None:
-    """Raises DataError when a resumed run gets other images than it had. Notes their number for a
-    later session."""
-    advice = "the run was started on different data; point --data-dir to that data"
-    if len(train.classes) != config["num_classes"]:
-        raise DataError(f"{train.name} has {len(train.classes)} classes, the run has "
-                        f"{config['num_classes']}: {advice}")
+    """Raises DataError when a resumed run gets other classes or images than it had. Notes both for
+    a later session."""
+    class_list.check(train, config, "the run has")
+    if "classes" not in config:  # a run from before the names were kept
+        config |= class_list.entries(train.classes)
     if config.setdefault("train_images", len(train)) != len(train):
         raise DataError(f"{train.name} has {len(train):,} images to train on, the run had "
-                        f"{config['train_images']:,}: {advice}")
+                        f"{config['train_images']:,}: the run was started on different data; "
+                        "point --data-dir to that data")
 
 
 def check_image_size(still: data.Transform, train: data.Dataset, model: Network,
@@ -415,7 +415,7 @@ def describe(job: Job) -> None:
     model = job.model
     recipe = job.recipe
     train_set = job.split.train
-    classes = len(train_set.classes)
+    num_classes = len(train_set.classes)
 
     host = (f"{runs.cpu_name()}, {backend.current().name} {np.__version__}, "
             f"{kernels.get_threads()} threads")
@@ -430,8 +430,8 @@ def describe(job: Job) -> None:
     if job.split.val is not None:
         sizes.append(f"{len(job.split.val):,} to validate")
     sizes.append(f"{len(job.split.test):,} to test")
-    print(f"data        {train_set.name}: {', '.join(sizes)}; {classes} classes; "
-          f"the loss at chance level is ln {classes} = {math.log(classes):.3f}")
+    print(f"data        {train_set.name}: {', '.join(sizes)}; {num_classes} classes; "
+          f"the loss at chance level is ln {num_classes} = {math.log(num_classes):.3f}")
 
     steps = math.ceil(len(train_set) / recipe.batch_size)
     schedule = recipe.schedule

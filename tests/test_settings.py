@@ -29,7 +29,8 @@ def test_a_run_stores_what_the_table_says_and_what_older_runs_stored():
     assert set(config) == {
         "model", "data", "data_dir", "recipe_name", "seed", "val_split", "limit", "workers", "print_freq",
         "checkpoint_freq", "threads", "backend", "precision", "memory_limit", "deterministic", "winograd",
-        "workspace", "data_size", "num_classes", "model_fields", "recipe", "layer_decay"}
+        "workspace", "data_size", "num_classes", "classes", "class_digest", "model_fields",
+        "preset_edition", "recipe", "layer_decay"}
     assert config["seed"] == 5 and set(settings.IN_RECIPE) <= set(config["recipe"])
 
 

@@ -14,7 +14,7 @@ from ..evaluate import confusion_matrix, predict
 from ..nn import Conv2d, Linear, LocallyConnected2d, ReLU, Tanh
 from ..predict import read_image, square
 from ..tensor import Tensor
-from ..training import cli, runs
+from ..training import class_list, cli, runs
 
 
 class Subject:
@@ -40,6 +40,7 @@ class Subject:
     def parts(self) -> dict[str, Dataset]:
         """{"train", "test"}, each cut to --limit."""
         whole = runs.load_data(self.config)
+        class_list.check(whole.train, self.config, f"{self.run.directory} was trained with")
         return {"train": whole.train.subset(slice(self.limit)),
                 "test": whole.test.subset(slice(self.limit))}
 

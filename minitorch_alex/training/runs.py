@@ -20,11 +20,11 @@ import numpy as np
 
 from .. import backend, data, models, streams
 from ..data import Dataset
-from ..errors import RunError
+from ..errors import DataError, RunError
 from ..files import disk_error, write_atomic
 from ..kernels import get_threads
 from ..models import Network, Recipe
-from . import checkpoint
+from . import checkpoint, class_list
 
 PACKAGE = Path(__file__).parent.parent
 PRETRAINED = PACKAGE / "pretrained"  # a run as `slim` leaves it
@@ -138,8 +138,8 @@ def find(path: str | os.PathLike, use_previous: bool = False) -> tuple[Run, Path
 
 
 def load_model(file: Path, config: dict[str, Any]) -> Saved:
-    """The model of a run with the weights of a checkpoint. Raises RunError when they belong to
-    another model."""
+    """The model of a run with the weights of a checkpoint; `config` takes over the names of the
+    classes from it. Raises RunError when the weights belong to another model or other classes."""
     arrays, meta = checkpoint.load(file)
     streams.manual_seed(config["seed"])
     model = models.build(config["model"], config["num_classes"], **models.fields_of_run(config))
@@ -148,6 +148,7 @@ def load_model(file: Path, config: dict[str, Any]) -> Saved:
     if meta.get("model") != config["model"]:
         raise RunError(f"{file} holds the model {meta.get('model')!r}, not {config['model']!r}, "
                        "as the run does")
+    class_list.adopt(config, meta, file)
     try:
         model.load_state_dict(weights)
     except RunError as error:
@@ -157,6 +158,10 @@ def load_model(file: Path, config: dict[str, Any]) -> Saved:
 
 def load_data(config: dict[str, Any], download: bool = False) -> Split:
     """The images of a run, from its settings. Raises DataError when missing or damaged."""
+    moved = "train_images" in config and not Path(config["data_dir"]).exists()
+    if moved and config["data"] != "shapes" and not download:
+        raise DataError(f"there is no {config['data_dir']} (seen from {Path.cwd()}), where the "
+                        "data of this run was; point --data-dir to it")
     train, test = data.load(config["data"], config["data_dir"], download=download,
                             size=config["data_size"], seed=0)
     val = None

@@ -14,7 +14,7 @@ from .. import data, models, streams
 from ..errors import UsageError
 from ..models import Network, Recipe
 from ..models.recipe import RECIPES, named
-from . import cli
+from . import class_list, cli
 from .cli import Flag
 from .runs import Run
 
@@ -141,9 +141,9 @@ def new_config(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any
     recipe_fields = {name: value for name, value in settings.items() if name in known}
     model_fields = {name: value for name, value in settings.items() if name not in known}
 
-    num_classes = len(data.class_names(args.data, args.data_dir))
+    names = data.class_names(args.data, args.data_dir)
     streams.manual_seed(args.seed)  # the weights are drawn from this seed
-    model = models.build(args.model, num_classes, **model_fields)
+    model = models.build(args.model, len(names), **model_fields)
     recipe = named(args.recipe_name, model.recipe) if args.recipe_name else model.recipe
     recipe = models.changed(recipe, **recipe_fields)
     if args.val_split == 0 and recipe.schedule == "plateau":
@@ -153,9 +153,9 @@ def new_config(args: argparse.Namespace, given: set[str]) -> tuple[dict[str, Any
         model.layer_decay = {}  # the weight decay that was asked for is that of every layer
 
     config = {name: getattr(args, name) for name in IN_CONFIG}
-    config |= {"data_size": image_room(recipe, model.image_size), "num_classes": num_classes,
-               "model_fields": model_fields, "preset_edition": models.PRESET_EDITION,
-               "recipe": recipe.to_json(),
+    config |= {"data_size": image_room(recipe, model.image_size), "num_classes": len(names),
+               **class_list.entries(names), "model_fields": model_fields,
+               "preset_edition": models.PRESET_EDITION, "recipe": recipe.to_json(),
                "layer_decay": model.layer_decay}
     return config, model
 
