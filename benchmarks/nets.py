@@ -262,7 +262,7 @@ def _forward(layer: Any, x: np.ndarray) -> tuple[np.ndarray, Any]:
             y = to_nchw(x)
             return y.reshape(len(y), -1), y.shape  # (N, C, H, W) -> (N, C*H*W)
         case Scale():
-            return x * layer.factor, None
+            return x * np.asarray(layer.factor, x.dtype), None  # one, or one per channel of NHWC
     raise TypeError(f"no bare kernels are known for {type(layer).__name__}")
 
 

@@ -59,7 +59,8 @@ def compare(preset, dtype, shrink):
     x, tensors = torch.tensor(images), {}
     for name, layer in model.named_children():
         tensors[name] = [torch.tensor(p.data, requires_grad=True) for p in layer.parameters()]
-        x = x * torch.tensor(layer.factor).reshape(-1, 1, 1) if name == "scale" else apply(layer, x, tensors[name])
+        x = x * torch.tensor(layer.factor, dtype=x.dtype).reshape(-1, 1, 1) if name == "scale" else apply(
+            layer, x, tensors[name])
     T.cross_entropy(x, torch.tensor(labels)).backward()
 
     def error(got, want):

@@ -18,7 +18,7 @@ def narrow():
     """torchvision's layers and names at an eighth of the widths, on 67 x 67 pixels."""
     mt.manual_seed(0)
     return AlexNet(AlexNetConfig.torchvision(channels=(8, 24, 48, 32, 32), hidden=(32, 32), num_classes=10,
-                                             image_size=67))
+                                             image_size=67, adaptive_pool=0))
 
 
 def torch_twin(torch):
