@@ -4,7 +4,10 @@ half of one.
 The bytes go to a temporary file in the same file system, reach the disk (fsync), and the temporary
 file takes the name in one step (os.replace). When anything goes wrong before that step, the
 temporary file is removed.
+
+And the other way round: reading a text that people edit, with whatever their editor puts into it.
 """
+import codecs
 import contextlib
 import os
 import shutil
@@ -12,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from .errors import DiskError
+from .errors import DataError, DiskError
 
 
 def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview],
@@ -65,6 +68,38 @@ def writing(part: Path, advice: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # a folder that refuses even this holds no such file
             part.unlink(missing_ok=True)
         raise disk_error(part, error, advice) from error
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """The text of a file that people edit: UTF-8, or what a byte order mark at its beginning says;
+    where it is not UTF-8, Windows' Western European. Lines end with "\\n" alone.
+
+    Raises OSError as the disk gives it.
+    """
+    raw = Path(path).read_bytes()
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16",
+             codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marks.items() if raw.startswith(mark)), "utf-8")
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: str | os.PathLike, meaning: str = "", advice: str = "") -> list[str]:
+    """The lines of a file that people edit, without blank ones and without blanks around them.
+
+    Raises DataError when it cannot be read, with what it means and how to get it.
+    """
+    try:
+        lines = [line.strip() for line in read_text(path).split("\n")]
+    except OSError as error:
+        reason = error.strerror or str(error)
+        meaning = f", {meaning}" if meaning else ""
+        advice = f"; {advice}" if advice else ""
+        raise DataError(f"cannot read {path}{meaning}: {reason}{advice}") from None
+    return [line for line in lines if line]
 
 
 def disk_error(path: str | os.PathLike, error: OSError, advice: str = "",

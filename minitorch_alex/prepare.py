@@ -47,9 +47,10 @@ the main axes of the colours. SRC is recognised automatically; it is one of
               LOC_synset_mapping.txt
   official    ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz,
               which need not be unpacked
-  folders     train/CLASS/* and val/CLASS/*; or CLASS/* alone with --val-split
+  folders     train/CLASS/* and val/CLASS/* (or valid, validation, test), at any depth; or
+              CLASS/* alone with --val-split
   tiny        Tiny-ImageNet: train/WNID/images/*, val/images/*, val/val_annotations.txt, wnids.txt,
-              words.txt
+              words.txt; also sorted into val/images/WNID/* or val/WNID/*
   imagenette  folders of ten known classes
 
 A file's type is decided by its content, not by its name. Everything becomes RGB; the EXIF

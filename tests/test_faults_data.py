@@ -1,19 +1,23 @@
 """Faults that were seen from outside: files, folders and machines as people have them, each with other inputs of its
 kind."""
 import io
+import os
 import struct
 import sys
 import threading
 import warnings
 import zlib
+from pathlib import Path
 
 import imagenet_trees as trees
 import numpy as np
 import pytest
 from PIL import Image
 
-from minitorch_alex import data, predict
-from minitorch_alex.data import decoding
+from minitorch_alex import data, predict, prepare
+from minitorch_alex.data import decoding, folders, layouts
+from minitorch_alex.data.layouts import short_names
+from minitorch_alex.data.sources import list_source
 from minitorch_alex.errors import DataError
 
 # One decoder: what is damaged besides the pixels does not matter.
@@ -284,3 +288,230 @@ def test_an_odd_picture_is_read_where_warnings_are_errors():
                     jpeg_with(0xE1, EXIF_BLOCKS["an offset beyond the end"])):
             for as_viewed in (False, True):
                 assert decoding.decode_rgb(raw, as_viewed).mode == "RGB"
+
+
+# One set of rules for folders, whoever reads them.
+
+
+def both(root, capsys):
+    """What load_folder and `prepare` make of the same folder: ((classes, files by split), notes) or the message."""
+    results = []
+    capsys.readouterr()
+    try:
+        taken = {}
+        original = folders.read_pictures
+
+        def read(files, size, name):
+            taken[name.rsplit("/", 1)[-1]] = sorted(str(file.relative_to(root)) for file in files)
+            return original(files, size, name)
+
+        folders.read_pictures = read
+        try:
+            train, _ = data.load_folder(root, 8)
+        finally:
+            folders.read_pictures = original
+        results.append((train.classes, taken["train"], taken["val"]))
+    except DataError as error:
+        results.append(str(error))
+    told = capsys.readouterr().err
+    try:
+        listing = list_source(root)
+        names = short_names(listing.classes)
+        files = [sorted(str(Path(name)) for name in listing.splits[split].names) for split in ("train", "val")]
+        results.append((names, *files))
+        notes = listing.notes
+    except DataError as error:
+        results.append(str(error))
+        notes = []
+    return results, told, notes
+
+
+LEFT = ("._0.png", ".DS_Store", "Thumbs.db", "thumbs.DB", "desktop.ini", ".directory", ".0.png.swp")
+LEFT_FOLDERS = ("__MACOSX", "@eaDir", "lost+found", ".ipynb_checkpoints", "$RECYCLE.BIN", "System Volume Information",
+                "#recycle", ".Trashes", "__pycache__")
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_files_of_systems_are_passed_over_by_both(name, tmp_path, capsys):
+    two_classes(tmp_path)
+    trees.put(tmp_path / "train" / "cat" / name, b"\0\5\x16\7" + bytes(100))
+    trees.put(tmp_path / "train" / name, b"x")
+    (folder, prepared), told, notes = both(tmp_path, capsys)
+    assert folder == prepared and len(folder[1]) == 6
+    assert "2 files or folders were passed over (hidden or left by a system: 2" in told
+    assert any("2 files or folders were passed over" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", LEFT_FOLDERS)
+@pytest.mark.parametrize("place", ["train", "val", "train/cat"])
+def test_folders_of_systems_are_no_classes_and_no_images(name, place, tmp_path, capsys):
+    two_classes(tmp_path)
+    trees.put(tmp_path / place / name / "0-checkpoint.png", trees.file_of(trees.picture(1, 9, 9), "PNG"))
+    (folder, prepared), told, notes = both(tmp_path, capsys)
+    assert folder == prepared and folder[0] == ("cat", "dog") and len(folder[1]) == 6
+    assert told.count("\n") == 1 and "1 file or folder was passed over" in told and name in told and len(notes) == 1
+    assert data.class_names("folder", tmp_path) == ("cat", "dog")
+
+
+@pytest.mark.parametrize("kind, suffix", [
+    ("TIFF", ".tif"), ("JPEG", ".jfif"), ("GIF", ".gif"), ("JPEG", ""), ("JPEG", ".jpg?size=large"), ("PPM", ".pgm"),
+    ("WEBP", ".WEBP"), ("BMP", ".dib"), ("PNG", ".JPG"), ("JPEG", ".jpg_large"), ("JPEG2000", ".jp2"), ("TGA", ".tga")])
+def test_what_a_file_is_decides_its_content_for_both(kind, suffix, tmp_path, capsys):
+    two_classes(tmp_path, parts=("val",))
+    two_classes(tmp_path, parts=("train",), kind=kind, suffix=suffix)
+    (folder, prepared), told, notes = both(tmp_path, capsys)
+    assert folder == prepared and len(folder[1]) == 6 and not told and not notes
+
+
+def test_files_that_are_no_images_are_told(tmp_path, capsys):
+    two_classes(tmp_path)
+    for name in ("notes.txt", "labels.csv", "boxes.json"):
+        trees.put(tmp_path / "train" / "cat" / name, b"x")
+    trees.put(tmp_path / "train" / "cat.zip", b"x")
+    trees.put(tmp_path / "train" / "loose.png", b"x")
+    (folder, prepared), told, notes = both(tmp_path, capsys)
+    assert folder == prepared and len(folder[1]) == 6
+    for text in (told, notes[0]):
+        assert "5 files or folders were passed over" in text
+        assert "not images by their names: 4" in text and "in no class folder: 1" in text
+    trees.put(tmp_path / "train" / "cat" / "README", b"a text without a suffix")
+    trees.put(tmp_path / "train" / "cat" / "labels.yaml", b"a: b")
+    (folder, _), told, _ = both(tmp_path, capsys)
+    assert len(folder[1]) == 6 and "not images by their content: 2" in told and told.count("\n") == 1
+
+
+def test_folders_in_class_folders_are_read_by_both_links_included(tmp_path, capsys):
+    two_classes(tmp_path)
+    inner = tmp_path / "train" / "cat" / "by day" / "2012"
+    inner.mkdir(parents=True)
+    (tmp_path / "train" / "cat" / "0.png").rename(inner / "0.png")
+    trees.put(tmp_path / "elsewhere" / "5.png", trees.file_of(trees.picture(5, 9, 9), "PNG"))
+    (tmp_path / "train" / "dog" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "train" / "dog" / "9.png").symlink_to(tmp_path / "elsewhere" / "5.png")
+    (folder, prepared), told, _ = both(tmp_path, capsys)
+    assert folder == prepared and len(folder[1]) == 8 and not told
+    assert str(Path("train/cat/by day/2012/0.png")) in folder[1]
+
+
+def test_links_that_lead_nowhere_or_back_are_told(tmp_path, capsys):
+    two_classes(tmp_path)
+    cat = tmp_path / "train" / "cat"
+    (cat / "broken.png").symlink_to("/nowhere/0.png")
+    (cat / "itself.png").symlink_to("itself.png")
+    (cat / "loop").symlink_to(tmp_path / "train")
+    (cat / "again").symlink_to(cat)
+    os.mkfifo(cat / "pipe.png")
+    (folder, prepared), told, notes = both(tmp_path, capsys)
+    assert folder == prepared and len(folder[1]) == 6
+    for text in (told, notes[0]):
+        assert "5 files or folders" in text and "broken links: 2" in text
+        assert "neither files nor folders: 1" in text and "links to a folder above or to one that was read" in text
+
+
+@pytest.mark.parametrize("makes_empty", [
+    lambda folder: folder.mkdir(), lambda folder: trees.put(folder / "notes.txt", b"x"),
+    lambda folder: trees.put(folder / ".hidden.png", b"x"),
+    lambda folder: (folder / "deep" / "deeper").mkdir(parents=True),
+    lambda folder: [folder.mkdir(), (folder / "0.png").symlink_to("nowhere")]])
+def test_an_empty_class_is_refused_by_both(makes_empty, tmp_path, capsys):
+    two_classes(tmp_path)
+    makes_empty(tmp_path / "train" / "bird")
+    (folder, prepared), _, _ = both(tmp_path, capsys)
+    assert folder == prepared and folder.startswith("the class bird has no training images")
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "test", "Val", "VALID", "Test"])
+def test_the_validation_folder_has_many_names(name, tmp_path, capsys):
+    two_classes(tmp_path)
+    (tmp_path / "val").rename(tmp_path / name)
+    (folder, prepared), told, _ = both(tmp_path, capsys)
+    assert folder == prepared and len(folder[2]) == 6 and not told
+    (tmp_path / "train").rename(tmp_path / "Train")
+    (folder, prepared), _, _ = both(tmp_path, capsys)
+    assert folder == prepared and folder[0] == ("cat", "dog")
+
+
+def test_of_several_validation_folders_one_is_read_and_the_others_are_told(tmp_path, capsys):
+    two_classes(tmp_path, parts=("train", "test", "valid"))
+    (tmp_path / "val").mkdir()  # empty
+    (folder, prepared), told, notes = both(tmp_path, capsys)
+    assert folder == prepared and folder[2][0].startswith("valid")
+    assert "test is not read" in told and "test is not read" in notes[0]
+
+
+def test_names_of_classes_are_the_same_for_both(tmp_path, capsys):
+    classes = ("Smith, John", "Smith, Ann", "n01440764", "a;b", "caf\N{LATIN SMALL LETTER E WITH ACUTE}")
+    two_classes(tmp_path, classes=classes)
+    trees.put(tmp_path / "words.txt", b"n01440764\ttench, Tinca tinca\nSmith, Ann\tSmith, Ann Mary\n")
+    (folder, prepared), _, _ = both(tmp_path, capsys)
+    assert folder == prepared
+    assert folder[0] == ("Smith, Ann Mary", "Smith, John", "a;b", classes[4], "tench")
+
+
+def test_order_within_a_class_is_that_of_the_names_for_both(tmp_path):
+    root = two_classes(tmp_path, n=12)
+    (root / "train" / "cat" / "sub").mkdir()
+    (root / "train" / "cat" / "5.png").rename(root / "train" / "cat" / "sub" / "5.png")
+    train, _ = data.load_folder(root, 8)
+    part = layouts.read_folders(root).train
+    for label, wnid in enumerate(("cat", "dog")):
+        files = [root / member.path for member in sorted(part.members[wnid])]
+        expected = folders.read_pictures(files, 8, "x")
+        assert (train.images[train.labels == label] == expected).all()
+        assert [file.name for file in files] == sorted(f"{k}.png" for k in range(12))
+
+
+def test_prepared_and_read_as_a_folder_have_the_same_pixels_and_names(tmp_path, capsys):
+    root = two_classes(tmp_path / "src", classes=("Smith, John", "dog"), kind="TIFF", suffix=".tif")
+    trees.put(root / "train" / "dog" / "._0.tif", b"x")
+    assert prepare.main([str(root), str(tmp_path / "dst"), "--format", "npy", "--size", "16", "-j", "1"]) == 0
+    assert "note        1 file or folder was passed over" in capsys.readouterr().out
+    for ours, theirs in zip(data.load("folder", root, size=16), data.load("imagenet", tmp_path / "dst"), strict=True):
+        assert ours.classes == theirs.classes == ("Smith, John", "dog")
+        first = {(int(label), image.tobytes()) for image, label in zip(ours.images, ours.labels, strict=True)}
+        assert first == {(int(theirs.labels[i]), theirs.images[i].tobytes()) for i in range(len(theirs))}
+
+
+# Layouts as people have them.
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return trees.drawn_images()
+
+
+def sort_tiny(root, to):
+    """What the usual scripts do to the validation images: move each into a folder of its class."""
+    for line in (root / "val" / "val_annotations.txt").read_text().splitlines():
+        name, wnid = line.split("\t")[:2]
+        target = root / to.format(wnid) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (root / "val" / "images" / name).rename(target)
+
+
+@pytest.mark.parametrize("to", ["val/images/{}", "val/{}", "val/{}/images"])
+@pytest.mark.parametrize("left", ["images", "nothing", "annotations gone"])
+def test_tiny_imagenet_sorted_by_the_usual_scripts(to, left, drawn, tmp_path):
+    root = tmp_path / "tiny"
+    trees.tiny(root, *drawn)
+    whole = list_source(root).splits["val"]
+    sort_tiny(root, to)
+    if left == "nothing" and "images/" not in to:
+        (root / "val" / "images").rmdir()
+    if left == "annotations gone":
+        (root / "val" / "val_annotations.txt").unlink()
+    listing = list_source(root)
+    val = listing.splits["val"]
+    assert listing.layout == "tiny" and not listing.notes and (val.labels == whole.labels).all()
+    assert [Path(name).name for name in val.names] == [Path(name).name for name in whole.names]
+
+
+def test_tiny_imagenet_half_sorted(drawn, tmp_path):
+    trees.tiny(tmp_path, *drawn)
+    whole = list_source(tmp_path).splits["val"]
+    wnid, data_ = next(iter(drawn[1].values()))
+    name = next(iter(drawn[1]))
+    trees.put(tmp_path / "val" / "images" / wnid / name, data_)
+    (tmp_path / "val" / "images" / name).unlink()
+    half = list_source(tmp_path).splits["val"]
+    assert (half.labels == whole.labels).all() and len(half) == len(whole)

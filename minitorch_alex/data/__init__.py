@@ -8,6 +8,7 @@ batches.
 
 Nothing here knows a Tensor: a batch is a NumPy array until the backend takes it.
 """
+import os
 from pathlib import Path
 
 from ..errors import DataError
@@ -45,9 +46,10 @@ def load(name: str, data_dir: str | Path = "data", download: bool = False, *,
     folder     the folders of images in `data_dir`, scaled to size x size
     imagenet   what `prepare` made of those or of any other source, in `data_dir`
 
-    A prepared set is also found under the name "folder". Raises DataError for a name that is not
-    in NAMES, and whatever the set raises.
+    A prepared set is also found under the name "folder", and `~` is the home folder. Raises
+    DataError for a name that is not in NAMES, and whatever the set raises.
     """
+    data_dir = os.path.expanduser(data_dir)
     if name == "cifar10":
         return load_cifar10(data_dir, download)
     if name == "shapes":
@@ -62,6 +64,7 @@ def load(name: str, data_dir: str | Path = "data", download: bool = False, *,
 def class_names(name: str, data_dir: str | Path = "data") -> tuple[str, ...]:
     """The names of the classes that `load` gives, without reading an image. Raises as `load`
     does."""
+    data_dir = os.path.expanduser(data_dir)
     if name == "cifar10":
         return cifar10.CLASSES
     if name == "shapes":

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..errors import DataError
 from .dataset import Dataset
+from .layouts import short_names
 from .transforms import ColorPCA
 
 OPEN_SHARDS = 128  # kept open at a time; ImageNet has more shards than a process may have files
@@ -92,12 +93,8 @@ def read_index(data_dir: str | Path) -> dict[str, Any]:
 
 
 def prepared_classes(index: dict[str, Any]) -> tuple[str, ...]:
-    """A name for each class: the first of its WordNet names, with the number where two classes
-    share it (crane)."""
-    classes = index["classes"]
-    names = [entry.get("name", "").split(",")[0].strip() or entry["wnid"] for entry in classes]
-    return tuple(f"{name} ({entry['wnid']})" if names.count(name) > 1 else name
-                 for name, entry in zip(names, classes, strict=True))
+    """A name for each class, as short_names makes it."""
+    return short_names([(entry["wnid"], entry.get("name", "")) for entry in index["classes"]])
 
 
 class Shard(Protocol):

@@ -15,7 +15,8 @@ becomes a path.
 import csv
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import scandir
@@ -25,7 +26,20 @@ from typing import IO, NamedTuple
 from tqdm import tqdm
 
 from ..errors import DataError
+from ..files import read_lines
 from .devkit import read_devkit
+from .trees import (
+    SPECIAL,
+    Member,
+    Members,
+    PassedOver,
+    identity,
+    images_below,
+    images_in,
+    note_outside,
+    subfolders,
+    tell_name,
+)
 
 IMAGENETTE = {
     "n01440764": "tench, Tinca tinca",
@@ -39,23 +53,14 @@ IMAGENETTE = {
     "n03445777": "golf ball",
     "n03888257": "parachute, chute",
 }
-VAL_FOLDERS = ("val", "valid", "validation")
-# Any other file is taken for an image: a file's type is decided by its content, not by its name.
-NOT_IMAGES = {".txt", ".csv", ".xml", ".json", ".md", ".html", ".mat", ".db", ".ini", ".npy",
-              ".zip", ".tar", ".gz"}
+TRAIN_FOLDERS = ("train",)
+VAL_FOLDERS = ("val", "valid", "validation", "test")  # the first that there is counts
+# Lists of names next to the class folders.
+TINY_ANSWERS = "val_annotations.txt"
+NO_CLASS_TAR = "not tars of a class, such as n01440764.tar"
+NAME_LISTS = {"words.txt", "wnids.txt", "LOC_synset_mapping.txt"}
 WNID = re.compile(r"n\d{8}")
-
-
-class Member(NamedTuple):
-    """An image of a source. Members sort by file name."""
-
-    name: str    # the file name alone
-    path: str    # below the folder of its part, or "TAR:NAME" for messages
-    offset: int  # its span of bytes in a tar; 0, 0 in a folder
-    length: int
-
-
-Members = dict[str, list[Member]]  # by WNID
+WORDNET = re.compile(r"n\d+")  # as of WordNet: its names are lists of synonyms
 
 
 @dataclass
@@ -65,21 +70,24 @@ class Part:
     where      the folder or the tar that they are in
     members    by WNID
     expected   what should be there, for messages
+    folder     the folder below `where` with the class folders, where there is one
     """
 
     where: Path
     members: Members
     expected: str
+    folder: str = ""
 
 
 class Contents(NamedTuple):
-    """What a source has: names of classes by WNID, its two parts, and notes on what is left
-    out."""
+    """What a source has: names of classes by WNID, its two parts, and what is left out: images in
+    sentences, and other files counted."""
 
     names: dict[str, str]
     train: Part
     val: Part
     notes: list[str]
+    passed: PassedOver
 
 
 def recognise(root: Path, flat: bool = False) -> str:
@@ -93,7 +101,7 @@ def recognise(root: Path, flat: bool = False) -> str:
     layout = _layout_of(root, flat)
     if layout:
         return layout
-    inner = [name for name in _subfolders(root) if _layout_of(root / name)]
+    inner = [name for name in subfolders(root) if _layout_of(root / name)]
     if inner:
         raise DataError(f"{root} has no images of its own, but {root / inner[0]} has; "
                         "give that folder")
@@ -114,9 +122,9 @@ def _layout_of(root: Path, flat: bool = False) -> str | None:
         return "official"
     if (root / "wnids.txt").is_file() and (root / "train").is_dir():
         return "tiny"
-    classes = _subfolders(root / "train")
+    classes = subfolders(root / (part_folder(root, TRAIN_FOLDERS) or "train"))
     if flat and not classes:
-        classes = _subfolders(root)
+        classes = subfolders(root)
     if not classes:
         return None
     return "imagenette" if set(classes) <= set(IMAGENETTE) else "folders"
@@ -132,30 +140,31 @@ def _read_kaggle(root: Path) -> Contents:
     # The text files are at the top of the tree, and `root` may be a folder inside it.
     tops = [root, *list(root.resolve().parents)[:3]]
     top = next((p for p in tops if (p / "LOC_synset_mapping.txt").is_file()), root)
-    names = _read_names(top / "LOC_synset_mapping.txt", " ")
-    train = Part(base, _class_folders(base, "train"), f"expected {base}/train/WNID/*.JPEG")
-    if _subfolders(base / "val"):  # sorted into folders, as for torchvision
-        val = Part(base, _class_folders(base, "val"), f"expected {base}/val/WNID/*.JPEG")
-        return Contents(names, train, val, [])
+    names = read_names(top / "LOC_synset_mapping.txt")
+    passed = PassedOver()
+    train = Part(base, _class_folders(base, "train", passed),
+                 f"expected {base}/train/WNID/*.JPEG")
+    if subfolders(base / "val"):  # sorted into folders, as for torchvision
+        val = Part(base, _class_folders(base, "val", passed), f"expected {base}/val/WNID/*.JPEG")
+        return Contents(names, train, val, [], passed)
     answers = top / "LOC_val_solution.csv"
     val = Part(base, {}, f"expected {base}/val/*.JPEG with {answers}")
-    images = _images(base / "val", "val/")
+    images = images_in(base / "val", "val/", passed)
     if not images:
-        return Contents(names, train, val, [])
+        return Contents(names, train, val, [], passed)
     labels = _read_solution(answers)
     notes = _add_labelled(val, images, lambda name: labels.get(name.rsplit(".", 1)[0]), answers)
-    return Contents(names, train, val, notes)
+    return Contents(names, train, val, notes, passed)
 
 
 def _read_solution(path: Path) -> dict[str, str]:
     """{image: WNID} of Kaggle's LOC_val_solution.csv, whose lines are ImageId,PredictionString."""
+    lines = read_lines(path, "the labels of the validation images",
+                       "Kaggle has it next to the archive")
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return {row["ImageId"]: row["PredictionString"].split()[0]
-                    for row in csv.DictReader(file)}
-    except OSError as error:
-        raise DataError(f"cannot read {path}, the labels of the validation images: "
-                        f"{error.strerror}; Kaggle has it next to the archive") from None
+        rows = csv.DictReader(lines, delimiter=_separator(lines[0]), skipinitialspace=True)
+        return {row["ImageId"].strip(): row["PredictionString"].split()[0]
+                for row in rows if any(row.values())}
     except (LookupError, AttributeError, ValueError, csv.Error):
         raise DataError(f"{path} is damaged: expected lines of ImageId,PredictionString") from None
 
@@ -168,11 +177,12 @@ def _read_official(root: Path) -> Contents:
     if not trains:
         raise DataError(f"{root} has no ILSVRC2012_img_train.tar, which the official layout has")
     names, truth = read_devkit(kits[0]) if kits else ({}, [])
-    train = Part(trains[0], _tar_of_tars(trains[0]),
+    passed = PassedOver()
+    train = Part(trains[0], _tar_of_tars(trains[0], passed),
                  f"expected tars such as n01440764.tar in {trains[0]}")
     expected = f"expected ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz in {root}"
     if not vals:
-        return Contents(names, train, Part(trains[0], {}, expected), [])
+        return Contents(names, train, Part(trains[0], {}, expected), [], passed)
     if not kits:
         raise DataError(f"{root} has {vals[0].name}, but not its labels: {expected}")
 
@@ -183,50 +193,88 @@ def _read_official(root: Path) -> Contents:
         return None
 
     val = Part(vals[0], {}, expected)
-    notes = _add_labelled(val, _tar_members(vals[0]), label, kits[0])
-    return Contents(names, train, val, notes)
+    notes = _add_labelled(val, _tar_members(vals[0], passed), label, kits[0])
+    return Contents(names, train, val, notes, passed)
 
 
 def _read_tiny(root: Path) -> Contents:
-    names = _read_names(root / "words.txt", "\t")
-    train = Part(root, _class_folders(root, "train"), f"expected {root}/train/WNID/images/*.JPEG")
-    if not (root / "val" / "images").is_dir() and _subfolders(root / "val"):  # sorted by somebody
-        val = Part(root, _class_folders(root, "val"), f"expected {root}/val/WNID/*.JPEG")
-        return Contents(names, train, val, [])
-    answers = root / "val" / "val_annotations.txt"
+    names = read_names(root / "words.txt")
+    passed = PassedOver()
+    train = Part(root, _class_folders(root, "train", passed),
+                 f"expected {root}/train/WNID/images/*.JPEG")
+    answers = root / "val" / TINY_ANSWERS
     val = Part(root, {}, f"expected {root}/val/images/*.JPEG with {answers}")
-    images = _images(root / "val" / "images", "val/images/")
+    # Many people have sorted the images by class: into val/images/WNID/ or into val/WNID/.
+    images = images_in(root / "val" / "images", "val/images/", passed)
+    inside = _class_folders(root, "val/images", PassedOver())
+    outside = _class_folders(root, "val", passed, {"images", TINY_ANSWERS})
+    for wnid in sorted({*inside, *outside}):
+        val.members[wnid] = inside.get(wnid, []) + outside.get(wnid, [])
     if not images:
-        return Contents(names, train, val, [])
-    rows = [line.split("\t") for line in _read_lines(answers) if "\t" in line]
-    labels = {row[0]: row[1] for row in rows}
-    return Contents(names, train, val, _add_labelled(val, images, labels.get, answers))
+        return Contents(names, train, val, [], passed)
+    rows = [split_fields(line) for line in read_lines(answers, "the labels of the images")]
+    labels = {row[0]: row[1] for row in rows if len(row) > 1}
+    notes = _add_labelled(val, images, labels.get, answers)
+    return Contents(names, train, val, notes, passed)
 
 
-def _read_folders(root: Path) -> Contents:
-    names = (_read_names(root / "words.txt", "\t")
-             | _read_names(root / "LOC_synset_mapping.txt", " "))
-    if not (root / "train").is_dir():
-        train = Part(root, _class_folders(root, ""), f"expected {root}/CLASS/*.JPEG")
+def read_folders(root: Path) -> Contents:
+    """CLASS/* in train and val, or CLASS/* alone, which is training images then."""
+    names = folder_names(root)
+    passed = PassedOver()
+    train_folder = part_folder(root, TRAIN_FOLDERS)
+    if train_folder is None:
+        train = Part(root, _class_folders(root, "", passed), f"expected {root}/CLASS/*.JPEG")
         expected = f"expected {root}/train/CLASS/*.JPEG and {root}/val/CLASS/*.JPEG"
-        return Contents(names, train, Part(root, {}, expected), [])
-    train = Part(root, _class_folders(root, "train"), f"expected {root}/train/CLASS/*.JPEG")
-    if set(train.members) <= set(IMAGENETTE):
-        names = IMAGENETTE | names
-    folder = next((name for name in VAL_FOLDERS if (root / name).is_dir()), "val")
+        return Contents(names, train, Part(root, {}, expected), [], passed)
+    train = Part(root, _class_folders(root, train_folder, passed),
+                 f"expected {root}/{train_folder}/CLASS/*.JPEG", train_folder)
+    folder = part_folder(root, VAL_FOLDERS) or "val"
     expected = f"expected {root}/{folder}/CLASS/*.JPEG"
-    if not _subfolders(root / folder) and _images(root / folder, ""):
+    if not subfolders(root / folder) and images_in(root / folder, "", PassedOver()):
         expected += ", but the images lie in it without folders"
-    val = Part(root, _class_folders(root, folder), expected)
-    return Contents(names, train, val, [])
+    val = Part(root, _class_folders(root, folder, passed), expected, folder)
+    unread = [name for name in VAL_FOLDERS if name != folder and subfolders(root / name)]
+    notes = [f"the folder {root / name} is not read: validation images are those of {folder}"
+             for name in unread]
+    return Contents(names, train, val, notes, passed)
+
+
+def part_folder(root: Path, names: Sequence[str]) -> str | None:
+    """The folder for one part of a set, by the first of `names` that has folders in it, or else
+    that is there at all; in capital letters too. None where there is none."""
+    folders = subfolders(root)
+    there = [folder for name in names
+             for folder in sorted(folders, key=lambda folder: folder != name)  # exactly so first
+             if folder.lower() == name]
+    return next((folder for folder in there if subfolders(root / folder)),
+                there[0] if there else None)
+
+
+def folder_names(root: Path) -> dict[str, str]:
+    """{WNID: name} of what lists there are for folders of classes."""
+    names = read_names(root / "words.txt") | read_names(root / "LOC_synset_mapping.txt")
+    classes = subfolders(root / (part_folder(root, TRAIN_FOLDERS) or "train"))
+    known = classes and set(classes) <= set(IMAGENETTE)
+    return IMAGENETTE | names if known else names
+
+
+def short_names(classes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """A name for each class, (WNID, name): the first of its WordNet names, with the number where
+    two classes share it (crane). The name of a folder that is not WordNet's stays whole."""
+    names = [name.split(",")[0].strip() or wnid if WORDNET.fullmatch(wnid) else name.strip() or wnid
+             for wnid, name in classes]
+    counts = Counter(names)
+    return tuple(f"{name} ({wnid})" if counts[name] > 1 else name
+                 for name, (wnid, _) in zip(names, classes, strict=True))
 
 
 LAYOUTS: dict[str, Callable[[Path], Contents]] = {
     "kaggle": _read_kaggle,
     "official": _read_official,
-    "folders": _read_folders,
+    "folders": read_folders,
     "tiny": _read_tiny,
-    "imagenette": _read_folders,
+    "imagenette": read_folders,
 }
 
 
@@ -261,48 +309,21 @@ def _add_labelled(part: Part, members: Iterable[Member], label_of: Callable[[str
             f"{len(unknown):,}, for example {unknown[0]!r}"]
 
 
-def _subfolders(path: Path) -> list[str]:
-    """The names of the folders in a folder, sorted, except hidden ones; none where there is no
-    such folder."""
-    if not path.is_dir():
-        return []
-    try:
-        return sorted(entry.name for entry in scandir(path)
-                      if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"cannot read the folder {path}: {error.strerror or error}") from None
-
-
-def _may_be_image(name: str) -> bool:
-    hidden = name.startswith(".") or name == "Thumbs.db"
-    return not hidden and Path(name).suffix.lower() not in NOT_IMAGES
-
-
-def _images(path: Path, prefix: str) -> list[Member]:
-    """The images in a folder, whose path is `prefix` below the folder of their part."""
-    if not path.is_dir():
-        return []
-    try:
-        return [Member(entry.name, prefix + entry.name, 0, 0) for entry in scandir(path)
-                if _may_be_image(entry.name) and entry.is_file()]
-    except OSError as error:
-        raise DataError(f"cannot read the folder {path}: {error.strerror or error}") from None
-
-
-def _class_folders(base: Path, split: str) -> Members:
-    """The images of base/split/CLASS/, or of the folder `images` in it, as Tiny-ImageNet has
-    it."""
-    members: Members = {}
-    bar = tqdm(_subfolders(base / split), desc=f"listing {split or base.name}", unit="class",
+def _class_folders(base: Path, split: str, passed: PassedOver,
+                   purposes: Collection[str] = NAME_LISTS) -> Members:
+    """The images of base/split/CLASS/, at any depth. `purposes` are names there that are neither
+    classes nor passed over."""
+    place = f"{split}/" if split else ""
+    folder = base / split
+    note_outside(folder, place, passed, purposes)
+    above = {identity(path) for path in (base, folder) if path.is_dir()}
+    bar = tqdm(subfolders(folder), desc=f"listing {split or base.name}", unit="class",
                leave=False, disable=None)
-    for wnid in bar:
-        folder = f"{split}/{wnid}/" if split else f"{wnid}/"
-        members[wnid] = (_images(base / folder, folder)
-                         or _images(base / folder / "images", f"{folder}images/"))
-    return members
+    return {wnid: images_below(folder / wnid, f"{place}{wnid}/", passed, above)
+            for wnid in bar if wnid not in purposes}
 
 
-def _tar_of_tars(path: Path) -> Members:
+def _tar_of_tars(path: Path, passed: PassedOver) -> Members:
     """The images of each tar WNID.tar in a tar, as spans of the outer one: nothing is unpacked."""
     members: Members = {}
     with _open_tar(path) as outer:
@@ -310,26 +331,33 @@ def _tar_of_tars(path: Path) -> Members:
                         disable=None):
             wnid = Path(tar.name).stem
             if not (tar.isreg() and tar.name.endswith(".tar") and WNID.fullmatch(wnid)):
+                if not tar.isdir():
+                    passed.add(NO_CLASS_TAR, f"{path.name}:{tar.name}")
                 continue
             with _open_tar(path, outer.extractfile(tar), tar.name) as inner:
-                images = _tar_images(inner, f"{path.name}:{wnid}.tar:", tar.offset_data)
+                images = _tar_images(inner, f"{path.name}:{wnid}.tar:", tar.offset_data, passed)
                 members.setdefault(wnid, []).extend(images)
     return members
 
 
-def _tar_members(path: Path) -> list[Member]:
+def _tar_members(path: Path, passed: PassedOver) -> list[Member]:
     """The images of a tar."""
     with _open_tar(path) as tar:
         bar = tqdm(tar, desc=f"listing {path.name}", unit="image", leave=False, disable=None)
-        return list(_tar_images(bar, f"{path.name}:", 0))
+        return list(_tar_images(bar, f"{path.name}:", 0, passed))
 
 
-def _tar_images(members: Iterable[tarfile.TarInfo], prefix: str, start: int) -> Iterator[Member]:
+def _tar_images(members: Iterable[tarfile.TarInfo], prefix: str, start: int,
+                passed: PassedOver) -> Iterator[Member]:
     """The images among the members of a tar whose first byte is at `start`. A member's name serves
     for sorting and for messages only."""
     for member in members:
         name = member.name.rsplit("/", 1)[-1]
-        if member.isreg() and not member.issparse() and _may_be_image(name):
+        if member.isdir():
+            continue
+        if not member.isreg() or member.issparse():
+            passed.add(SPECIAL, prefix + member.name)
+        elif tell_name(name, prefix + member.name, passed):
             yield Member(name, prefix + member.name, start + member.offset_data, member.size)
 
 
@@ -358,16 +386,29 @@ def _check_end(tar: tarfile.TarFile) -> None:
         raise tarfile.ReadError("it has no end")
 
 
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+def read_names(path: Path) -> dict[str, str]:
+    """{WNID: name} of a file with one class per line; {} where there is no such file.
 
-
-def _read_names(path: Path, separator: str) -> dict[str, str]:
-    """{WNID: name} of a file with one class per line; {} where there is no such file."""
+    A tab, a space (Kaggle's), a semicolon or a comma ends the WNID.
+    """
     if not path.is_file():
         return {}
-    rows = [line.partition(separator) for line in _read_lines(path)]
-    return {wnid: name.strip() for wnid, _, name in rows if name.strip()}
+    names = {}
+    for line in read_lines(path):
+        wnid, _, name = line.partition("\t")
+        if not name:
+            parts = re.split(r"[\s;,]+", line, maxsplit=1)
+            wnid, name = parts if len(parts) == 2 else (line, "")
+        if name.strip():
+            names[wnid.strip().strip('"')] = name.strip().strip('"')
+    return names
+
+
+def split_fields(line: str) -> list[str]:
+    """The fields of a line of a table, whichever of tab, semicolon, comma and blank separates
+    them."""
+    return [cell.strip().strip('"') for cell in line.split(_separator(line))]
+
+
+def _separator(line: str) -> str:
+    return next((mark for mark in "\t;," if mark in line), " ")

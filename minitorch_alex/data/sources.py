@@ -5,6 +5,7 @@ sorted by WNID, and a label is a place in that order, as in Caffe and torchvisio
 are sorted by class and file name and then shuffled, validation images are sorted by file name. So
 the same images give the same lists in every layout.
 """
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..streams import rng
 from .decoding import read_image_file
-from .layouts import LAYOUTS, Member, Members, Part, recognise
+from .layouts import LAYOUTS, Part, recognise
 from .synthetic import class_name, draw_picture
+from .trees import Member, Members
+
+FOLDERS = ("folders", "imagenette")  # the layouts that load_folder reads too
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +87,15 @@ def list_source(root: str | Path, layout: str | None = None, *, limit: int = 0,
     limit       at most this many images of each class and split, the first by name; 0 takes all
     val_split   the share of each class to hold out, for a source without validation images
 
-    Raises DataError for a folder that has none of the layouts, or lacks a part of its own, and
-    UsageError for a val_split where there are validation images.
+    Raises DataError for a folder that has none of the layouts, lacks a part of its own or, in
+    plain folders, has a class without training images, and UsageError for a val_split where there are validation
+    images.
     """
-    root = Path(root)
+    root = Path(os.path.expanduser(root))
     if layout is None or not root.is_dir():
         recognised = recognise(root, val_split > 0)  # raises when there is no folder
         layout = layout or recognised
-    names, train, val, notes = LAYOUTS[layout](root)
+    names, train, val, notes, passed = LAYOUTS[layout](root)
     if any(val.members.values()):
         if val_split:
             raise UsageError(f"--val-split {val_split:g}: {root} has validation images; "
@@ -101,7 +106,9 @@ def list_source(root: str | Path, layout: str | None = None, *, limit: int = 0,
                             "of the training images, a twentieth say, with --val-split 0.05")
         train, val = _hold_out(train, val_split)
     classes = sorted(train.members)
-    notes = notes + _notes_on_classes(train.members, val.members)
+    if layout in FOLDERS:  # others are whole, or say themselves which classes there are
+        check_no_class_is_empty(train)
+    notes = notes + _notes_on_classes(train.members, val.members) + passed.notes()
 
     pairs = _labelled_members(classes, train.members, limit)
     order = rng(0, "prepare").permutation(len(pairs))
@@ -117,10 +124,20 @@ def list_source(root: str | Path, layout: str | None = None, *, limit: int = 0,
                    [train.where, val.where])
 
 
+def check_no_class_is_empty(train: Part) -> None:
+    """Raise DataError when there are training images, but not of all classes: the labels would
+    have a place that nothing is learnt of."""
+    empty = sorted(wnid for wnid, members in train.members.items() if not members)
+    if empty and len(empty) < len(train.members):
+        more = f" ({len(empty):,} such classes)" if len(empty) > 1 else ""
+        raise DataError(f"the class {empty[0]} has no training images in {train.where}{more}; "
+                        "add some, or remove its folder")
+
+
 def _notes_on_classes(train: Members, val: Members) -> list[str]:
     """Sentences about classes that only one of the splits has."""
     notes = []
-    missing = sorted(set(val) - set(train))
+    missing = sorted(wnid for wnid in val if wnid not in train and val[wnid])
     if missing:
         count = sum(len(val[wnid]) for wnid in missing)
         examples = ", ".join(missing[:3]) + (" and others" if len(missing) > 3 else "")
