@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from . import backend
 from .errors import UsageError
+from .versions import Watched, check_unwritten, watch
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -58,12 +59,14 @@ class Function:
         needs   for each input, whether anyone wants its gradient: conv1 need not compute the
                 image's
         saved   the arrays that forward saved, freed as the backward pass goes by
+        watch   what tells whether somebody has written into them since, see versions.py
         edges   for each input (source, shape): source is the Function that made it, the leaf
                 Tensor itself, or None where no gradient is needed; edges is None once the graph
                 has been freed
     """
 
     saved: tuple = ()
+    watch: tuple[Watched, ...] = ()
     needs: tuple[bool, ...] = ()
     edges: tuple[Edge, ...] | None = ()
 
@@ -78,6 +81,7 @@ class Function:
         if result.requires_grad:
             self.edges = tuple(_edge(t, need) for t, need in zip(tensors, self.needs, strict=True))
             result.creator = self
+            self.watch = watch(self.saved, (*tensors, result))
         else:
             self.saved = ()  # nobody will call backward
         return result
@@ -95,6 +99,7 @@ class Function:
     def free(self) -> None:
         """Drop saved arrays and edges, so that nothing behind this node is kept alive by it."""
         self.saved = ()
+        self.watch = ()
         self.edges = None
 
 
@@ -169,7 +174,8 @@ def backward(tensor: "Tensor", gradient: Array | None = None, retain_graph: bool
 
     `gradient` has the tensor's shape and is 1 by default for a tensor of one element. The graph is
     freed on the way unless retain_graph is True. Raises UsageError when the tensor has no graph,
-    when its graph has been freed, or when the gradient is missing or has another shape.
+    when its graph has been freed, when the gradient is missing or has another shape, and when a
+    number that it needs was overwritten after the forward pass (versions.py).
     """
     if not tensor.requires_grad:
         raise UsageError("backward() on a tensor that does not require a gradient; make its "
@@ -205,6 +211,7 @@ def walk(root: Function, gradient: Array, add_to_leaf: Callable[["Tensor", Array
             raise UsageError(f"backward() through {type(node).__name__} a second time: its graph "
                              "was freed by the first; use backward(retain_graph=True) there to "
                              "keep it")
+        check_unwritten(type(node).__name__, node.watch)
         gradients = node.backward(flight.pop(node))
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         for (source, shape), g in zip(node.edges, gradients, strict=True):

@@ -13,6 +13,10 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class KindError(UsageError, TypeError):
+    """An argument of a type that makes no sense there; a TypeError too, as PyTorch raises."""
+
+
 class ShapeError(UserError, ValueError):
     """Shapes or sizes that do not fit together; names the operation, what it got and what it expected."""
 

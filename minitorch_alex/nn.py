@@ -1,179 +1,22 @@
-"""Layers: functions that own parameters. Names, arguments and state_dict keys are PyTorch's."""
-import contextlib
-from collections.abc import Iterator
-from typing import Any, Self
+"""Layers: functions that own parameters. Names, arguments and state_dict keys are PyTorch's.
 
-import numpy as np
+What all layers share, Module and Parameter, is in module.py; nets made of layers are in
+containers.py.
+"""
+from typing import Any
 
-from . import backend, streams
 from . import functional as F
-from .errors import RunError, ShapeError
+from .containers import ModuleList, Sequential
+from .errors import ShapeError
 from .functional.dropout import check_dropout
 from .init import Init, fan_in, torch_uniform
 from .kernels.window import Pair, Window, pair
+from .module import Module, Parameter, evaluating, in_mode
 from .tensor import Tensor
 
-
-class Parameter(Tensor):
-    """A leaf tensor that training changes; Module.parameters finds it among the attributes."""
-
-    __slots__ = ()  # nothing beyond what a Tensor has
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data, requires_grad=True)
-
-    @classmethod
-    def drawn(cls, shape: tuple[int, ...], init: Init) -> "Parameter":
-        """float32 values from `init`, drawn by the next generator that follows from
-        streams.manual_seed."""
-        values = init(streams.next_weight_rng(), shape)  # on the host, in float64
-        return cls(backend.asarray(np.ascontiguousarray(values, np.float32)))
-
-
-class Module:
-    """A layer or a whole network.
-
-    Parameters and sub-modules are its attributes, in the order of their definition. `forward`
-    defines what the module computes, and calling the module calls it.
-    """
-
-    training = True  # of the class; train() and eval() give each module a value of its own
-
-    def __call__(self, *inputs: Any) -> Any:
-        return self.forward(*inputs)
-
-    def forward(self, *inputs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")
-
-    def named_children(self) -> Iterator[tuple[str, "Module"]]:
-        """(name, module) of the direct sub-modules, in order of definition."""
-        for name, value in vars(self).items():  # a dict: in the order in which they were set
-            if isinstance(value, Module):
-                yield name, value
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """(dotted name, module) of self and everything below, depth first."""
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
-
-    def children(self) -> Iterator["Module"]:
-        """The direct sub-modules."""
-        return (child for _, child in self.named_children())
-
-    def modules(self) -> Iterator["Module"]:
-        """Self and everything below."""
-        return (module for _, module in self.named_modules())
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, parameter), depth first in order of definition."""
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter):
-                    yield f"{prefix}.{name}" if prefix else name, value
-
-    def parameters(self) -> Iterator[Parameter]:
-        """All parameters, in the same order."""
-        return (parameter for _, parameter in self.named_parameters())
-
-    def train(self, mode: bool = True) -> Self:
-        """Training behaviour for self and everything below (dropout silences units)."""
-        for module in self.modules():
-            module.training = mode
-        return self
-
-    def eval(self) -> Self:
-        """Evaluation behaviour."""
-        return self.train(False)
-
-    def zero_grad(self) -> None:
-        """Forget all gradients: backward adds to what is there."""
-        for parameter in self.parameters():
-            parameter.grad = None
-
-    def astype(self, dtype: Any) -> Self:
-        """Convert all parameters to float32 or float64, before an optimizer takes them."""
-        for parameter in self.parameters():
-            parameter.data = parameter.data.astype(dtype)
-            parameter.grad = None
-            # a place in an optimizer's buffer would have the old dtype
-            parameter.grad_place = None
-        return self
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """name -> a host copy of each parameter."""
-        # np.array copies: training changes the parameters' memory.
-        return {name: np.array(backend.to_numpy(p.data)) for name, p in self.named_parameters()}
-
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Take parameters by name. Raises RunError, which names every missing, surplus or
-        misshapen entry, and then changes nothing."""
-        own = dict(self.named_parameters())
-        faults = [f"missing {name}" for name in own if name not in state]
-        faults += [f"surplus {name}" for name in state if name not in own]
-        faults += [f"{name} is {tuple(state[name].shape)}, expected {p.shape}"
-                   for name, p in own.items()
-                   if name in state and tuple(state[name].shape) != p.shape]
-        if faults:
-            raise RunError(f"the weights do not fit this {type(self).__name__}: "
-                           f"{'; '.join(faults)}")
-        for name, parameter in own.items():
-            # into the same memory: an optimizer may hold it as a part of its flat buffer
-            parameter.data[...] = backend.asarray(state[name], parameter.dtype)
-
-    def __repr__(self) -> str:
-        lines = [f"  ({name}): {child!r}".replace("\n", "\n  ")
-                 for name, child in self.named_children()]
-        body = "\n" + "\n".join(lines) + "\n" if lines else self.describe()
-        return f"{type(self).__name__}({body})"
-
-    def describe(self) -> str:
-        """The settings shown between the parentheses of repr."""
-        settings = {name: value for name, value in vars(self).items()
-                    if isinstance(value, int | float | str | tuple) and name != "training"}
-        return ", ".join(f"{name}={value}" for name, value in settings.items())
-
-
-@contextlib.contextmanager
-def in_mode(model: Module, training: bool) -> Iterator[None]:
-    """Inside, the model and everything below behave as in training, or as in evaluation;
-    afterwards each module has the mode that it had before."""
-    before = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in before:
-            module.training = mode
-
-
-def evaluating(model: Module) -> contextlib.AbstractContextManager[None]:
-    """Inside, the model behaves as in evaluation: `with nn.evaluating(model): y = model(x)`."""
-    return in_mode(model, training=False)
-
-
-class Sequential(Module):
-    """Modules one after the other, numbered from 0 or named: Sequential(conv1=Conv2d(3, 8, 5))."""
-
-    def __init__(self, *modules: Module, **named: Module) -> None:
-        for i, module in enumerate(modules):
-            setattr(self, str(i), module)
-        for name, module in named.items():
-            setattr(self, name, module)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for name, module in self.named_children():
-            try:
-                x = module(x)
-            except ShapeError as error:  # the operation knows the shapes, only we know the name
-                raise ShapeError(f"layer {name}: {error}") from error
-        return x
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self.children())[index]
-
-    def __len__(self) -> int:
-        return len(list(self.children()))
+__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "Conv2d", "CrossEntropyLoss", "Dropout", "Flatten",
+           "Linear", "LocalResponseNorm", "LocallyConnected2d", "MaxPool2d", "Module",
+           "ModuleList", "Parameter", "ReLU", "Sequential", "Tanh", "evaluating", "in_mode"]
 
 
 class _Weighted(Module):

@@ -7,6 +7,7 @@ import numpy as np
 from . import backend
 from .errors import RunError, UsageError
 from .nn import Parameter
+from .tree import list_parameters
 
 RATES = ("lr", "momentum", "weight_decay")
 
@@ -40,13 +41,13 @@ class SGD:
         if rule not in ("2012", "torch"):
             raise UsageError(f"SGD: got rule {rule!r}, expected '2012' or 'torch'")
         self.rule = rule
-        entries: list[Any] = list(params)
+        entries = list_parameters(params)
         if not entries:
             raise UsageError("SGD: got no parameters")
         groups = entries if isinstance(entries[0], dict) else [{"params": entries}]
         rates = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         self.param_groups: list[dict[str, Any]] = [
-            {**rates, **group, "params": list(group["params"])} for group in groups]
+            {**rates, **group, "params": list_parameters(group["params"])} for group in groups]
         for group in self.param_groups:
             _check_rates(group)
             group.setdefault("initial_lr", group["lr"])  # what a schedule multiplies
@@ -57,7 +58,8 @@ class SGD:
         velocities."""
         params = [p for group in self.param_groups for p in group["params"]]
         if len({id(p) for p in params}) != len(params):
-            raise UsageError("SGD: a parameter is in two groups; each belongs to one")
+            raise UsageError("SGD: a parameter is in two groups, or twice in one; each belongs to "
+                             "one group, once")
         if len({p.dtype for p in params}) != 1:
             raise UsageError("SGD: parameters of several dtypes: "
                              f"{sorted({str(p.dtype) for p in params})}")
@@ -81,6 +83,17 @@ class SGD:
             self._views[id(p)] = p.data, p.grad_place
             start = place.stop
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy.deepcopy: all but the flat parameters and the dictionaries by id,
+        which are made anew from the parameters' copies."""
+        anew = ("flat", "flat_grad", "_places", "_views")
+        return {name: value for name, value in vars(self).items() if name not in anew}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._flatten()
+        self.velocity = state["velocity"]
+
     def step(self) -> None:
         """Update every parameter that has a gradient; neighbours in memory share a kernel call."""
         kernels = backend.kernels_for(self.flat)
@@ -88,6 +101,8 @@ class SGD:
             for part in self._parts(group["params"]):
                 kernels.sgd(self.flat[part], self.flat_grad[part], self.velocity[part],
                             group["lr"], group["momentum"], group["weight_decay"], self.rule)
+            for p in group["params"]:
+                p.version += p.grad is not None  # a graph that holds the old weight refuses
 
     def _parts(self, params: list[Parameter]) -> list[slice]:
         """The parts of the flat arrays that hold parameters with gradients, as few as possible.

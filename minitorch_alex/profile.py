@@ -29,7 +29,7 @@ Times = dict[str, tuple[float, float]]  # layer -> (seconds forward, seconds bac
 
 def outputs(model: Sequential, x: Tensor) -> Iterator[tuple[str, Module, Tensor]]:
     """(name, layer, its output) through the model, one layer after the other, without a graph."""
-    for name, layer in model.named_children():
+    for name, layer in model.named_layers():
         with no_grad():  # not around the yield: that would switch the caller's loop too
             x = layer(x)
         yield name, layer, x
@@ -63,12 +63,17 @@ def ledger(model: Network) -> list[Entry]:
     """One entry per layer. A convolution or a locally connected layer multiplies KH KW C/G numbers
     for each output, a linear layer its inputs; bias, ReLU, LRN and pools are not counted, as in
     the literature."""
+    entries = []
+    counted: set[int] = set()  # ids: weights that several layers share count once, at the first
     with evaluating(model):
-        return [_entry(name, layer, y.shape[1:])
-                for name, layer, y in outputs(model, blank(model, 1))]
+        for name, layer, y in outputs(model, blank(model, 1)):
+            own = {id(p): p.size for p in layer.parameters() if id(p) not in counted}
+            counted |= own.keys()
+            entries.append(_entry(name, layer, y.shape[1:], sum(own.values())))
+    return entries
 
 
-def _entry(name: str, layer: Module, shape: tuple[int, ...]) -> Entry:
+def _entry(name: str, layer: Module, shape: tuple[int, ...], parameters: int) -> Entry:
     """The costs of one layer, for one image; `shape` is that of its output without the batch."""
     terms = 0  # of the sum that makes one output
     column_bytes = 0
@@ -80,9 +85,8 @@ def _entry(name: str, layer: Module, shape: tuple[int, ...]) -> Entry:
     elif isinstance(layer, Linear):
         terms = layer.in_features
     return Entry(name, type(layer).__name__, shape,
-                 parameters=sum(p.size for p in layer.parameters()),
-                 multiply_adds=terms * prod(shape), output_bytes=FLOAT_BYTES * prod(shape),
-                 column_bytes=column_bytes)
+                 parameters=parameters, multiply_adds=terms * prod(shape),
+                 output_bytes=FLOAT_BYTES * prod(shape), column_bytes=column_bytes)
 
 
 def total(entries: list[Entry]) -> Entry:
@@ -147,7 +151,7 @@ def draw(model: Network, path: str | os.PathLike, title: str = "") -> None:
     """The network as a figure in the manner of the paper's figure 2; see plots.network."""
     entries = ledger(model)
     layers = [(entry.name, layer, entry.shape)
-              for entry, layer in zip(entries, model.children(), strict=True)]
+              for entry, layer in zip(entries, model, strict=True)]
     sums = total(entries)
     note = (f"{sums.parameters:,} parameters, "
             f"{sums.multiply_adds / 1e6:,.1f} M multiply-adds per image")
@@ -232,7 +236,7 @@ def _gpu_work_bytes(model: Network, batch_size: int) -> int:
     first = next((layer for layer in model.children() if isinstance(layer, Conv2d)), None)
     most = 0
     not_kept = 0
-    for layer, entry in zip(model.children(), ledger(model), strict=True):
+    for layer, entry in zip(model, ledger(model), strict=True):
         after = batch_size * entry.output_bytes
         work = before + after
         if isinstance(layer, Conv2d):
@@ -269,7 +273,7 @@ def layer_times(model: Network, batch_size: int, repeats: int = 3) -> Times:
     x = Tensor(backend.asarray(images.transpose(0, 3, 1, 2)))  # (N,H,W,3) -> (N,3,H,W)
     times = {}
     with in_mode(model, training=True):
-        for name, layer in model.named_children():
+        for name, layer in model.named_layers():
             fastest = float("inf"), float("inf")
             for _ in range(repeats):
                 y, forward, backward = _time_layer(layer, x)

@@ -16,13 +16,15 @@ class Tensor:
         grad            the accumulated gradient, a raw array of the same shape, on leaves only;
                         None before backward
         requires_grad   whether backward should reach it
+        version         how often its numbers were overwritten in place, see versions.py
         creator         the Function that made it, None for a leaf
 
     `data` may be anything that `numpy.asarray` takes; integers and Python floats become float32,
     an array of float32 or float64 keeps its dtype. Names and meanings are PyTorch's.
     """
 
-    __slots__ = ("__weakref__", "creator", "data", "grad", "grad_place", "requires_grad")
+    __slots__ = ("__weakref__", "_data", "creator", "grad", "grad_place", "requires_grad",
+                 "version")
     __array_priority__ = 100  # array + Tensor asks Tensor.__radd__
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
@@ -35,27 +37,39 @@ class Tensor:
             data = backend.asarray(np.asarray(data, np.float32))
         if data.dtype not in (np.float32, np.float64):
             data = data.astype(np.float32)  # integers, booleans, half precision
-        self.data = data
+        self._data = data
+        self.version = 0
         self.grad: Any = None
         self.grad_place: Any = None  # a view into an optimizer's flat gradients, see optim.SGD
         self.requires_grad = requires_grad
         self.creator: autograd.Function | None = None
 
     @property
+    def data(self) -> Any:
+        """The raw array."""
+        return self._data
+
+    @data.setter
+    def data(self, array: Any) -> None:
+        if array is self._data:  # t.data -= g writes into the array and then assigns it again
+            self.version += 1
+        self._data = array
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+        return self._data.shape
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim
+        return self._data.ndim
 
     @property
     def size(self) -> int:
-        return self.data.size
+        return self._data.size
 
     @property
     def dtype(self) -> np.dtype:
-        return self.data.dtype
+        return self._data.dtype
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -17,9 +17,9 @@ LAYERS = (
     ("streams",),
     ("backend",),
     ("kernels",),
-    ("autograd", "tensor"),
+    ("versions", "autograd", "tensor"),
     ("functional",),
-    ("nn", "init", "optim", "schedule", "gradcheck"),
+    ("module", "tree", "containers", "nn", "init", "optim", "schedule", "gradcheck"),
     ("models",),
     ("training",),
     ("plots", "profile"),
@@ -30,7 +30,8 @@ LAYERS = (
 LATE = {("tensor", "functional")}
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # What an evening's reader needs. Comments and docstrings help the reader, so they do not count.
-ENGINE = ("kernels/naive.py", "autograd.py", "tensor.py", "functional/*.py", "nn.py", "optim.py")
+ENGINE = ("kernels/naive.py", "autograd.py", "tensor.py", "functional/*.py", "module.py", "nn.py",
+          "optim.py")
 ENGINE_CODE_LINES = 1500
 
 

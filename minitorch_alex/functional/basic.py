@@ -20,10 +20,10 @@ class Add(Function):
 
 
 class Mul(Function):
-    """y = a b; saves both."""
+    """y = a b; saves each where the other's gradient is wanted."""
 
     def forward(self, a, b):
-        self.save(a, b)
+        self.save(a if self.needs[1] else None, b if self.needs[0] else None)
         return a * b
 
     def backward(self, gy):
@@ -34,10 +34,10 @@ class Mul(Function):
 
 
 class Div(Function):
-    """y = a / b; saves both.   ga = gy / b,  gb = -gy a / b^2."""
+    """y = a / b; saves b, and a where it is needed.   ga = gy / b,  gb = -gy a / b^2."""
 
     def forward(self, a, b):
-        self.save(a, b)
+        self.save(a if self.needs[1] else None, b)
         return a / b
 
     def backward(self, gy):
@@ -129,12 +129,15 @@ class Log(Function):
 
 
 class MatMul(Function):
-    """y = a @ b for matrices a (M,K), b (K,N); saves both.   ga = gy b^T,  gb = a^T gy."""
+    """y = a @ b for matrices a (M,K), b (K,N); saves each where the other's gradient is wanted.
+
+    ga = gy b^T,  gb = a^T gy.
+    """
 
     def forward(self, a, b):
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
             raise ShapeError(f"matmul needs (M,K) @ (K,N), got {a.shape} @ {b.shape}")
-        self.save(a, b)
+        self.save(a if self.needs[1] else None, b if self.needs[0] else None)
         return a @ b
 
     def backward(self, gy):

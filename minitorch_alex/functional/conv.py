@@ -11,9 +11,9 @@ class Conv2d(Function):
     """y[n,o,oh,ow] = b[o] + sum_{c,kh,kw} w[o,c,kh,kw] x[n, c, oh S - P + kh D, ow S - P + kw D]
 
     (a cross-correlation, as everywhere in deep learning), where c runs over o's group of channels.
-    Saves x and w, or what the kernels would rather have: on a GPU that is the im2col matrix, where
-    memory allows, and w in its rows. On a CPU the matrix is gathered again in backward, since it
-    has up to 25 times the numbers of the image.
+    Saves x and w, each where the other's gradient is wanted, or what the kernels would rather
+    have: on a GPU that is the im2col matrix, where memory allows, and w in its rows. On a CPU the
+    matrix is gathered again in backward, since it has up to 25 times the numbers of the image.
     """
 
     def __init__(self, win: Window, groups: int) -> None:
@@ -30,7 +30,7 @@ class Conv2d(Function):
             y, saved = kernels.conv2d_forward(x, w, b, self.win, self.groups, self.needs[1])
         else:
             y = kernels.conv2d(x, w, b, self.win, self.groups)
-            saved = x, w
+            saved = x if self.needs[1] else None, w if self.needs[0] else None
         self.save(*saved)
         return to_nchw(y)
 
@@ -54,7 +54,7 @@ class Conv2d(Function):
 
 class LocallyConnected2d(Function):
     """As Conv2d with a weight of its own at every output place: w[oh,ow,o,c,kh,kw], b[o,oh,ow].
-    Saves x and w."""
+    Saves x and w, each where the other's gradient is wanted."""
 
     def __init__(self, win: Window) -> None:
         self.win = win
@@ -62,7 +62,8 @@ class LocallyConnected2d(Function):
     def forward(self, x, w, b):
         x = to_nhwc(x)
         w = contiguous(w)
-        self.save(x, w)
+        self.x_shape = x.shape
+        self.save(x if self.needs[1] else None, w if self.needs[0] else None)
         b = None if b is None else contiguous(b.transpose(1, 2, 0))  # (O,OH,OW) -> (OH,OW,O)
         return to_nchw(backend.kernels_for(x, w, b).locally_connected2d(x, w, b, self.win))
 
@@ -74,7 +75,7 @@ class LocallyConnected2d(Function):
         gw = None
         gb = None
         if self.needs[0]:
-            gx = to_nchw(kernels.locally_connected2d_backward_input(gy, w, x.shape, self.win))
+            gx = to_nchw(kernels.locally_connected2d_backward_input(gy, w, self.x_shape, self.win))
         if self.needs[1]:
             gw = kernels.locally_connected2d_backward_weight(x, gy, self.win)
         if self.needs[2]:

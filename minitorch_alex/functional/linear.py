@@ -8,7 +8,10 @@ from .layout import contiguous
 
 
 class Linear(Function):
-    """y = x w^T + b; saves x and w.   gx = gy w,  gw = gy^T x,  gb = sum over the batch of gy."""
+    """y = x w^T + b; saves x and w, each where the other's gradient is wanted.
+
+    gx = gy w,  gw = gy^T x,  gb = sum over the batch of gy.
+    """
 
     def forward(self, x, w, b):
         x = contiguous(x)
@@ -19,7 +22,7 @@ class Linear(Function):
             y, saved = kernels.linear_forward(x, w, b)
         else:
             y = kernels.linear(x, w, b)
-            saved = x, w
+            saved = x if self.needs[1] else None, w if self.needs[0] else None
         self.save(*saved)
         return y
 

@@ -365,12 +365,13 @@ class AlexNet(Network):
         return nn.LocalResponseNorm(config.lrn_size, alpha, config.lrn_beta, config.lrn_k,
                                     config.lrn_groups)
 
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def named_parameters(self, remove_duplicate: bool = True
+                         ) -> Iterator[tuple[str, nn.Parameter]]:
         """(name, parameter), by the paper's names of layers or by torchvision's."""
         names: dict[str, str] = {}
         if self.config.names == "torchvision":
             names = dict(zip(LAYERS, TORCHVISION, strict=True))
-        for name, parameter in super().named_parameters():
+        for name, parameter in super().named_parameters(remove_duplicate):
             layer, _, kind = name.partition(".")
             yield f"{names.get(layer, layer)}.{kind}", parameter
 

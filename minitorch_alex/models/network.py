@@ -17,8 +17,8 @@ class Network(Sequential):
     # Positional arguments, so that layers may have any name.
     def __init__(self, image_size: int, recipe: Recipe, layer_decay: Mapping[str, float],
                  deviations: Sequence[str], /, **layers: Module) -> None:
-        super().__init__(**layers)
         self.image_size = image_size
         self.recipe = recipe
         self.layer_decay = dict(layer_decay)
         self.deviations = list(deviations)
+        super().__init__(**layers)  # refuses a layer by the name of one of these

@@ -1,0 +1,90 @@
+"""Whether somebody wrote into the numbers that a backward pass needs.
+
+An operation saves arrays, not copies: a weight of 150 MB would be copied at every step otherwise.
+If the array changes between the forward and the backward pass, the gradient is wrong, and nothing
+in its shape or size says so:
+
+    first.backward(retain_graph=True)
+    optimizer.step()                      # writes into the weights that the graph has saved
+    second.backward()                     # would mix new weights with old activations
+
+So each operation notes, of every saved array that is one of its inputs or its result, two things
+that are looked at again in backward:
+
+    version       the tensor's count of writes: an optimizer's step, load_state_dict and
+                  `t.data -= g` add one to it
+    fingerprint   the bytes of the array, or of a sample if it is large, for what no counter sees:
+                  `t.data[...] = 0`, an input's NumPy array that is filled again, an array that
+                  two tensors share
+
+What cannot be seen: on the host, a write of a few elements into an array of more than WHOLE ones,
+between the sampled ones; on a GPU, where reading a sample would wait for the device, whatever does
+not add to the version. Saved copies are not looked at, for there a write does no harm.
+"""
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+WHOLE = 8192   # an array of so many elements is compared in full
+SAMPLE = 256   # of a larger one at least so many elements, evenly spread: one in each row or so
+
+
+class Watched(NamedTuple):
+    """A saved array, the tensor that it is, and what both were like in the forward pass."""
+
+    role: str
+    tensor: "weakref.ref[Tensor]"  # the graph must not keep the tensor alive, nor itself through it
+    version: int
+    array: Any
+    fingerprint: bytes
+
+
+def watch(saved: tuple[Any, ...], tensors: "tuple[Tensor | None, ...]") -> tuple[Watched, ...]:
+    """What to look at again in backward: the saved arrays that are also one of `tensors`, the
+    inputs of an operation followed by its result."""
+    watched = []
+    for array in saved:
+        for i, tensor in enumerate(tensors):
+            if tensor is not None and _is_same_memory(array, tensor.data):
+                role = f"input {i}" if i < len(tensors) - 1 else "the result"
+                watched.append(Watched(role, weakref.ref(tensor), tensor.version, array,
+                                       fingerprint(array)))
+    return tuple(watched)
+
+
+def _is_same_memory(saved: Any, data: Any) -> bool:
+    """Whether a write into one shows in the other; on a GPU, whether one is the other or a view
+    of it."""
+    if isinstance(saved, np.ndarray) and isinstance(data, np.ndarray):
+        return np.may_share_memory(saved, data)
+    return saved is not None and (saved is data or getattr(saved, "base", None) is data)
+
+
+def fingerprint(array: Any) -> bytes:
+    """All bytes of a small array, those of a sample of a large one; of a device's array none."""
+    if not isinstance(array, np.ndarray):
+        return b""
+    step = 1 if array.size <= WHOLE else array.size // SAMPLE
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.flat  # neither copies it all
+    return flat[::step].tobytes()
+
+
+def check_unwritten(operation: str, watched: tuple[Watched, ...]) -> None:
+    """Raises UsageError, which names the tensor, when one was written after the forward pass."""
+    for role, reference, version, array, before in watched:
+        tensor = reference()
+        is_same = tensor is None or tensor.version == version
+        if is_same and fingerprint(array) == before:
+            continue
+        name = getattr(tensor, "name", "")
+        what = f"parameter {name!r}" if name else role
+        raise UsageError(f"backward() through {operation}: {what}, of shape {array.shape}, was "
+                         "overwritten after the forward pass (by an optimizer's step, "
+                         "load_state_dict or a write into .data), so the gradient would be wrong; "
+                         "run the forward pass again, or write after the last backward()")
