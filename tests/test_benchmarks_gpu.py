@@ -445,6 +445,7 @@ def test_what_the_page_says_in_words_is_in_the_records():
     assert f"took {now['col2im']:.2f} ms, against {before['col2im']:.2f} ms before" in page
     assert f"save the {now['add_bias']:.2f} ms of the bias" in page
     assert f"save up to {now['relu_backward']:.2f} ms" in page
+    assert f"a part of the {now['rest']:.2f} ms of `rest`" in page
     assert f"up to the {now['im2col'] + now['col2im']:.2f} ms of im2col and col2im" in page
     summary = (harness.ROOT / "results" / "gpu_summary.txt").read_text(encoding="utf-8")
     passed = re.search(r"(\d+) passed", summary).group(1)
