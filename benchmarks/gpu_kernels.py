@@ -1,8 +1,8 @@
-"""Where a training step on the GPU goes, kernel by kernel: the section `kernels` of benchmarks.gpu.
+"""Where the time of a training step goes, kernel by kernel: section `kernels` of benchmarks.gpu.
 
-Every launch and every matrix product of a step is put between two CUDA events. The time of a kernel
-is the median over the steps of what all its launches in a step took. Events lengthen a step a
-little, and what CuPy does by itself (copies, sums of arrays) is not between any: the difference
+Every launch and every matrix product of a step is put between two CUDA events. The time of a
+kernel is the median over the steps of what all its launches in a step took. Events lengthen a step
+a little, and what CuPy does by itself (copies, sums of arrays) is not between any: the difference
 between the step and the sum is `rest`.
 """
 import sys
@@ -39,7 +39,7 @@ def call_sites() -> list[tuple[Any, str, Callable[..., Any], Callable[..., str]]
 
 
 class Meter:
-    """Within `with Meter(net)`, launches and products are timed; step() says how long they took."""
+    """`with Meter(net)` times launches and products; step() says how long they took."""
 
     def __init__(self, net: OursOnGpu) -> None:
         self.net = net

@@ -1,7 +1,8 @@
 """What the JSON of benchmarks.gpu says, as Markdown tables and as one picture.
 
-`python -m benchmarks.gpu_report [--records DIR]` writes these tables into the pages, between their markers: from
-results/, after it has taken the records of benchmarks/on_gpu.sh in DIR into it.
+`python -m benchmarks.gpu_report [--records DIR]` writes these tables into the pages, between their
+markers. They are made from results/; with --records, the records of benchmarks/on_gpu.sh in DIR
+are first copied there.
 """
 import json
 import re
@@ -18,10 +19,16 @@ from .report import number, table
 from .workloads import GPU_ABOUT
 
 TO = "torch"
-COLOURS = {"ours": "#c8451b", "torch-fast-nhwc": "#12354f", "torch-fast": "#285d83", "torch-nhwc": "#6f9fc0",
-           "torch": "#c9dbe7"}
-LAYERS = ("Milliseconds forward / backward between two events, each layer by itself, the fastest of several; where the "
-          "device waits for the host, that is in it. Then how many times as fast ours is, both ways together.")
+COLOURS = {
+    "ours": "#c8451b",
+    "torch-fast-nhwc": "#12354f",
+    "torch-fast": "#285d83",
+    "torch-nhwc": "#6f9fc0",
+    "torch": "#c9dbe7",
+}
+LAYERS = ("Milliseconds forward / backward between two events, each layer by itself, the fastest "
+          "of several, including the time in which the device waits for the host. Then how many "
+          "times as fast ours is, both ways together.")
 
 
 def _precisions(part: dict) -> list[str]:
@@ -43,105 +50,146 @@ def _inferred(part: dict, precision: str) -> dict[str, dict]:
 def _memory(part: dict, precision: str) -> str:
     rows = _of(part, precision)
     names = report.who_of((entry["summary"] for entry in rows.values()), GPU_ABOUT)
-    return table(f"Memory, {precision}", "What the framework's allocator has taken from the device for a training "
-                 "step, in MB, without what the first steps need besides.", [
-                     ["workload", *names],
-                     *([name, *(number(entry["summary"].get(who, {}).get("peak_mb")) for who in names)]
-                       for name, entry in rows.items())])
+    lines = [[name, *(number(entry["summary"].get(who, {}).get("peak_mb")) for who in names)]
+             for name, entry in rows.items()]
+    return table(f"Memory, {precision}",
+                 "What the framework's allocator has taken from the device for a training step, "
+                 "in MB, without what the first steps need besides.",
+                 [["workload", *names], *lines])
 
 
 def _ceilings(part: dict, speed: dict) -> str:
-    machine, floors = part["machine"], part["floors"]
+    """What the machine can do, and, where it is known of a workload, the share that is reached."""
+    machine = part["machine"]
     rates = machine["rates"]
-    first = table("Ceilings", f"Products of {machine['side']:,} x {machine['side']:,} float32 matrices and copies of "
-                  f"{machine['megabytes']:,} MB through CuPy, the best of several.", [
-                      ["", "rate"], *([f"product, {key.removeprefix('gemm_')}", f"{rate:,.0f} GFLOP/s"]
-                                      for key, rate in rates.items() if key.startswith("gemm_")),
-                      ["copy within the device, read and written", f"{rates['copy']:,.0f} GB/s"],
-                      ["copy from page-locked memory of the host", f"{rates['upload']:,.1f} GB/s"]])
-    known = {name: entry for name, entry in speed.items() if name.removesuffix(f"-{entry['precision']}") in floors}
-    if not known:
-        return first
-    names = report.who_of((entry["summary"] for entry in known.values()), GPU_ABOUT)
+    products = [[f"product, {key.removeprefix('gemm_')}", f"{rate:,.0f} GFLOP/s"]
+                for key, rate in rates.items() if key.startswith("gemm_")]
+    ceilings = table("Ceilings",
+                     f"Products of {machine['side']:,} x {machine['side']:,} float32 matrices and "
+                     f"copies of {machine['megabytes']:,} MB through CuPy, the best of several.", [
+                         ["", "rate"],
+                         *products,
+                         ["copy within the device, read and written",
+                          f"{rates['copy']:,.0f} GB/s"],
+                         ["copy from page-locked memory of the host",
+                          f"{rates['upload']:,.1f} GB/s"]])
+    known = {name: entry for name, entry in speed.items()
+             if _workload(name, entry) in part["floors"]}
+    return "\n\n".join([ceilings, _efficiency(part["floors"], known)]) if known else ceilings
 
-    def line(name: str, entry: dict) -> list[str]:
-        floor = floors[name.removesuffix(f"-{entry['precision']}")]
+
+def _workload(name: str, entry: dict) -> str:
+    """The workload of an entry that is named workload-precision."""
+    return name.removesuffix(f"-{entry['precision']}")
+
+
+def _efficiency(floors: dict, speed: dict) -> str:
+    """Training speed as a share of the ceiling that the matrix products leave."""
+    names = report.who_of((entry["summary"] for entry in speed.values()), GPU_ABOUT)
+    lines = []
+    for name, entry in speed.items():
+        floor = floors[_workload(name, entry)]
         ceiling = floor[entry["precision"]]
         speeds = [entry["summary"].get(who, {}).get("train") for who in names]
-        return [name, f"{floor['gflop_per_image']:.3g}", number(ceiling),
-                *(f"{100 * one / ceiling:.0f} %" if one else "" for one in speeds)]
-
-    return first + "\n\n" + table(
-        "Efficiency", "Training speed as a share of what the matrix product above would allow at the same precision, "
-        "all other work taking no time. The images' own gradient is not counted: nobody computes it.", [
-            ["workload", "GFLOP an image", "ceiling, img/s", *names],
-            *(line(name, entry) for name, entry in known.items())])
+        shares = [f"{100 * one / ceiling:.0f} %" if one else "" for one in speeds]
+        lines.append([name, f"{floor['gflop_per_image']:.3g}", number(ceiling), *shares])
+    return table("Efficiency",
+                 "Training speed as a share of what the matrix product above would allow at the "
+                 "same precision if all other work took no time. The gradient of the images is "
+                 "not counted: nobody computes it.",
+                 [["workload", "GFLOP per image", "ceiling, img/s", *names], *lines])
 
 
 def _feed(part: dict) -> str:
-    return table("Feed", "Ours, images a second: training on bytes that come from the host, are shuffled there and "
-                 "cut, mirrored and coloured on the device; those batches alone; training on one batch that lies on "
-                 "the device; and the share that the feed leaves.", [
-                     ["workload", "from the host", "batches alone", "resident batch", "share", "threads"],
-                     *([name, number(e["train"]), number(e["batches"]), number(e["resident"]),
-                        f"{100 * e['train'] / e['resident']:.0f} %", e["workers"]] for name, e in part.items())])
+    lines = [[name, number(entry["train"]), number(entry["batches"]), number(entry["resident"]),
+              f"{100 * entry['train'] / entry['resident']:.0f} %", entry["workers"]]
+             for name, entry in part.items()]
+    return table("Feed",
+                 "Ours, images per second: training on bytes that come from the host, are "
+                 "shuffled there and cut, mirrored and coloured on the device; those batches "
+                 "alone; training on one batch that is on the device already; and the first as a "
+                 "share of the last.",
+                 [["workload", "from the host", "batches alone", "resident batch", "share",
+                   "threads"], *lines])
 
 
 def _machine(content: dict) -> str:
+    """The sentence about the machine, and the commit that was measured."""
     machine = content["machine"]
-    torch = (f"PyTorch {machine['torch']} with CUDA {machine['torch_cuda']} and cuDNN {machine['cudnn']}"
-             if "torch" in machine else "PyTorch absent")
-    return (f"{machine['setting'].removesuffix(', fp32')}; {torch}; {machine['cpu']}, {machine['cpus']} CPUs; Python "
-            f"{machine['python']}, NumPy {machine['numpy']}; {content['date']}, commit {content['commit']}.")
+    torch = "PyTorch absent"
+    if "torch" in machine:
+        torch = (f"PyTorch {machine['torch']} with CUDA {machine['torch_cuda']} and cuDNN "
+                 f"{machine['cudnn']}")
+    return (f"{machine['setting'].removesuffix(', fp32')}; {torch}; {machine['cpu']}, "
+            f"{machine['cpus']} CPUs; Python {machine['python']}, NumPy {machine['numpy']}; "
+            f"{content['date']}, commit {content['commit']}.")
 
 
 def tables(content: dict) -> str:
-    """All that the JSON holds."""
+    """All tables for which the JSON has numbers."""
     speed = content.get("speed", {})
-    trial = any("--quick" in run["command"] for run in content.get("runs", {}).values())
+    precisions = _precisions(speed)
     names = report.who_of((entry["summary"] for entry in speed.values()), GPU_ABOUT)
-    parts = ["**Of a quick trial, with batches of 2: these are no measurements.**" if trial else "", _machine(content),
-             "\n".join(f"* `{name}`: {GPU_ABOUT[name]}" for name in names)]
-    parts += [report.speed(f"Training, {precision}", _of(speed, precision), order=GPU_ABOUT)
-              for precision in _precisions(speed)]
-    parts += [report.speed(f"Inference, {precision}", _inferred(speed, precision), "inference", GPU_ABOUT)
-              for precision in _precisions(speed) if _inferred(speed, precision)]
-    parts += [_memory(speed, precision) for precision in _precisions(speed)]
-    parts += [_ceilings(content["ceilings"], speed)] if "machine" in content.get("ceilings", {}) else []
+    parts = [_machine(content), "\n".join(f"* `{name}`: {GPU_ABOUT[name]}" for name in names)]
+    if any("--quick" in run["command"] for run in content.get("runs", {}).values()):
+        parts.insert(0, "**A quick trial with batches of 2: these are not measurements.**")
+    for precision in precisions:
+        part = _of(speed, precision)
+        parts.append(report.speed(f"Training, {precision}", part, order=GPU_ABOUT))
+    for precision in precisions:
+        part = _inferred(speed, precision)
+        if part:
+            parts.append(report.speed(f"Inference, {precision}", part, "inference", GPU_ABOUT))
+    parts += [_memory(speed, precision) for precision in precisions]
+    if "machine" in content.get("ceilings", {}):
+        parts.append(_ceilings(content["ceilings"], speed))
     parts += [kernel_table({"": content}, name) for name in content.get("kernels", {})]
-    parts += [report.layers(name, entry, LAYERS, GPU_ABOUT, 3) for name, entry in content.get("layers", {}).items()]
-    parts += [_feed(content["feed"])] if "feed" in content else []
+    parts += [report.layers(name, entry, LAYERS, GPU_ABOUT, 3)
+              for name, entry in content.get("layers", {}).items()]
+    if "feed" in content:
+        parts.append(_feed(content["feed"]))
     return "\n\n".join(part for part in parts if part)
 
 
 def summary(content: dict) -> str:
-    """Training alone, ours beside PyTorch as installed and its fastest form: the table of the README."""
-    lines = [["training, images a second", "ours", "PyTorch as installed", "PyTorch at its best", "ours / installed",
-              "ours / best"]]
+    """Training alone, ours compared with PyTorch as installed and at its best: the table of the
+    README."""
+    lines = [["training, images per second", "ours", "PyTorch as installed", "PyTorch at its best",
+              "ours / installed", "ours / best"]]
     for entry in content["speed"].values():
         rows = entry["summary"]
-        known = [row for who, row in rows.items() if who != "ours" and "train_ratio" in row]
-        plain, best = rows.get(TO, {}), min(known, key=lambda row: row["train_ratio"][0], default={})
-        lines.append([f"`{entry['net']}`, batch {entry['batch']}, {entry['precision']}",
-                      *(number(row.get("train")) for row in (rows.get("ours", {}), plain, best)),
-                      *(f"{row['train_ratio'][0]:.2f}" if "train_ratio" in row else "" for row in (plain, best))])
+        others = [row for who, row in rows.items() if who != "ours" and "train_ratio" in row]
+        plain = rows.get(TO, {})
+        best = min(others, key=lambda row: row["train_ratio"][0], default={})
+        speeds = [number(row.get("train")) for row in (rows.get("ours", {}), plain, best)]
+        ratios = [f"{row['train_ratio'][0]:.2f}" if "train_ratio" in row else ""
+                  for row in (plain, best)]
+        name = f"`{entry['net']}`, batch {entry['batch']}, {entry['precision']}"
+        lines.append([name, *speeds, *ratios])
     lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def plot(content: dict, path: Path) -> None:
-    """Bars of images a second in training relative to torch, a panel a precision. UsageError when the JSON does not
-    hold them, DiskError when the picture cannot be written."""
+    """Bars of images per second in training relative to torch, one panel per precision.
+
+    Raises UsageError when the JSON does not hold them, and DiskError when the picture cannot be
+    written.
+    """
     speed = {name: entry for name, entry in content.get("speed", {}).items()
              if entry["summary"].get(TO, {}).get("train_ratio")}
     if not speed:
-        raise UsageError(f"--plot: the section speed has no round of both ours and {TO}; measure these first")
-    panels = {f"training, {precision}, images a second relative to {TO}": {
-        name: report.relative(entry["summary"], TO, "train") for name, entry in _of(speed, precision).items()}
-        for precision in _precisions(speed)}
+        raise UsageError(f"--plot: the section speed has no round of both ours and {TO}; measure "
+                         "these first")
+    panels = {}
+    for precision in _precisions(speed):
+        panels[f"training, {precision}, images per second relative to {TO}"] = {
+            name: report.relative(entry["summary"], TO, "train")
+            for name, entry in _of(speed, precision).items()}
     machine = content["machine"]
-    report.bars(panels, COLOURS, f"{machine['gpu']}; cupy {machine['cupy']}; PyTorch {machine.get('torch')}; "
-                f"{content['date']}", path)
+    about = (f"{machine['gpu']}; cupy {machine['cupy']}; PyTorch {machine.get('torch')}; "
+             f"{content['date']}")
+    report.bars(panels, COLOURS, about, path)
 
 
 # Kernel by kernel
@@ -149,22 +197,30 @@ def plot(content: dict, path: Path) -> None:
 GROUPS = {
     "im2col": "im2col", "col2im": "col2im",
     "lrn": "LRN", "lrn_backward": "LRN", "lrn_within": "LRN", "lrn_within_backward": "LRN",
-    "max_pool2d": "pools", "max_pool2d_backward": "pools", "avg_pool2d": "pools", "avg_pool2d_backward": "pools",
-    "relu": "ReLU", "relu_backward": "ReLU", "add_bias": "bias", "add_bias_relu": "bias", "sum_rows": "bias gradients",
+    "max_pool2d": "pools", "max_pool2d_backward": "pools",
+    "avg_pool2d": "pools", "avg_pool2d_backward": "pools",
+    "relu": "ReLU", "relu_backward": "ReLU",
+    "add_bias": "bias", "add_bias_relu": "bias",  # the latter in records of older commits
+    "sum_rows": "bias gradients",
     "largest": "rounding", "to_half": "rounding", "to_bf16": "rounding", "scale_back": "rounding",
     "sgd_2012": "update", "sgd_torch": "update", "dropout": "dropout", "rest": "rest",
 }
-CONVOLUTIONS, LINEAR = "products of convolutions", "products of linear layers"
-ORDER = (CONVOLUTIONS, "im2col", "LRN", "col2im", "pools", "ReLU", "bias", "bias gradients", LINEAR, "update",
-         "rounding", "dropout", "loss", "other", "rest")
+CONVOLUTIONS = "products of convolutions"
+LINEAR = "products of linear layers"
+ORDER = (CONVOLUTIONS, "im2col", "LRN", "col2im", "pools", "ReLU", "bias", "bias gradients",
+         LINEAR, "update", "rounding", "dropout", "loss", "other", "rest")
 
 
 def group_of(kernel: str, batch: int) -> str:
-    """What a kernel or product belongs to. In a product of a linear layer the batch is a side of the first factor, and
-    no side is long; in one of a convolution, one side has a row for each place of each image."""
+    """The group of a kernel or product.
+
+    In a product of a linear layer the batch is a side of the first factor, and no side is long; in
+    one of a convolution, one side has a row for each place of each image.
+    """
     if kernel.startswith("gemm"):
         rows, inner, _, columns = map(int, re.findall(r"\d+", kernel))
-        return LINEAR if batch in (rows, inner) and max(rows, inner, columns) < 10_000 else CONVOLUTIONS
+        linear = batch in (rows, inner) and max(rows, inner, columns) < 10_000
+        return LINEAR if linear else CONVOLUTIONS
     if kernel.startswith("softmax"):
         return "loss"
     return GROUPS.get(kernel, "other")
@@ -180,23 +236,29 @@ def groups(entry: dict) -> dict[str, float]:
 
 
 def kernel_table(contents: dict[str, dict], name: str, estimates: dict | None = None) -> str:
-    """Milliseconds of a step by groups of kernels, a column for each content that has the entry; before them, what was
-    expected on paper."""
+    """Milliseconds of a step by groups of kernels, one column per content that has the entry;
+    before them, what was expected on paper."""
     entries = {label: content["kernels"][name] for label, content in contents.items()
                if name in content.get("kernels", {})}
-    columns: dict[str, tuple[dict[str, float], str]] = {}
+    columns: dict[str, dict[str, float]] = {}  # title -> milliseconds of each group
+    steps: list[float] = []
     if estimates and name in estimates:
-        columns[f"estimate, {estimates['device']}"] = (estimates[name]["groups"], f"{estimates[name]['step_ms']:.1f}")
+        columns[f"estimate, {estimates['device']}"] = estimates[name]["groups"]
+        steps.append(estimates[name]["step_ms"])
+    host = []
     for label, entry in entries.items():
-        columns[label or "measured"] = (groups(entry), f"{entry['step_ms']:.1f}")
-    rows = [[group, *(f"{sums[group]:.2f}" if group in sums else "" for sums, _ in columns.values())]
-            for group in ORDER if any(group in sums for sums, _ in columns.values())]
-    rows.append(["**step**", *(f"**{step}**" for _, step in columns.values())])
-    host = ", ".join(f"{entry['host_ms']:.1f} ms in {entry['calls']} launches and products"
-                     + (f" ({label})" if label else "") for label, entry in entries.items())
-    return table(f"Kernels of {name}", "Milliseconds of one training step, between two events. The step is measured "
-                 "without events, so the sum differs a little; `rest` is what CuPy does by itself, and waiting for "
-                 f"the host, which needs {host}.", [["", *columns], *rows])
+        columns[label or "measured"] = groups(entry)
+        steps.append(entry["step_ms"])
+        text = f"{entry['host_ms']:.1f} ms in {entry['calls']} launches and products"
+        host.append(f"{text} ({label})" if label else text)
+    rows = [[group, *(f"{sums[group]:.2f}" if group in sums else "" for sums in columns.values())]
+            for group in ORDER if any(group in sums for sums in columns.values())]
+    rows.append(["**step**", *(f"**{step:.1f}**" for step in steps)])
+    return table(f"Kernels of {name}",
+                 "Milliseconds of one training step, between two events. The step is measured "
+                 "without events, so the sum differs a little; `rest` is what CuPy does by "
+                 f"itself, and waiting for the host, which needs {', '.join(host)}.",
+                 [["", *columns], *rows])
 
 
 # The pages
@@ -235,19 +297,23 @@ def kernels_block() -> str:
     now = latest()
     if now["commit"] != before["commit"]:
         contents[f"commit {now['commit']}"] = now
-    names = dict.fromkeys(name for content in contents.values() for name in content.get("kernels", {}))
+    names = dict.fromkeys(name for content in contents.values()
+                          for name in content.get("kernels", {}))
     return "\n\n".join(kernel_table(contents, name, before["estimates"]) for name in names)
 
 
 def savings_block() -> str:
     """For docs/gpu.md: what each optimisation should save, and what it saved."""
-    before, now = _load(BEFORE), latest()
+    before = _load(BEFORE)
+    now = latest()
     estimates = before["estimates"]
     rows = [["optimisation", f"estimate, {estimates['device']}", f"measured, {now['device']}"]]
     for saving in estimates["savings"]:
-        old, new = (groups(content["kernels"][saving["entry"]]).get(saving["group"], 0.0) for content in (before, now))
+        old, new = (groups(content["kernels"][saving["entry"]]).get(saving["group"], 0.0)
+                    for content in (before, now))
         rows.append([saving["change"], f"{saving['ms']:.1f}", f"{old - new:.1f}"])
-    return table("What each optimisation saved", "Milliseconds in a step of `alexnet` at batch 256, from commit "
+    return table("What each optimisation saved",
+                 "Milliseconds in a step of `alexnet` at batch 256, from commit "
                  f"{before['commit']} to commit {now['commit']}; in TF32, except the first.", rows)
 
 
@@ -256,28 +322,40 @@ def trainings_block() -> str:
     records = [_load(RESULTS / name) for name in TRAININGS if (RESULTS / name).exists()]
     if not records:
         return "None is recorded yet."
-    rows = [["network", "precision", "epochs", "test accuracy", "seconds per epoch", "memory", "command"]]
+    rows = [["network", "precision", "epochs", "test accuracy", "seconds per epoch", "memory",
+             "command"]]
     for record in records:
         epochs = record["recipe"]["epochs"]
         rows.append([f"`{record['model']}`", record["precision"], epochs,
-                     f"{100 - record['test']['top1_error']:.2f} %", f"{record['seconds'] / epochs:.1f}",
+                     f"{100 - record['test']['top1_error']:.2f} %",
+                     f"{record['seconds'] / epochs:.1f}",
                      f"{record['device_memory_gb']:.1f} GB", f"`{record['command']}`"])
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
     lines.insert(1, "|---|---|---:|---:|---:|---:|---|")
-    return "\n".join([*lines, "", f"On {records[0]['device']}; {records[0]['date']}, commit {records[0]['commit']}."])
+    first = records[0]
+    about = f"On {first['device']}; {first['date']}, commit {first['commit']}."
+    return "\n".join([*lines, "", about])
 
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"gpu": speed_block},
-    "docs/gpu.md": {"gpu tables": tables_block, "gpu kernels": kernels_block, "gpu savings": savings_block,
-                    "gpu trainings": trainings_block},
+    "docs/gpu.md": {
+        "gpu tables": tables_block,
+        "gpu kernels": kernels_block,
+        "gpu savings": savings_block,
+        "gpu trainings": trainings_block,
+    },
 }
 
 
 def filled(page: str, blocks: dict[str, Callable[[], str]]) -> str:
-    """The page with each block between its markers, <!-- name --> and <!-- /name -->. UsageError without them."""
+    """The page with each block between its markers, <!-- name --> and <!-- /name -->.
+
+    Raises UsageError when the page does not have them.
+    """
     for name, block in blocks.items():
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        start = f"<!-- {name} -->\n"
+        end = f"<!-- /{name} -->"
         if start not in page or end not in page:
             raise UsageError(f"the page has no markers {start.strip()} and {end}")
         before, _, rest = page.partition(start)
@@ -287,11 +365,15 @@ def filled(page: str, blocks: dict[str, Callable[[], str]]) -> str:
 
 
 def take(directory: Path) -> list[Path]:
-    """Take the records that on_gpu.sh left in a directory into results/. UsageError when there are none, or when one
-    does not say which commit it is of."""
-    records = [directory / name for name in ("gpu_speed.json", *TRAININGS) if (directory / name).exists()]
+    """Copy the records that on_gpu.sh left in a directory to results/.
+
+    Raises UsageError when there are none, or when one does not name its commit.
+    """
+    records = [directory / name for name in ("gpu_speed.json", *TRAININGS)
+               if (directory / name).exists()]
     if not records:
-        raise UsageError(f"--records {directory}: no gpu_speed.json or other record of benchmarks/on_gpu.sh is there")
+        raise UsageError(f"--records {directory}: no gpu_speed.json or other record of "
+                         "benchmarks/on_gpu.sh is there")
     for record in records:
         if not _load(record).get("commit"):
             raise UsageError(f"{record} names no commit: run on_gpu.sh with MINITORCH_COMMIT set")
@@ -300,19 +382,21 @@ def take(directory: Path) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = cli.parser("benchmarks.gpu_report", "Write the tables of results/gpu_*.json into README.md and "
-                        "docs/gpu.md, between their markers;\nwith --records also docs/results.md.")
+    parser = cli.parser("benchmarks.gpu_report",
+                        "Write the tables of results/gpu_*.json into README.md and docs/gpu.md, "
+                        "between their markers;\nwith --records also docs/results.md.")
     parser.add_argument("--records", type=Path, metavar="DIR",
-                        help="first take the records that benchmarks/on_gpu.sh left in DIR into results/")
+                        help="first copy the records that benchmarks/on_gpu.sh left in DIR to "
+                             "results/")
     args = parser.parse_args(argv)
-    if args.records:
-        for record in take(args.records):
-            print(f"results/{record.name}")
+    taken = take(args.records) if args.records else []
+    for record in taken:
+        print(f"results/{record.name}")
     for page, blocks in BLOCKS.items():
         path = harness.ROOT / page
         write_atomic(path, [filled(path.read_text(encoding="utf-8"), blocks).encode()])
         print(page)
-    if args.records:
+    if taken:
         claims.main([])  # its page has a training on a GPU too
     return 0
 
