@@ -26,7 +26,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import matplotlib  # noqa: E402  (after the path of the package)
+from minitorch_alex.plots.style import STYLE, load_matplotlib  # noqa: E402  (after the path)
+
+matplotlib = load_matplotlib()  # also where MPLBACKEND names a backend that is not installed
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 if not IN_NOTEBOOK:
@@ -37,7 +39,6 @@ import numpy as np  # noqa: E402
 import minitorch_alex as mt  # noqa: E402
 from minitorch_alex import data, kernels  # noqa: E402
 from minitorch_alex.errors import DataError, UserError  # noqa: E402
-from minitorch_alex.plots.style import STYLE  # noqa: E402
 from minitorch_alex.training import cli  # noqa: E402
 
 matplotlib.rcParams.update(STYLE)

@@ -1,19 +1,33 @@
 """Faults that people met with other tools, as far as they concern runs: what an output means, what
 belongs to the user's process, text that a terminal or a figure cannot show, paths."""
 import json
+import os
 import shutil
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from prepared_set import write_prepared
 
-from minitorch_alex import evaluate, predict, train
-from minitorch_alex.errors import DataError, RunError
+from minitorch_alex import evaluate, plots, predict, train
+from minitorch_alex.errors import DataError, RunError, UserError
+from minitorch_alex.plots import style
 from minitorch_alex.plots.__main__ import main as draw
 from minitorch_alex.training import checkpoint, class_list, runs
 
+ROOT = Path(__file__).parent.parent
 COLOURS = {"cat": (220, 30, 30), "dog": (30, 30, 220), "emu": (30, 220, 30)}
+
+
+def python(*args, cwd, **environment):
+    """A Python process of its own, with these variables in its environment."""
+    return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, text=True, capture_output=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
 
 
 def write_folders(root, names=("cat", "dog"), colours=None):
@@ -213,3 +227,88 @@ def test_accents_that_a_file_system_takes_apart_are_the_same_name():
 def test_any_name_has_a_digest():
     names = ["caf\udce9", "猫", "a\nb", ""]
     assert len(class_list.digest(names)) == 64 and json.loads(json.dumps(class_list.entries(names)))["classes"] == names
+
+
+# figures
+
+ROWS = [{"kind": "epoch", "epoch": i + 1, "train_loss": 2.0 - i, "train_error": 50.0, "val_loss": 2.0,
+         "val_error": 50.0, "lr": 0.1} for i in range(2)]
+NAMES = ["a$_1_$b", "price $5", "x^{$", r"\frac$\alpha$", "Ba$$in", "猫", "собака", "🐈", "e\u0301", "a\nb", "tab\tbed",
+         "caf\udce9", "\x00\x1b[31m", "_hidden", "", "عربي", "日本語のとても長い名前です" * 4, "so long a name " * 15]
+
+
+def draw_all(name, out):
+    """Every figure that shows names of users."""
+    pictures = np.zeros((2, 8, 8, 3), np.uint8)
+    probs = np.array([[0.9, 0.1], [0.2, 0.8]])
+    plots.confusion(np.eye(2, dtype=int), [name, "other"], out, title=name)
+    plots.curves({name: ROWS, name + "2": ROWS}, out)
+    plots.curves(ROWS, out, title=name)
+    plots.predictions(pictures, probs, [name, "other"], out, [name, "b"], labels=[0, 1], title=name)
+    plots.neighbours(pictures, pictures[:, None], [name, "b"], [["b"], [name]], out)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("name", NAMES, ids=[ascii(name)[:20] for name in NAMES])
+def test_any_name_is_drawn_without_a_word(tmp_path, name, suffix, recwarn, capfd):
+    draw_all(name, tmp_path / f"x.{suffix}")
+    assert not recwarn.list and capfd.readouterr() == ("", "")
+
+
+def test_names_are_shown_as_they_are_or_as_escapes(tmp_path):
+    for name, expected in (("a$_1_$b", "a$_1_$b"), ("猫", "猫"), ("caf\udce9", r"caf\udce9"), ("a\nb", r"a\nb")):
+        plots.confusion(np.eye(2, dtype=int), [name, "y"], tmp_path / "x.svg")
+        assert f">{expected}<" in (tmp_path / "x.svg").read_text(encoding="utf-8")
+    assert style.drawable("$é\udce9\n", "x.png") == r"$é\udce9\n"
+
+
+def test_the_users_own_settings_of_matplotlib_neither_spoil_a_figure_nor_change(tmp_path):
+    import matplotlib
+
+    with matplotlib.rc_context({"text.usetex": True, "font.family": "no such font", "axes.grid": False}):
+        before = dict(matplotlib.rcParams)
+        plots.confusion(np.eye(2, dtype=int), ["a_b", "50 % $"], tmp_path / "x.png")
+        assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("named", ["module://matplotlib_inline.backend_inline", "module://no.such.thing", "inline",
+                                   "nonsense", "TkAgg"])
+def test_a_notebooks_backend_does_not_matter(tmp_path, named):
+    code = ("import os\nfrom minitorch_alex import plots\nplots.curves([], 'x.png')\nimport matplotlib\n"
+            "print(os.environ['MPLBACKEND'], matplotlib.rcParams._get_backend_or_none())")
+    done = python("-c", code, cwd=tmp_path, MPLBACKEND=named)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert (tmp_path / "x.png").exists() and done.stdout.split()[0] == named
+    kept = done.stdout.split()[1]
+    assert kept in (named, named.lower(), "None")
+    profiled = python("-m", "minitorch_alex.profile", "quick_26", "--plot", "net.svg", cwd=tmp_path, MPLBACKEND=named)
+    assert profiled.returncode == 0 and profiled.stderr == ""
+
+
+def test_in_a_notebook_the_backend_stays(tmp_path):
+    """A backend that is there is the process's backend afterwards, too."""
+    code = ("from minitorch_alex import plots\nplots.curves([], 'x.png')\nimport matplotlib\n"
+            "assert matplotlib.get_backend().lower() == 'svg', matplotlib.get_backend()\n"
+            "import matplotlib.pyplot as plt; assert 'svg' in type(plt.figure().canvas).__name__.lower()")
+    done = python("-c", code, cwd=tmp_path, MPLBACKEND="svg")
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_threads_draw_and_the_settings_are_as_before(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams), list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: plots.confusion(np.eye(3, dtype=int), "a猫c", tmp_path / f"{i}.png"), range(12)))
+    assert (dict(matplotlib.rcParams), list(warnings.filters)) == before
+    assert len({(tmp_path / f"{i}.png").read_bytes() for i in range(12)}) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("two\nlines"), RuntimeError("no fonts"), ImportError("libpng")])
+def test_what_matplotlib_cannot_draw_is_one_line(tmp_path, monkeypatch, error):
+    def fail(*args, **options):
+        raise error
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+    with pytest.raises(UserError, match=f"the figure cannot be drawn: {type(error).__name__}") as caught:
+        plots.curves(ROWS, tmp_path / "x.png")
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())

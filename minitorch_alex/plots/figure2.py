@@ -11,7 +11,7 @@ from typing import Any
 from .. import nn
 from ..errors import UsageError
 from ..kernels.window import pair
-from .style import INK, heading, rgb, styled, write
+from .style import INK, heading, new_figure, rgb, styled, write
 
 Layers = Sequence[tuple[str, nn.Module, tuple[int, ...]]]  # name, layer, output shape without N
 Point = tuple[float, float]
@@ -87,13 +87,11 @@ def network(layers: Layers, input_shape: tuple[int, int, int], path: str | os.Pa
     UsageError when no layer has weights and for a suffix other than png, svg and pdf, DiskError
     when the figure cannot be written.
     """
-    from matplotlib.figure import Figure
-
     boxes = stages(layers, input_shape)
     if len(boxes) == 1:
         raise UsageError("this network has no layer with weights: there is nothing to draw")
     with styled():
-        figure = Figure(dpi=150)
+        figure = new_figure(dpi=150)
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         axes.set_aspect("equal")

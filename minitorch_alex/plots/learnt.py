@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from .style import heading, rgb, styled, write
+from .style import (
+    drawable,
+    heading,
+    load_matplotlib,
+    new_figure,
+    rgb,
+    styled,
+    write,
+)
 
 BAR = "#7d9cc0"
 TRUE = "#c8451b"
@@ -25,8 +33,6 @@ def predictions(pictures: Sequence[np.ndarray], probs: np.ndarray, classes: Sequ
     the true classes, the bar of the true class, if it is among the first, is red. Raises
     ShapeError when they do not fit together; UsageError and DiskError as style.write does.
     """
-    from matplotlib.figure import Figure
-
     N, K = probs.shape
     if not N == len(pictures) == len(names) or K != len(classes):
         raise ShapeError(f"predictions: got {len(pictures)} pictures, {len(names)} names, "
@@ -37,11 +43,12 @@ def predictions(pictures: Sequence[np.ndarray], probs: np.ndarray, classes: Sequ
     top = min(top, K)
     side = max(1.3, 0.25 * top)  # inches, as all that follows
     bars = 2.1
+    shown = [drawable(name, path, 26) for name in classes]
     width = side + 0.15 + bars + 0.3
     height = side + 0.3 + 0.12
     with styled():
-        figure = Figure(figsize=(columns * width + 0.1, rows * height + 0.1 + 0.28 * bool(title)),
-                        dpi=150)
+        size = (columns * width + 0.1, rows * height + 0.1 + 0.28 * bool(title))
+        figure = new_figure(figsize=size, dpi=150)
         for i, picture in enumerate(pictures):
             row, column = divmod(i, columns)
             left = 0.2 + column * width
@@ -49,22 +56,22 @@ def predictions(pictures: Sequence[np.ndarray], probs: np.ndarray, classes: Sequ
             axes = _place(figure, left, low, side, side)
             interpolation = "nearest" if picture.shape[0] < 100 else "antialiased"
             axes.imshow(picture, interpolation=interpolation)
-            axes.annotate(_short(names[i], 38), (0, 1), xycoords="axes fraction", xytext=(0, 4),
+            axes.annotate(drawable(names[i], path, 38), (0, 1), xycoords="axes fraction", xytext=(0, 4),
                           textcoords="offset points", fontsize=10, fontweight="bold", va="bottom")
             axes = _place(figure, left + side + 0.15, low, bars, side)
-            _draw_bars(axes, probs[i], classes, top, None if labels is None else labels[i])
-        heading(figure, title, "")
+            _draw_bars(axes, probs[i], shown, top, None if labels is None else labels[i])
+        heading(figure, drawable(title, path), "")
         write(figure, path)
 
 
 def _draw_bars(axes: Any, probs: np.ndarray, classes: Sequence[str], top: int,
                label: int | None) -> None:
-    """The `top` most probable classes, the most probable one at the top."""
+    """The `top` most probable classes, the most probable one at the top; drawable names."""
     order = np.argsort(-probs, kind="stable")[:top]
     for place, k in enumerate(order):
         colour = TRUE if k == label else BAR
         axes.barh(place, probs[k], height=0.84, color=colour, alpha=0.55)
-        axes.text(0.02, place, _short(classes[k], 26), va="center", fontsize=9.5)
+        axes.text(0.02, place, classes[k], va="center", fontsize=9.5)
         axes.text(1.36, place, f"{100 * probs[k]:.1f} %", va="center", ha="right", fontsize=8.5,
                   color=NOTE)
     axes.set_xlim(0, 1.36)  # room for the numbers to the right of the longest bar
@@ -79,10 +86,6 @@ def _place(figure: Any, left: float, low: float, width: float, height: float) ->
     return axes
 
 
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[:most - 1] + "…"
-
-
 def kernels(weight: np.ndarray, path: str | os.PathLike, halves: int = 1, scale: str = "common",
             title: str = "", note: str = "") -> None:
     """The kernels of a first layer (O, 3, KH, KW) as colours, up to 16 in a row, one half of them
@@ -94,8 +97,6 @@ def kernels(weight: np.ndarray, path: str | os.PathLike, halves: int = 1, scale:
     Raises ShapeError when the kernels have no colours or the halves do not divide O; UsageError
     and DiskError as style.write does.
     """
-    from matplotlib.figure import Figure
-
     if weight.ndim != 4 or weight.shape[1] != 3 or weight.shape[0] % halves:
         raise ShapeError(f"kernels: got a weight of shape {weight.shape} in {halves} parts, "
                          "expected (O, 3, KH, KW) with O a multiple of them")
@@ -111,8 +112,8 @@ def kernels(weight: np.ndarray, path: str | os.PathLike, halves: int = 1, scale:
     tall = [width * part.shape[0] / part.shape[1] for part in parts]
     with styled():
         above = 0.12 + 0.3 * bool(title) + 0.25 * bool(note)
-        figure = Figure(figsize=(width + 0.3, sum(tall) + 0.16 * (halves - 1) + above + 0.15),
-                        dpi=150)
+        size = (width + 0.3, sum(tall) + 0.16 * (halves - 1) + above + 0.15)
+        figure = new_figure(figsize=size, dpi=150)
         low = figure.get_figheight() - above
         for part, height in zip(parts, tall):
             low -= height
@@ -148,23 +149,20 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], path: st
     largest one shown. A map that stays dark is silent for this image. Raises UsageError and
     DiskError as style.write does.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
     columns = 4
     width = 1.5  # inches, of the image and of each layer's maps together
     rows = max(math.ceil(min(len(a), most) / columns) for _, a in layers)
     tallest = width / columns * rows
     above = 0.62 + 0.3 * bool(title)
     with styled():
-        figure = Figure(figsize=(0.3 + (width + 0.22) * (1 + len(layers)), tallest + above + 0.1),
-                        dpi=150)
+        size = (0.3 + (width + 0.22) * (1 + len(layers)), tallest + above + 0.1)
+        figure = new_figure(figsize=size, dpi=150)
         axes = _place(figure, 0.15, tallest + 0.1 - width, width, width)
         axes.imshow(picture, interpolation="nearest")
         axes.set_title("image", fontsize=10, pad=5)
         for i, (name, a) in enumerate(layers):
             brightness = np.sqrt(np.clip(a[:most] / max(float(a[:most].max()), 1e-30), 0, 1))
-            tiles = colormaps["magma"](brightness)[..., :3]  # (C,H,W) -> (C,H,W,3)
+            tiles = load_matplotlib().colormaps["magma"](brightness)[..., :3]  # (C,H,W) -> (C,H,W,3)
             image = mosaic(tiles, columns, margin=max(1, a.shape[1] // 12))
             height = width * image.shape[0] / image.shape[1]
             left = 0.15 + (width + 0.22) * (i + 1)
@@ -181,13 +179,11 @@ def activations(layers: Sequence[tuple[str, np.ndarray]], path: str | os.PathLik
                 note: str = "") -> None:
     """A histogram for each layer's values, with their mean, standard deviation and the share below
     0, which a ReLU silences. Raises UsageError and DiskError as style.write does."""
-    from matplotlib.figure import Figure
-
     columns = min(4, len(layers))
     rows = math.ceil(len(layers) / columns)
     with styled({"axes.grid": False, "axes.spines.left": False, "xtick.labelsize": 8.5}):
         above = 0.1 + 0.3 * bool(title) + 0.25 * bool(note)
-        figure = Figure(figsize=(2.5 * columns + 0.3, 1.75 * rows + above), dpi=150)
+        figure = new_figure(figsize=(2.5 * columns + 0.3, 1.75 * rows + above), dpi=150)
         for i, (name, a) in enumerate(layers):
             low, high = np.quantile(a, [0.0005, 0.9995])
             room = 0.05 * (high - low) or 1.0
@@ -219,8 +215,6 @@ def neighbours(queries: np.ndarray, found: np.ndarray, query_classes: Sequence[s
     not the query's is written in red. Raises ShapeError when they do not fit; UsageError and
     DiskError as style.write does.
     """
-    from matplotlib.figure import Figure
-
     N, M = found.shape[:2]
     lengths = [len(row) for row in found_classes]
     if len(queries) != N or len(query_classes) != N or lengths != [M] * N:
@@ -232,15 +226,15 @@ def neighbours(queries: np.ndarray, found: np.ndarray, query_classes: Sequence[s
     apart = 0.25  # between the queries and their neighbours
     above = 0.12 + 0.3 * bool(title) + 0.25 * bool(note)
     with styled():
-        figure = Figure(figsize=(0.3 + (M + 1) * (side + gap) + apart,
-                                 N * (side + 0.26) + above + 0.05), dpi=150)
+        size = (0.3 + (M + 1) * (side + gap) + apart, N * (side + 0.26) + above + 0.05)
+        figure = new_figure(figsize=size, dpi=150)
         for i in range(N):
             low = figure.get_figheight() - above - i * (side + 0.26) - side
             for j in range(M + 1):
                 axes = _place(figure, 0.15 + j * (side + gap) + apart * (j > 0), low, side, side)
                 axes.imshow(queries[i] if j == 0 else found[i, j - 1], interpolation="nearest")
                 word = query_classes[i] if j == 0 else found_classes[i][j - 1]
-                axes.annotate(_short(word, 15), (0, 0), xycoords="axes fraction", xytext=(0, -3),
+                axes.annotate(drawable(word, path, 15), (0, 0), xycoords="axes fraction", xytext=(0, -3),
                               textcoords="offset points", va="top", fontsize=8.5,
                               fontweight="bold" if j == 0 else "normal",
                               color=NOTE if word == query_classes[i] else TRUE)

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from .style import FAINT, INK, heading, styled, write
+from .style import (
+    FAINT,
+    INK,
+    drawable,
+    heading,
+    load_matplotlib,
+    new_figure,
+    styled,
+    write,
+)
 
 Rows = Sequence[Mapping[str, Any]]
 Series = tuple[list[float], list[float]]  # a line: its epochs, its values
@@ -40,13 +49,13 @@ def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str 
     suffix of `path` chooses the format: png, svg or pdf. Raises UsageError for another suffix,
     DiskError when the figure cannot be written.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     single = not isinstance(runs, Mapping)
-    logs: Mapping[str, Rows] = runs if isinstance(runs, Mapping) else {"": runs}
+    named = runs if isinstance(runs, Mapping) else {"": runs}
+    logs: Mapping[str, Rows] = {drawable(name, path, 40): rows for name, rows in named.items()}
     with styled():
-        figure = Figure(dpi=160)
+        from matplotlib.ticker import MaxNLocator
+
+        figure = new_figure(dpi=160)
         panels = figure.subplots(1, 2)
         ends = [_draw_panel(panels[0], logs, "loss", single, held_out),
                 _draw_panel(panels[1], logs, "error", single, held_out)]
@@ -56,7 +65,7 @@ def curves(runs: Rows | Mapping[str, Rows], path: str | os.PathLike, title: str 
         tested = any(row["kind"] == "test" for rows in logs.values() for row in rows)
         note = "" if single else f"thick: {held_out}, thin: training" + ", diamond: test" * tested
         _arrange(figure, panels, ends, above=0.45 + 0.3 * bool(title) + 0.25 * bool(note))
-        heading(figure, title, note)
+        heading(figure, drawable(title, path), note)
         write(figure, path)
 
 
@@ -66,10 +75,8 @@ def losses(variants: Mapping[str, Sequence[Sequence[tuple[int, float]]]], path: 
     a sequence of (step, loss) pairs. A dashed line marks the loss at chance level, ln C (`guess`),
     where a training that has stalled stays. Later variants have narrower lines, so that a line
     under another can be seen."""
-    from matplotlib.figure import Figure
-
     with styled():
-        figure = Figure(figsize=(8, 4.4), dpi=160, layout="constrained")
+        figure = new_figure(figsize=(8, 4.4), dpi=160, layout="constrained")
         axes = figure.subplots()
         axes.axhline(guess, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate("chance level, ln C", (1, guess), (0, -4),
@@ -96,10 +103,8 @@ def race(variants: Mapping[str, Sequence[Sequence[tuple[float, float]]]], path: 
     """Training error in % over the epochs: one colour per variant, one line per training of it,
     which is a sequence of (epoch, error) pairs. A dashed line marks the `level` at which they end.
     """
-    from matplotlib.figure import Figure
-
     with styled():
-        figure = Figure(figsize=(8, 4.4), dpi=160, layout="constrained")
+        figure = new_figure(figsize=(8, 4.4), dpi=160, layout="constrained")
         axes = figure.subplots()
         axes.axhline(level, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(f"{level:g} %", (1, level), (0, 3), xycoords=("axes fraction", "data"),
@@ -118,10 +123,8 @@ def dots(variants: Mapping[str, Sequence[float]], path: str | os.PathLike, label
          title: str = "") -> None:
     """One row per variant: a dot for each of its values, a stroke at their mean, and the mean as a
     number."""
-    from matplotlib.figure import Figure
-
     with styled({"axes.spines.left": False, "axes.grid.axis": "x"}):
-        figure = Figure(figsize=(8, 1.3 + 0.5 * len(variants)), dpi=160, layout="constrained")
+        figure = new_figure(figsize=(8, 1.3 + 0.5 * len(variants)), dpi=160, layout="constrained")
         axes = figure.subplots()
         for i, values in enumerate(variants.values()):
             mean = float(np.mean(values))
@@ -150,8 +153,6 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLik
     classes the cells have no text, with more than 100 the axes have no names. Raises ShapeError
     when matrix and names do not fit, UsageError and DiskError as `curves` does.
     """
-    from matplotlib.figure import Figure
-
     matrix = np.asarray(matrix)
     k = len(classes)
     if matrix.shape != (k, k):
@@ -165,7 +166,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLik
     bare = {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False}
     with styled(bare):
         side = min(max(0.72 * k, 3.0), 11.0)
-        figure = Figure(figsize=(side + 1.9, side + 1.9), dpi=120)
+        figure = new_figure(figsize=(side + 1.9, side + 1.9), dpi=120)
         axes = figure.add_subplot()
         axes.imshow(colours, interpolation="nearest")
         if k <= WRITTEN_CELLS:
@@ -174,16 +175,15 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | os.PathLik
         if k <= NAMED_CLASSES:
             axes.hlines(np.arange(k + 1) - 0.5, -0.5, k - 0.5, color=FAINT, linewidth=0.5)
             axes.vlines(np.arange(k + 1) - 0.5, -0.5, k - 0.5, color=FAINT, linewidth=0.5)
-        _name_classes(axes, classes)
+        _name_classes(axes, [drawable(name, path, 30) for name in classes])
         figure.tight_layout(rect=(0, 0, 1, 1 - 0.62 / (side + 1.9)))
-        heading(figure, title, note)
+        heading(figure, drawable(title, path), note)
         write(figure, path)
 
 
 def _cell_colours(matrix: np.ndarray, share: np.ndarray) -> np.ndarray:
     """(K, K, 4): blue for right answers, orange for mistakes, white where there are none."""
-    from matplotlib import colormaps
-
+    colormaps = load_matplotlib().colormaps
     right = np.eye(len(matrix), dtype=bool)[:, :, None]  # (K, K) -> (K, K, 1)
     blue = colormaps["Blues"](0.85 * np.sqrt(share))
     orange = colormaps["Oranges"](0.75 * np.minimum(1, 2 * np.sqrt(share)))
