@@ -7,6 +7,7 @@ Files are written whole or not at all.
 import contextlib
 import io
 import os
+import sys
 import threading
 import unicodedata
 import warnings
@@ -49,22 +50,24 @@ def load_matplotlib() -> Any:
 
     Jupyter and Colab export an MPLBACKEND to the commands that a notebook starts, and where its
     package is missing, matplotlib refuses to be imported. A figure that is only written to a file
-    needs no backend: then the import is tried again without the variable, which stays as it is.
+    needs no backend: the variable is set aside during the import, and what it names becomes the
+    backend afterwards, as it would have, if there is such a one.
     """
     with _drawing:
+        named = None
+        if "matplotlib" not in sys.modules:
+            named = os.environ.pop("MPLBACKEND", None)
         try:
-            try:
-                import matplotlib
-            except ValueError:
-                named = os.environ.pop("MPLBACKEND", None)
-                try:
-                    import matplotlib
-                finally:
-                    if named is not None:
-                        os.environ["MPLBACKEND"] = named
+            import matplotlib
         except Exception as error:
             raise UserError("figures need matplotlib, which cannot be imported: "
                             f"{first_line(error)}") from error
+        finally:
+            if named is not None:
+                os.environ["MPLBACKEND"] = named
+        if named:
+            with contextlib.suppress(ValueError):
+                matplotlib.rcParams["backend"] = named
         return matplotlib
 
 
