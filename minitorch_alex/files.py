@@ -70,13 +70,10 @@ def writing(part: Path, advice: str) -> Iterator[None]:
         raise disk_error(part, error, advice) from error
 
 
-def read_text(path: str | os.PathLike) -> str:
-    """The text of a file that people edit: UTF-8, or what a byte order mark at its beginning says;
-    where it is not UTF-8, Windows' Western European. Lines end with "\\n" alone.
-
-    Raises OSError as the disk gives it.
+def decode_text(raw: bytes) -> str:
+    """A text that people edit, from the bytes of its file: UTF-8, or what a byte order mark at its
+    beginning says; where it is not UTF-8, Windows' Western European. Lines end with "\\n" alone.
     """
-    raw = Path(path).read_bytes()
     marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16",
              codecs.BOM_UTF16_BE: "utf-16"}
     encoding = next((name for mark, name in marks.items() if raw.startswith(mark)), "utf-8")
@@ -93,7 +90,7 @@ def read_lines(path: str | os.PathLike, meaning: str = "", advice: str = "") -> 
     Raises DataError when it cannot be read, with what it means and how to get it.
     """
     try:
-        lines = [line.strip() for line in read_text(path).split("\n")]
+        lines = [line.strip() for line in decode_text(Path(path).read_bytes()).split("\n")]
     except OSError as error:
         reason = error.strerror or str(error)
         meaning = f", {meaning}" if meaning else ""

@@ -14,6 +14,7 @@ from . import data, models, plots
 from .data.decoding import UnknownFormatError, central_square, decode_rgb, read_image_file
 from .errors import DataError, DivergedError, UsageError
 from .evaluate import VIEWS, probabilities
+from .files import decode_text
 from .training import class_list, cli, runs, weights
 from .training.cli import Flag
 
@@ -181,14 +182,21 @@ def choose(path: Path | None, name: str | None, previous: bool, views: str) -> P
 
 
 def read_classes(path: Path, count: int) -> list[str]:
-    """Names of classes, one per line.
+    """Names of classes, one per line or, on a single line, between semicolons. Blank lines do not
+    count.
 
     Raises DataError when the file cannot be read, UsageError when it does not have `count` names.
     """
     try:
-        names = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the names of classes {path}: {error}") from None
+        text = decode_text(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"cannot read the names of classes {path}: {reason}") from None
+    lines = text.strip().split("\n")
+    if len(lines) == 1 < count:
+        lines = text.split(";")
+    # An empty second column of a table leaves a separator at the end.
+    names = [name for line in lines if (name := line.strip().rstrip(";,"))]
     if len(names) != count:
         raise UsageError(f"{path} names {len(names)} classes, the model has {count}; "
                          "give one name per line")

@@ -241,6 +241,8 @@ def open_target(settings: Settings, work: list[Shard], wanted: dict[str, Any],
         started = wanted
         if (target / PLAN).exists():
             started = json.loads((target / PLAN).read_text())
+            if not isinstance(started, dict):
+                raise ValueError("not a plan")
         changed = [key for key in wanted if started.get(key) != wanted[key]]
         if changed:
             key = changed[0]

@@ -4,9 +4,11 @@ import io
 import os
 import struct
 import sys
+import tarfile
 import threading
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagenet_trees as trees
@@ -14,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minitorch_alex import data, predict, prepare
-from minitorch_alex.data import decoding, folders, layouts
+from minitorch_alex import check, data, machine, predict, prepare
+from minitorch_alex.data import cifar10, decoding, folders, layouts
 from minitorch_alex.data.layouts import short_names
 from minitorch_alex.data.sources import list_source
-from minitorch_alex.errors import DataError
+from minitorch_alex.errors import DataError, UsageError
 
 # One decoder: what is damaged besides the pixels does not matter.
 
@@ -515,3 +517,205 @@ def test_tiny_imagenet_half_sorted(drawn, tmp_path):
     (tmp_path / "val" / "images" / name).unlink()
     half = list_source(tmp_path).splits["val"]
     assert (half.labels == whole.labels).all() and len(half) == len(whole)
+
+
+@pytest.fixture(scope="module")
+def small_cifar(tmp_path_factory):
+    """Six binary files of the right size, in the folder of the official archive."""
+    folder = tmp_path_factory.mktemp("cifar") / "cifar-10-batches-bin"
+    folder.mkdir()
+    for k, name in enumerate(cifar10.BINARY_FILES):
+        records = np.full((cifar10.BATCH, cifar10.RECORD), k, np.uint8)
+        (folder / name).write_bytes(records.tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", ["cifar-10-binary.tar", "cifar-10-binary.tar.gz"])
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_an_archive_whose_gzip_a_browser_took_off(name, prefix, small_cifar, tmp_path):
+    with tarfile.open(tmp_path / name, "w") as tar:
+        tar.add(small_cifar, f"{prefix}cifar-10-batches-bin")
+        tar.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
+        tar.addfile(tarfile.TarInfo("cifar-10-batches-bin/more"), io.BytesIO())
+        link = tarfile.TarInfo("cifar-10-batches-bin/link")
+        link.type = tarfile.SYMTYPE
+        link.linkname = "/etc"
+        tar.addfile(link)
+    train, test = data.load("cifar10", tmp_path)
+    assert len(train) == 50_000 and (test.labels == 5).all()
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "cifar-10-batches-bin"])
+    assert sorted(p.name for p in (tmp_path / "cifar-10-batches-bin").iterdir()) == sorted(cifar10.BINARY_FILES)
+
+
+def test_a_tar_that_is_not_cifar_is_one_line(tmp_path):
+    with tarfile.open(tmp_path / "cifar-10-python.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("x"), io.BytesIO())
+    with pytest.raises(DataError, match="cannot be unpacked: it has no files cifar-10-batches-py"):
+        data.load("cifar10", tmp_path)
+    (tmp_path / "cifar-10-python.tar").write_bytes(b"<html>")
+    with pytest.raises(DataError, match="is damaged or not CIFAR-10: md5"):
+        data.load("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("place", ["a/cifar-10-batches-bin", "CIFAR-10/renamed", "a", "."])
+def test_cifar_s_folder_down_to_two_levels(place, small_cifar, tmp_path):
+    (tmp_path / "__MACOSX" / "cifar-10-batches-bin").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "cifar-10-batches-bin" / "test_batch.bin").write_bytes(b"x")
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    for file in small_cifar.iterdir():
+        os.link(file, tmp_path / place / file.name)
+    assert len(data.load("cifar10", tmp_path)[0]) == 50_000
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    two_classes(tmp_path / "pets")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert len(data.load("folder", "~/pets", size=8)[0]) == 6 and data.class_names("folder", "~/pets") == ("cat", "dog")
+    assert len(list_source("~/pets").splits["train"]) == 6
+    with pytest.raises(DataError):
+        data.load("folder", "~nobody-of-that-name/pets")
+
+
+# Machines as people have them.
+
+
+def test_a_prepared_set_is_read_where_python_has_no_pread(tmp_path, monkeypatch):
+    source = two_classes(tmp_path / "src", n=8)
+    assert prepare.main([str(source), str(tmp_path / "set"), "--size", "16", "-j", "1"]) == 0
+    expected = data.load("imagenet", tmp_path / "set")[0].images[:]
+    monkeypatch.delattr(os, "pread", raising=False)
+    pictures = data.load("imagenet", tmp_path / "set")[0].images
+    assert (pictures[:] == expected).all()
+    with ThreadPoolExecutor(8) as pool:  # they share one position in the file
+        rows = np.random.default_rng(0).integers(0, 16, (100, 4))
+        for i, images in zip(rows, pool.map(pictures.__getitem__, rows), strict=True):
+            assert (images == expected[i]).all()
+
+
+GROUPS = {
+    "version 2 in a container": ("0::/\n", {"cpu.max": "150000 100000", "memory.max": "1000000"}, (2, 1_000_000)),
+    "version 2 without a quota": ("0::/\n", {"cpu.max": "max 100000", "memory.max": "max"}, None),
+    "version 2 in a pod": ("0::/pods/a\n", {"pods/cpu.max": "300000 100000", "pods/a/cpu.max": "max 100000",
+                                            "pods/a/memory.max": "2000000", "pods/memory.max": "max"}, (3, 2_000_000)),
+    "version 2, the parent is smaller": ("0::/a/b\n", {"a/cpu.max": "100000 100000", "a/b/cpu.max": "400000 100000"},
+                                         (1, None)),
+    "version 1 in a container": ("4:memory:/docker/x\n3:cpu,cpuacct:/docker/x\n", {
+        "cpu,cpuacct/cpu.cfs_quota_us": "250000", "cpu,cpuacct/cpu.cfs_period_us": "100000",
+        "memory/memory.limit_in_bytes": "3000000"}, (3, 3_000_000)),
+    "version 1 on the host": ("4:memory:/x\n3:cpuacct,cpu:/x\n", {
+        "cpu/x/cpu.cfs_quota_us": "50000", "cpu/x/cpu.cfs_period_us": "100000",
+        "memory/x/memory.limit_in_bytes": "4000000", "memory/memory.limit_in_bytes": "9223372036854771712"},
+                              (1, 4_000_000)),
+    "version 1 without a quota": ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+    "both versions": ("3:memory:/a\n0::/a\n", {"unified/a/cpu.max": "200000 100000",
+                                               "memory/a/memory.limit_in_bytes": "5000000"}, (2, 5_000_000)),
+    "damaged": ("what\n0::/\n:\n3:cpu\n", {"cpu.max": "x y", "memory.max": "", "cpu/cpu.cfs_quota_us": "1"}, None),
+    "a strange period": ("0::/\n", {"cpu.max": "100000 0", "memory.max": "0"}, None),
+    "no groups": (None, {}, None),
+}
+
+
+@pytest.mark.parametrize("lines, files, expected", GROUPS.values(), ids=GROUPS)
+def test_quotas_of_containers(lines, files, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    whole = machine.memory_bytes()
+    if lines is not None:
+        trees.put(tmp_path / "proc/self/cgroup", lines)
+    for name, text in files.items():
+        trees.put(tmp_path / "sys/fs/cgroup" / name, f"{text}\n")
+    cpus, memory = expected or (8, None)
+    assert machine.available_cpus() == cpus and machine.memory_bytes() == (memory or whole)
+
+
+def test_a_machine_that_tells_nothing(tmp_path, monkeypatch):
+    """Windows: neither sysconf nor sched_getaffinity nor control groups."""
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    for name in ("sysconf", "sched_getaffinity"):
+        monkeypatch.delattr(os, name, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert machine.available_cpus() == 1 and machine.memory_bytes(7) == 7
+
+
+# Texts that people edit.
+
+
+EDITS = {
+    "a byte order mark": lambda text: text.encode("utf-8-sig"),
+    "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
+    "both": lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
+    "UTF-16 of Notepad": lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+    "blank lines": lambda text: ("\n\n" + text.replace("\n", "\n \n") + "\n\n").encode(),
+    "CR alone": lambda text: text.replace("\n", "\r").encode(),
+    "blanks at the ends": lambda text: text.replace("\n", "  \n").encode(),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize("layout", ["kaggle", "tiny"])
+def test_lists_of_names_and_of_labels_as_editors_leave_them(edit, layout, drawn, tmp_path):
+    trees.LAYOUTS[layout](tmp_path, *drawn)
+    before = list_source(tmp_path)
+    for name in ("LOC_synset_mapping.txt", "LOC_val_solution.csv", "words.txt", "val/val_annotations.txt"):
+        if (tmp_path / name).exists():
+            (tmp_path / name).write_bytes(edit((tmp_path / name).read_text(encoding="utf-8")))
+    after = list_source(tmp_path)
+    assert after.classes == before.classes and not after.notes
+    assert (after.splits["val"].labels == before.splits["val"].labels).all()
+
+
+@pytest.mark.parametrize("mark", [";", ",", " ", "\t", " ; "])
+def test_tables_as_spreadsheets_write_them(mark, drawn, tmp_path):
+    """Excel writes semicolons where a comma is the decimal point, and quotes cells that have one."""
+    for layout in ("kaggle", "tiny"):
+        trees.LAYOUTS[layout](tmp_path / layout, *drawn)
+    before = list_source(tmp_path / "kaggle")
+    for name in ("kaggle/LOC_synset_mapping.txt", "tiny/words.txt"):
+        rows = [f'{wnid}{mark}"{words}"' for wnid, words in trees.WORDS.items()]
+        (tmp_path / name).write_text("\n".join(rows), encoding="utf-8-sig")
+    rows = [f"{name}{mark}{wnid}{mark}0{mark}0" for name, (wnid, _) in drawn[1].items()]
+    (tmp_path / "tiny/val/val_annotations.txt").write_text("\r\n".join(rows), encoding="utf-8-sig")
+    if mark in ";,\t":
+        solution = tmp_path / "kaggle/LOC_val_solution.csv"
+        solution.write_text(solution.read_text().replace(",", mark) + f"\n{mark}\n\n", encoding="utf-8-sig")
+    for layout in ("kaggle", "tiny"):
+        after = list_source(tmp_path / layout)
+        assert dict(after.classes) == trees.WORDS and not after.notes
+        assert (after.splits["val"].labels == before.splits["val"].labels).all()
+
+
+def test_a_development_kit_that_was_edited(drawn, tmp_path):
+    trees.official(tmp_path, *drawn)
+    before = list_source(tmp_path)
+    kit = tmp_path / "ILSVRC2012_devkit_t12.tar.gz"
+    with tarfile.open(kit) as tar:
+        tar.extractall(tmp_path, filter="data")
+    kit.unlink()
+    truth = tmp_path / "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
+    truth.write_bytes(truth.read_text().replace("\n", "\r\n\r\n").encode("utf-8-sig"))
+    assert (list_source(tmp_path).splits["val"].labels == before.splits["val"].labels).all()
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_names_of_classes_as_editors_leave_them(edit, tmp_path):
+    names = ["cat", "Smith, John", "a;b", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"]
+    (tmp_path / "names.txt").write_bytes(edit("\n".join(names) + "\n"))
+    assert predict.read_classes(tmp_path / "names.txt", 4) == names
+
+
+def test_names_of_classes_from_a_spreadsheet(tmp_path):
+    for raw in (b"cat;\r\ndog;\r\n", b"cat;dog", b"cat,\ndog,\n", b"\xef\xbb\xbfcat\r\n\r\ndog"):
+        (tmp_path / "names.txt").write_bytes(raw)
+        assert predict.read_classes(tmp_path / "names.txt", 2) == ["cat", "dog"]
+    (tmp_path / "names.txt").write_bytes(b"caf\xe9\ndog")  # Windows' own encoding
+    assert predict.read_classes(tmp_path / "names.txt", 2) == ["caf\N{LATIN SMALL LETTER E WITH ACUTE}", "dog"]
+    with pytest.raises(UsageError, match="names 2 classes, the model has 3"):
+        predict.read_classes(tmp_path / "names.txt", 3)
+
+
+@pytest.mark.parametrize("raw", [b"\xef\xbb\xbfx = 'e'\r\n", b"# -*- coding: latin-1 -*-\nx = '\xe9'\n",
+                                 b"x = 1\r\ry = 2"])
+def test_an_exercise_as_editors_leave_it(raw, tmp_path):
+    (tmp_path / "e.py").write_bytes(raw)
+    assert check.load(tmp_path / "e.py").x in ("e", "\N{LATIN SMALL LETTER E WITH ACUTE}", 1)

@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -264,7 +265,8 @@ def load(path: Path, source: str | None = None) -> ModuleType:
     """
     if not path.exists():
         raise DataError(f"there is no {path}; git checkout brings an exercise back")
-    text = path.read_text(encoding="utf-8") if source is None else source
+    # As Python reads its files: with a byte order mark or a coding line, if they have one.
+    text = decode_source(path.read_bytes()) if source is None else source
     file = str(path) if source is None else f"<{path.name}, edited>"
     module = ModuleType(path.stem)
     module.__file__ = file

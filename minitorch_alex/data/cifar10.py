@@ -13,6 +13,7 @@ It comes in two official formats, and both are read:
   planes. Its archive has a published md5 but its files have none, so their size and the range of
   their labels are checked.
 """
+import contextlib
 import io
 import os
 import pickle
@@ -30,6 +31,7 @@ from ..files import disk_error
 from .dataset import Dataset
 from .download import download as fetch
 from .download import md5_of
+from .trees import is_left_by_system
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
            "truck")
@@ -52,6 +54,8 @@ ARCHIVES = {
     "cifar-10-python.tar.gz": ("c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),
     "cifar-10-binary.tar.gz": ("c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin"),
 }
+GZIP = b"\x1f\x8b"
+LARGEST = 64_000_000  # bytes of a file in an archive; the real ones have 31 million
 # The official page first, then copies of the same file. The md5 decides whether it is the same.
 SOURCES = (
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
@@ -65,9 +69,9 @@ def load_cifar10(data_dir: str | Path = "data",
                  download: bool = False) -> tuple[Dataset, Dataset]:
     """(train, test), 50,000 and 10,000 images, from `data_dir`.
 
-    Used are, in this order: the files of either format in `data_dir` or in a folder of it; either
-    archive in `data_dir`, which is unpacked there; with `download`, the python archive from the
-    network, which is kept.
+    Used are, in this order: the files of either format in `data_dir`, in a folder of it or in a
+    folder of that; either archive in `data_dir`, which is unpacked there, also as the .tar that
+    some browsers make of it; with `download`, the python archive from the network, which is kept.
 
     Raises DataError when nothing is there (saying how to get it), when a file is missing, damaged
     or not CIFAR-10, and when the download fails; DiskError when unpacking or downloading cannot
@@ -86,8 +90,9 @@ def load_cifar10(data_dir: str | Path = "data",
 def _find_archive(data_dir: Path, download: bool) -> Path:
     """Either archive in `data_dir`; where there is none, the python archive is downloaded."""
     for name in ARCHIVES:
-        if (data_dir / name).is_file():
-            return data_dir / name
+        for archive in (data_dir / name, data_dir / name.removesuffix(".gz")):
+            if archive.is_file():
+                return archive
     if not download:
         raise DataError(f"CIFAR-10 is not in {data_dir}/\n{_instructions(data_dir, online=True)}")
     archive = data_dir / "cifar-10-python.tar.gz"
@@ -208,26 +213,37 @@ def _has_any(folder: Path, names: Iterable[str]) -> bool:
 
 def _find_folder(data_dir: Path) -> Path | None:
     """The folder that has any of the batch files, or None. Reading then names those missing."""
-    # A name with a dot is left over from an unpacking that was killed.
-    folders = sorted(p for p in data_dir.glob("*/") if not p.name.startswith("."))
-    for folder in [data_dir, *folders]:
+    below = _folders_in(data_dir)
+    for folder in [data_dir, *below, *(inner for outer in below for inner in _folders_in(outer))]:
         if _has_any(folder, PYTHON_FILES) or _has_any(folder, BINARY_FILES):
             return folder
     return None
 
 
+def _folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder that may be read, sorted, except those of systems and what an
+    unpacking that was killed has left."""
+    with contextlib.suppress(OSError):
+        return sorted(p for p in folder.glob("*/") if not is_left_by_system(p.name))
+    return []
+
+
 def _unpack(archive: Path) -> Path:
     """Unpack next to the archive, in one step: the folder is there whole or not at all."""
-    expected, inside = ARCHIVES[archive.name]
+    packed_name = f"{archive.name.removesuffix('.gz')}.gz"
+    expected, inside = ARCHIVES[packed_name]
+    is_plain = not _is_gzip(archive) and tarfile.is_tarfile(archive)
     digest = md5_of(archive)
-    if digest != expected:
+    if digest != expected and not is_plain:
         raise DataError(f"{archive} is damaged or not CIFAR-10: md5 {digest}, expected "
                         f"{expected}; delete it, and the next run downloads it again")
     try:
         scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=archive.parent))
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(scratch, filter="data")
+                tar.extractall(scratch, _batches(tar) if is_plain else None, filter="data")
+            if not (scratch / inside).is_dir():
+                raise tarfile.ReadError(f"it has no files {inside}/...")
             os.replace(scratch / inside, archive.parent / inside)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -236,6 +252,20 @@ def _unpack(archive: Path) -> Path:
     except OSError as error:
         raise disk_error(archive, error, "190 MB are needed in its folder", "unpack") from error
     return archive.parent / inside
+
+
+def _is_gzip(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(GZIP)) == GZIP
+
+
+def _batches(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """CIFAR-10's files in a tar that a browser has taken out of its gzip: of such a tar there is
+    no md5. Nothing else in it is unpacked, and each file is checked when it is read."""
+    names = {f"{inside}/{name}" for (_, inside), files in
+             zip(ARCHIVES.values(), (PYTHON_FILES, BINARY_FILES), strict=True) for name in files}
+    return [member for member in tar if member.name.removeprefix("./") in names
+            and member.isreg() and member.size <= LARGEST]
 
 
 def _remedy(path: Path) -> str:

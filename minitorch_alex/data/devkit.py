@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..files import decode_text
 
 # Types of elements.
 MATRIX = 14
@@ -47,7 +48,7 @@ def read_devkit(path: str | Path) -> tuple[dict[str, str], list[str]]:
     try:
         synsets = mat_variables(_read_file(path, "meta.mat"))["synsets"]
         by_id = {int(s["ILSVRC2012_ID"][0]): s for s in synsets if not s["num_children"][0]}
-        lines = _read_file(path, "ILSVRC2012_validation_ground_truth.txt").split()
+        lines = decode_text(_read_file(path, "ILSVRC2012_validation_ground_truth.txt")).split()
         truth = [by_id[int(line)]["WNID"] for line in lines]
         return {s["WNID"]: s["words"] for s in by_id.values()}, truth
     except OSError as error:

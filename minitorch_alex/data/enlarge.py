@@ -1,10 +1,13 @@
-"""Small images made as large as a network wants them, for CIFAR-10 on the paper's net: bilinear, by Pillow.
+"""Small images made as large as a network wants them, for CIFAR-10 on the paper's net: bilinear, by
+Pillow.
 
-Along an axis, output i of S lies at (i + 1/2) s/S - 1/2 among the s pixels, and is the mean of the two nearest,
-weighted by how near they are; past the edge, the edge pixel counts. Columns first, then rows, each rounded to a byte.
+Along an axis, output i of S lies at (i + 1/2) s/S - 1/2 among the s pixels, and is the mean of the
+two nearest, weighted by how near they are; past the edge, the edge pixel counts. Columns first,
+then rows, each rounded to a byte.
 
-A GPU does the same in kernels.gpu.enlarge, to the bit: `bilinear_taps` gives it Pillow's weights, which are whole
-numbers in units of 2^-22 (python-pillow/Pillow, src/libImaging/Resample.c: precompute_coeffs, normalize_coeffs_8bpc).
+A GPU does the same in kernels.gpu.enlarge, to the bit: `bilinear_taps` gives it Pillow's weights,
+which are whole numbers in units of 2^-22 (python-pillow/Pillow, src/libImaging/Resample.c:
+precompute_coeffs, normalize_coeffs_8bpc).
 """
 import functools
 
@@ -19,33 +22,45 @@ PRECISION_BITS = 22  # of Pillow's weights for bytes: 32 less 8 for the byte and
 def check_enlargement(height: int, width: int, size: int) -> None:
     """Raises ShapeError unless size x size is at least as large as the image both ways."""
     if size < max(height, width):
-        raise ShapeError(f"cannot enlarge images of {height}x{width} to {size}x{size}; the size must be at least "
-                         f"{max(height, width)}")
+        raise ShapeError(f"cannot enlarge images of {height}x{width} to {size}x{size}; the size "
+                         f"must be at least {max(height, width)}")
 
 
 def enlarge(images: np.ndarray, size: int) -> np.ndarray:
-    """(N, size, size, 3) uint8 from (N, H, W, 3) uint8. Raises ShapeError when that would be smaller."""
+    """(N, size, size, 3) uint8 from (N, H, W, 3) uint8.
+
+    Raises ShapeError when that would be smaller.
+    """
     N, H, W, C = images.shape
     check_enlargement(H, W, size)
     out = np.empty((N, size, size, C), np.uint8)
     for image, large in zip(images, out, strict=True):
-        large[...] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+        large[...] = _resize(Image.fromarray(image), size)
     return out
 
 
 def enlarge_mean(mean: np.ndarray, size: int) -> np.ndarray:
-    """(size, size, 3) float32 from a mean image (H, W, 3): enlarged as the images are, but for the rounding."""
+    """(size, size, 3) float32 from a mean image (H, W, 3): enlarged as the images are, but for the
+    rounding."""
     H, W, C = mean.shape
     check_enlargement(H, W, size)
-    channels = [Image.fromarray(np.ascontiguousarray(mean[:, :, c], np.float32)) for c in range(C)]
-    large = [np.asarray(channel.resize((size, size), Image.Resampling.BILINEAR)) for channel in channels]
-    return np.stack(large, axis=2)  # C times (size, size) -> (size, size, C)
+    channels = [Image.fromarray(np.ascontiguousarray(mean[:, :, c], np.float32))
+                for c in range(C)]
+    # C times (size, size) -> (size, size, C)
+    return np.stack([_resize(channel, size) for channel in channels], axis=2)
+
+
+def _resize(image: Image.Image, size: int) -> np.ndarray:
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
 @functools.cache
 def bilinear_taps(pixels: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(first, weights): output i is (weights[i, 0] pixel first[i] + weights[i, 1] pixel first[i] + 1) / 2^22. Both
-    int32, (size,) and (size, 2); where there is no second pixel its weight is 0."""
+    """(first, weights), both int32, of the shapes (size,) and (size, 2).
+
+    Output i is (weights[i, 0] pixel first[i] + weights[i, 1] pixel first[i] + 1) / 2^22; where
+    there is no second pixel its weight is 0.
+    """
     first = np.zeros(size, np.int32)
     weights = np.zeros((size, 2), np.int32)
     scale = pixels / size

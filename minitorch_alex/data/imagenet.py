@@ -12,6 +12,7 @@ benchmarks.reader` measures how many images per second that gives, next to proce
 import io
 import json
 import os
+import threading
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
@@ -54,7 +55,7 @@ def load_imagenet(data_dir: str | Path) -> tuple[Dataset, Dataset]:
         for part in ("train", "val"):
             pictures, labels = _open_split(data_dir, index, part)
             sets.append(Dataset(pictures, labels, classes, f"{data_dir.name} ({part})", mean, pca))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
         raise DataError(f"{data_dir / 'index.json'} is damaged or of another kind "
                         f"({type(error).__name__}: {error}); prepare the set again") from error
     return sets[0], sets[1]
@@ -83,7 +84,7 @@ def read_index(data_dir: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"{data_dir} is not a prepared set (no {file.name}); make one with "
                         f"python -m minitorch_alex.prepare SOURCE {data_dir}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} cannot be read: {error}; prepare the set again") from None
     if (not isinstance(index, dict) or index.get("version") != 1
             or index.get("format") not in ("tar", "npy")):
@@ -174,17 +175,25 @@ class Pictures:
 
 
 class TarShard:
-    """A tar of JPEGs, open for reading at any place: os.pread has no position that threads would
-    share."""
+    """A tar of JPEGs, open for reading at any place, by several threads at a time."""
 
     def __init__(self, folder: Path, size: int, file: str, n_bytes: int, _images: int) -> None:
         self.path = folder / file
         self.size = size
+        self.lock = threading.Lock()
         self.fd = _open_checked(self.path, n_bytes)
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
             os.close(self.fd)
+
+    def _bytes_at(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on."""
+        if hasattr(os, "pread"):  # it has no position that threads would share
+            return os.pread(self.fd, length, offset)
+        with self.lock:  # Windows
+            os.lseek(self.fd, offset, os.SEEK_SET)
+            return os.read(self.fd, length)
 
     def decode(self, offset: int, length: int) -> Image.Image:
         """The image whose JPEG is at `offset`. Raises DataError when it is damaged.
@@ -193,13 +202,15 @@ class TarShard:
         already have the size that is wanted.
         """
         try:
-            blob = os.pread(self.fd, length, offset)
+            blob = self._bytes_at(offset, length)
             image = Image.open(io.BytesIO(blob), formats=("JPEG",))
             if image.size != (self.size, self.size):
                 raise ValueError(f"an image of {image.width} x {image.height}, expected "
                                  f"{self.size} x {self.size}")
             image.load()
-        except (OSError, SyntaxError, ValueError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged file can fail in any way at all
             raise DataError(f"{self.path} is damaged at byte {offset:,}: {_reason(error)}; "
                             f"{REPAIR}") from None
         return image if image.mode == "RGB" else image.convert("RGB")
@@ -222,7 +233,7 @@ class NpyShard:
         os.close(_open_checked(path, n_bytes))
         try:
             self.images = np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a damaged header can fail in any way at all
             raise DataError(f"{path} is damaged: {_reason(error)}; {REPAIR}") from None
         shape = (images, size, size, 3)
         if self.images.dtype != np.uint8 or self.images.shape != shape:
@@ -259,8 +270,9 @@ def _open_checked(path: Path, n_bytes: int) -> int:
 
 def _read_array(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     try:
-        array = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped first: that fails at once when the header claims more than the file has.
+        array = np.array(np.load(path, mmap_mode="r"))
+    except Exception as error:  # a damaged header can fail in any way at all
         raise DataError(f"{path} cannot be read: {_reason(error)}; "
                         "prepare the set again") from None
     if shape is not None and array.shape != shape:
@@ -289,4 +301,6 @@ def _check_table(path: Path, table: np.ndarray, split: dict[str, Any], kind: str
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    """Why something failed, on one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
