@@ -67,6 +67,8 @@ def check_conv2d_naive(m: ModuleType) -> Iterator[Case]:
         (1, 3, 4, 4, 1, 2, 2, 1, 0),
         (2, 1, 4, 4, 3, 2, 2, 1, 0),
         (2, 3, 7, 5, 4, 3, 2, 2, 1),
+        (1, 2, 4, 5, 2, 3, 2, 1, 0),
+        (1, 1, 4, 6, 2, 1, 3, 1, 1),
     ):
         x = draw.standard_normal((N, C, H, W))
         w = draw.standard_normal((O, C, KH, KW))
@@ -77,6 +79,12 @@ def check_conv2d_naive(m: ModuleType) -> Iterator[Case]:
             lambda a=(x, w, b, stride, padding): m.conv2d_naive(*a),
             reference(x, w, b, stride, padding),
         )
+    x = np.where(x > 0, 0.0, 1e6 * x)
+    yield Same(
+        "an image of zeros and large negative numbers",
+        lambda: m.conv2d_naive(x, w, b, 1, 0),
+        reference(x, w, b, 1, 0),
+    )
     single = [a.astype(np.float32) for a in (x, w, b)]
     yield Holds("float32 stays float32", lambda: _single(m.conv2d_naive(*single, 2, 1)))
 

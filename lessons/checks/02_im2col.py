@@ -145,6 +145,12 @@ def check_conv2d(m: ModuleType) -> Iterator[Case]:
             lambda a=(x, w, b, stride, padding, groups): m.conv2d(*a),
             reference(x, w, b, stride, padding, groups),
         )
+    x = np.where(x > 0, 0.0, 1e6 * x)
+    yield Same(
+        "images of zeros and large negative numbers, 3 groups",
+        lambda: m.conv2d(x, w, b, 2, 1, 3),
+        reference(x, w, b, 2, 1, 3),
+    )
     x32, w32 = (np.ones(s, np.float32) for s in ((1, 2, 3, 3), (2, 1, 2, 2)))
     yield Holds(
         "float32 stays float32",

@@ -156,6 +156,11 @@ def check_unbroadcast(m: ModuleType) -> Iterator[Case]:
         lambda: m.unbroadcast(one, (1, 1)),
         np.array([[5.0]]),
     )
+    yield Same(
+        "zeros and large negative numbers: (2,1) on (3,2,4)",
+        lambda: m.unbroadcast(np.where(g4[0] > 0, 0.0, -1e30)[:, :2], (2, 1)),
+        np.where(g4[0] > 0, 0.0, -1e30)[:, :2].sum(axis=(0, 2)).reshape(2, 1),
+    )
 
 
 def check_counts(m: ModuleType) -> Iterator[Case]:
@@ -234,6 +239,11 @@ def check_walk(m: ModuleType) -> Iterator[Case]:
         "a chain of 5,000 operations", lambda: walk(chain(ones, 5000), ones), (np.array([1.0]),)
     )
 
+    yield Same(
+        "the first chain once more: nothing is left of the walks before",
+        lambda: walk(x * w * 5.0, x, w),
+        (np.array([10.0]), np.array([15.0])),
+    )
     yield from check_small_net(m)
 
 
@@ -298,6 +308,11 @@ def check_depth_first(m: ModuleType) -> Iterator[Case]:
         (np.array([5.0**20]),),
     )
     yield Same("60 times y = y + y: 2^60", lambda: walk(doubled(x, 60), x), (np.array([2.0**60]),))
+    yield Same(
+        "the first chain once more: nothing is left of the walks before",
+        lambda: walk(x * w * 5.0, x, w),
+        (np.array([10.0]), np.array([15.0])),
+    )
 
 
 def check_visits(m: ModuleType) -> Iterator[Case]:
@@ -368,6 +383,7 @@ EXERCISES = (
         "count_consumers, backward_walk",
         "each node once, when its gradient is complete",
         check_walk,
+        restart=False,
         hints=(
             "count_consumers: a dict that starts as {root: 0} and a list that starts as [root]. "
             "Take a node off the list, look at its edges; a source that is not in the dict yet "
@@ -440,6 +456,7 @@ EXERCISES = (
         "depth_first_walk",
         "find the bug in a recursive walk and fix it",
         check_depth_first,
+        restart=False,
         hints=(
             "Take m = x * 7, a = m * 2, b = m * 3, y = a + b. In which order does visit note y, "
             "a, b and m?",

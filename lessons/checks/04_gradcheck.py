@@ -340,21 +340,30 @@ def check_conv2d_backward(m: ModuleType) -> Iterator[Case]:
         lambda: m.conv2d_backward(gy, x, w, 1, 0, 1),
         expected,
     )
-    for label, (N, C, H, W), (O, K), stride, padding, groups in (
+    for label, (N, C, H, W), (O, *kernel), stride, padding, groups in (
         ("2 images, 3 channels, 4 kernels", (2, 3, 5, 4), (4, 3), 1, 0, 1),
         ("stride 2 and padding 1", (2, 2, 7, 6), (3, 3), 2, 1, 1),
         ("2 groups", (2, 4, 5, 5), (6, 3), 1, 1, 2),
         ("3 groups, stride 2, padding 2, kernel 5", (3, 3, 8, 9), (6, 5), 2, 2, 3),
         ("stride 4, kernel 3: pixels that no window sees", (1, 2, 9, 10), (2, 3), 4, 0, 1),
+        ("a 3x2 kernel at stride 1", (2, 3, 5, 4), (4, 3, 2), 1, 0, 1),
+        ("a 1x3 kernel with padding 1, one channel", (1, 1, 3, 5), (1, 1, 3), 1, 1, 1),
     ):
+        K = kernel[-2:] if len(kernel) == 2 else (kernel[0], kernel[0])
         x = drawn(N, C, H, W)
-        w = drawn(O, C // groups, K, K)
+        w = drawn(O, C // groups, *K)
         gy = drawn(N, O, *Window.of(K, stride, padding).out(H, W), seed=1)
         yield Same(
             label,
             lambda a=(gy, x, w, stride, padding, groups): m.conv2d_backward(*a),
             conv_oracle(gy, x, w, stride, padding, groups),
         )
+    x = np.where(x > 0, 0.0, 1e6 * x)
+    yield Same(
+        "an image of zeros and large negative numbers",
+        lambda: m.conv2d_backward(gy, x, w, stride, padding, groups),
+        conv_oracle(gy, x, w, stride, padding, groups),
+    )
     single = [a.astype(np.float32) for a in (gy, x, w)]
     yield Holds(
         "float32 stays float32",
@@ -392,6 +401,13 @@ def check_max_pool2d_backward(m: ModuleType) -> Iterator[Case]:
         lambda: m.max_pool2d_backward(gy, x, 3, 2),
         pool_oracle(gy, x, 3, 2),
     )
+    low = np.where(x > 0, -1e30, -2e30)
+    zeros = np.where(gy > 0, 0.0, -1e6)
+    yield Same(
+        "values of -1e30 and less, gradients of 0 and -1e6",
+        lambda: m.max_pool2d_backward(zeros, low, 3, 2),
+        pool_oracle(zeros, low, 3, 2),
+    )
     single = gy.astype(np.float32), x.astype(np.float32)
     yield Holds(
         "float32 stays float32", lambda: all_single([m.max_pool2d_backward(*single, 3, 2)])
@@ -400,6 +416,7 @@ def check_max_pool2d_backward(m: ModuleType) -> Iterator[Case]:
 
 def check_hunt(m: ModuleType) -> Iterator[Case]:
     yield Holds("x^2 and the wrong gradient 3 x gy", lambda: refuses(m.gradient_is_right))
+    yield Holds("x^2 once more: the inputs are as before", lambda: steady(m.gradient_is_right))
     yield Holds("the hunt: 9 wrong gradients and 6 right ones", lambda: score(m.gradient_is_right))
 
 
@@ -407,6 +424,19 @@ def refuses(judge: Callable[..., Any]) -> tuple[bool, str]:
     """Whether a plain wrong gradient is called wrong."""
     said = judge(lambda x: x**2, lambda gy, x: (3 * x * gy,), [np.array([1.0, 3.0])])
     return isinstance(said, bool | np.bool_) and not said, f"it says {said!r}, expected False"
+
+
+def steady(judge: Callable[..., Any]) -> tuple[bool, str]:
+    """Whether a right gradient is called right twice, and its input is left alone."""
+    x = np.array([1.0, -3.0, 0.0])
+    for _ in range(2):
+        said = judge(lambda x: x**2, lambda gy, x: (2 * x * gy,), [x])
+        if x.tolist() != [1.0, -3.0, 0.0]:
+            return False, (f"the input [1, -3, 0] came back as {x.tolist()}: move a copy of it, "
+                           "or put each number back")
+        if not said:
+            return False, f"it says {said!r} of 2 x gy, the right gradient of x^2, at [1, -3, 0]"
+    return True, "called right twice"
 
 
 EXERCISES = (

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import numpy as np
 
-from minitorch_alex.check import Answer, Bug, Case, Exercise, Holds, Same
+from minitorch_alex.check import Answer, Bug, Case, Exercise, Faster, Holds, Same
 from minitorch_alex.kernels import naive
 from minitorch_alex.kernels.window import Window
 
@@ -35,6 +35,13 @@ def check_relu(m: ModuleType) -> Iterator[Case]:
         "relu_backward of a batch of images",
         lambda: m.relu_backward(gy4.copy(), y4.copy()),
         naive.relu_backward(gy4, y4),
+    )
+    low = np.array([[-1e30, 0.0, -0.0, 1e30, -1e-30]])
+    yield Same("relu of -1e30, 0 and 1e30", lambda: m.relu(low.copy()), np.maximum(low, 0.0))
+    yield Same(
+        "relu_backward with gradients of 0 and -1e30",
+        lambda: m.relu_backward(np.array([-1e30, 0.0, -1e30]), np.array([2.0, 3.0, 0.0])),
+        np.array([-1e30, 0.0, 0.0]),
     )
     yield Holds(
         "relu_backward leaves its arguments alone",
@@ -77,12 +84,42 @@ def check_max_pool2d(m: ModuleType) -> Iterator[Case]:
     yield Same(
         "an image of negative values", lambda: m.max_pool2d(-1 - x, 2, 1), _pooled(-1 - x, 2, 1)
     )
+    low = -1e30 * (1 + np.abs(x))
+    yield Same(
+        "an image of values below -1e30", lambda: m.max_pool2d(low, 3, 1), _pooled(low, 3, 1)
+    )
+    zeros = np.minimum(x - x.mean(), 0.0)
+    yield Same(
+        "an image of zeros and negative values",
+        lambda: m.max_pool2d(zeros, 2, 1),
+        _pooled(zeros, 2, 1),
+    )
+    batch = rng.standard_normal((4, 8, 31, 31))
+    yield Faster(
+        "max_pool2d compared with a loop over windows",
+        lambda: m.max_pool2d(batch, 3, 2),
+        lambda: by_windows(batch, 3, 2),
+        2,
+    )
     yield Holds(
         "float32 is kept", lambda: _kept(m.max_pool2d(x.astype(np.float32), 3, 2), np.float32)
     )
     yield Holds(
         "the argument is left alone", lambda: _untouched(lambda a: m.max_pool2d(a, 3, 2), x.copy())
     )
+
+
+def by_windows(x: np.ndarray, size: int, stride: int) -> np.ndarray:
+    """The largest value of each window, window by window and image by image."""
+    N, C, H, W = x.shape
+    OH = (H - size) // stride + 1
+    OW = (W - size) // stride + 1
+    y = np.empty((N, C, OH, OW), x.dtype)
+    for n, oh, ow in np.ndindex(N, OH, OW):
+        top = oh * stride
+        left = ow * stride
+        y[n, :, oh, ow] = x[n, :, top:top + size, left:left + size].max(axis=(1, 2))
+    return y
 
 
 def check_route(m: ModuleType) -> Iterator[Case]:
@@ -135,6 +172,13 @@ def check_route(m: ModuleType) -> Iterator[Case]:
         "images of three grey levels",
         lambda: m.route_to_maximum(gy4.copy(), steps.copy(), 3, 2),
         _routed(gy4, steps, 3, 2),
+    )
+    low = -1e30 * (1 + steps)
+    zeros = np.where(gy4 > 0, 0.0, -1e6)
+    yield Same(
+        "values of -1e30 and less, gradients of 0 and -1e6",
+        lambda: m.route_to_maximum(zeros, low, 3, 2),
+        _routed(zeros, low, 3, 2),
     )
 
 

@@ -16,6 +16,7 @@ SHAPES = (
     ((1, 3, 2, 2), 7),
     ((1, 2, 1, 2), 6),
     ((1, 4, 2, 1), 1),
+    ((1, 1, 2, 2), 5),
 )
 
 
@@ -57,6 +58,12 @@ def check_lrn(m: ModuleType) -> Iterator[Case]:
         lambda: m.lrn(loud.copy(), 5, 1e-4, 0.75, 2.0),
         _lrn(loud, 5, 1e-4, 0.75, 2.0),
     )
+    low = np.where(loud > 0, 0.0, 1e3 * loud)
+    yield Same(
+        "zeros and large negative values",
+        lambda: m.lrn(low, 5, 1e-4, 0.75, 2.0),
+        _lrn(low, 5, 1e-4, 0.75, 2.0),
+    )
     yield Holds(
         "float32 is kept, and the argument left alone",
         lambda: _polite(m.lrn, (loud, 5, 1e-4, 0.75, 2.0)),
@@ -91,6 +98,13 @@ def check_lrn_backward(m: ModuleType) -> Iterator[Case]:
         "the paper's constants on values around 50",
         lambda: m.lrn_backward(g.copy(), loud.copy(), s.copy(), 5, 1e-4, 0.75),
         _lrn_backward(g, loud, s, 5, 1e-4, 0.75),
+    )
+    low = np.where(loud > 0, 0.0, 1e2 * loud)
+    _, s_low = _lrn(low, 5, 1e-4, 0.75, 2.0)
+    yield Same(
+        "zeros and large negative values",
+        lambda: m.lrn_backward(g, low, s_low, 5, 1e-4, 0.75),
+        _lrn_backward(g, low, s_low, 5, 1e-4, 0.75),
     )
     yield Holds(
         "float32 is kept, and the arguments left alone",

@@ -50,6 +50,19 @@ def check_dropout(m: ModuleType) -> Iterator[Case]:
         lambda: m.dropout_backward(gy.copy(), kept, 0.75, "inverted"),
         np.array([4.0, 0.0, 12.0, -16.0]),
     )
+    low = np.array([0.0, -1e30, 0.0, -1e30])
+    both = np.array([True, True, False, False])
+    for rule, factor in (("2012", 1.0), ("inverted", 4.0)):
+        yield Same(
+            f"zeros and large negative numbers, {rule}, p = 0.75",
+            lambda r=rule: m.dropout(low.copy(), both, 0.75, True, r),
+            np.array([0.0, -1e30 * factor, 0.0, 0.0]),
+        )
+        yield Same(
+            f"backward with zeros and large negative numbers, {rule}, p = 0.75",
+            lambda r=rule: m.dropout_backward(low.copy(), both, 0.75, r),
+            np.array([0.0, -1e30 * factor, 0.0, 0.0]),
+        )
     yield from _check_pair(m)
     yield Holds(
         "the mean of what is passed on: 2012 keeps 1 - p of it, inverted all", lambda: _means(m)
@@ -154,6 +167,12 @@ def check_pca_color(m: ModuleType) -> Iterator[Case]:
         lambda: m.pca_color(images.copy(), vectors, values, draws),
         expected,
     )
+    low = np.where(images > 0, 0.0, 1e6)
+    yield Same(
+        "images of 0 and 1e6: the colour is what the example's black would get",
+        lambda: m.pca_color(low, vectors, values, draws),
+        (low + (expected * 1.1 - images)) / 1.1,
+    )
     yield Holds(
         "float32 is kept",
         lambda: _kept(m.pca_color(images.astype(np.float32), vectors, values, draws)),
@@ -198,6 +217,18 @@ def check_layer(m: ModuleType) -> Iterator[Case]:
         layer.forward(x.copy())
         return layer.backward(np.ones_like(x)) - layer.backward(np.ones_like(x))
 
+    half = np.where(np.arange(12).reshape(2, 6) % 3 == 0, 0.0, -1e6)
+
+    def of_zeros() -> np.ndarray:
+        layer = m.DropoutLayer(0.25, 1)
+        layer.forward(half.copy())
+        return layer.backward(np.ones_like(half))
+
+    yield Same(
+        "an x with zeros in it: whether a unit spoke is not seen from its value",
+        of_zeros,
+        np.where(kept, 1 / 0.75, 0.0),
+    )
     yield Same("a second backward gives the same again", twice, np.zeros_like(x))
 
     def anew() -> tuple[bool, str]:

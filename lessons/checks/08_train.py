@@ -46,6 +46,12 @@ def check_sgd_step(m: ModuleType) -> Iterator[Case]:
         lambda: _steps(m, [100.0, -10.0], [[0.0, 0.0]] * 3, [(0.5, 0.0, 0.2)] * 3),
         (np.array([72.9, -7.29]), np.array([-8.1, 0.81])),
     )
+    # by hand, zero weights, gradients of 0 and -1e6: v = 0.5 v + 1e5, w = v
+    yield Same(
+        "zero weights, gradients of 0 and -1e6",
+        lambda: _steps(m, [0.0, 0.0], [[0.0, -1e6]], [(0.1, 0.5, 0.2)], [-2.0, 0.0]),
+        (np.array([-1.0, 1e5]), np.array([-1.0, 1e5])),
+    )
     single = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
 
     def small() -> tuple[bool, str]:
@@ -107,6 +113,18 @@ def check_softmax_cross_entropy(m: ModuleType) -> Iterator[Case]:
     def gradient(z: np.ndarray, t: np.ndarray) -> np.ndarray:
         return m.softmax_cross_entropy(z.copy(), t)[1]
 
+    def pair() -> tuple[bool, str]:
+        result = m.softmax_cross_entropy(z.copy(), t)
+        if not isinstance(result, tuple) or len(result) != 2:
+            return False, ("expected two results, (loss, gradient), got "
+                           f"{'None' if result is None else type(result).__name__}")
+        if np.ndim(result[0]) == 2 and np.ndim(result[1]) == 0:
+            return False, "the two results are exchanged: the loss comes first, then the gradient"
+        shape = np.shape(result[0])
+        return shape == (), (f"the loss should be one number, and has shape {shape}: a mean over "
+                             "the batch, without keepdims")
+
+    yield Holds("what comes back", pair)
     yield Same("five rows of four classes: the loss", lambda: loss(z, t), naive_loss(z, t)[0])
     yield Same(
         "five rows of four classes: the gradient", lambda: gradient(z, t), naive_loss(z, t)[1]
@@ -127,6 +145,13 @@ def check_softmax_cross_entropy(m: ModuleType) -> Iterator[Case]:
         "logits of 10,000 and -10,000: the loss",
         lambda: loss(far, np.array([1, 2])),
         (20_000 + 1 + np.log(2 + np.exp(-1))) / 2,
+    )
+    yield Same("one row and one class: the loss", lambda: loss(z[:1, :1], t[:1] * 0), 0.0)
+    zeros = np.where(z > 0, 0.0, -1e6)
+    yield Same(
+        "logits of 0 and -1,000,000: the gradient",
+        lambda: gradient(zeros, t),
+        naive_loss(zeros, t)[1],
     )
     yield Holds("float32 in, a gradient of float32 out", lambda: _single(m, z, t))
     yield Holds("the logits are left alone", lambda: _alone(m, z, t))
@@ -229,6 +254,7 @@ EXERCISES = (
         "sgd_step",
         "the paper's update, in place",
         check_sgd_step,
+        in_place=("w", "v"),
         hints=(
             "four lines: v shrinks, the decay goes in, the gradient goes in, w moves",
             "v *= momentum changes the array itself; v = momentum * v makes a new one",

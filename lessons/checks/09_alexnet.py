@@ -32,6 +32,7 @@ SMALL = dict(
 )
 PAPER = AlexNetConfig.paper(**SMALL)
 SOURCE = AlexNetConfig.source_2012(**SMALL)
+# without torchvision's adaptive pool, which changes nothing at the size it was made for
 TORCHVISION = AlexNetConfig.torchvision(
     **{**SMALL, "paddings": (1, 2, 1, 1, 1), "init": "torch", "adaptive_pool": 0}
 )
@@ -136,6 +137,7 @@ def check_build(m: ModuleType) -> Iterator[Case]:
             1e-4,
             1e-5,
         )
+    yield check_names(m, PAPER, "the paper's text once more: nothing is left of the nets before")
     zeros = replace(
         AlexNetConfig.paper(), init_std=(0.0,) * 8
     )  # 61 million numbers, none of them drawn
@@ -176,6 +178,12 @@ def check_groups(m: ModuleType) -> Iterator[Case]:
         lambda: m.conv_on_two_gpus(x, w, b, 2, 1),
         F.conv2d(Tensor(x), Tensor(w), Tensor(b), 2, 1, groups=2).data,
     )
+    low = np.where(x > 0, 0.0, 1e6 * x)
+    yield Same(
+        "zeros and large negative numbers, stride 1",
+        lambda: m.conv_on_two_gpus(low, w, b, 1, 0),
+        F.conv2d(Tensor(low), Tensor(w), Tensor(b), 1, 0, groups=2).data,
+    )
 
 
 EXERCISES = (
@@ -184,6 +192,7 @@ EXERCISES = (
         "build",
         "AlexNet from its configuration",
         check_build,
+        restart=False,
         hints=(
             "Walk through the five convolutions with two numbers in hand: how many maps there "
             "are, and the side of the image. Each convolution changes both, each pool the side.",

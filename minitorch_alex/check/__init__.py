@@ -19,11 +19,11 @@ import contextlib
 import functools
 import linecache
 import re
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.util import decode_source
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, UsageError
+from . import explain
+from .calls import Calls, watched
+from .limit import Late
 
 LESSONS = ("01_conv", "02_im2col", "03_autograd", "04_gradcheck", "05_relu_pool", "06_lrn",
            "07_dropout", "08_train", "09_alexnet")
@@ -62,6 +65,9 @@ class Exercise:
     check    the generator of its cases
     hints    from a nudge to nearly the answer
     bugs     the mistakes that it recognises
+    in_place the arguments that the learner's function is meant to change, by name
+    restart  whether the cases after one that failed may be run, to compare with known mistakes;
+             not where a wrong answer may not end
     """
 
     number: str
@@ -70,6 +76,8 @@ class Exercise:
     check: Callable[[ModuleType], Iterator["Case"]]
     hints: tuple[str, ...] = ()
     bugs: tuple[Bug, ...] = ()
+    in_place: tuple[str, ...] = ()
+    restart: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -79,7 +87,11 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Same:
-    """The learner's result equals the expected one: an array, a number, or a tuple of them."""
+    """The learner's result equals the expected one: an array, a number, or a tuple of them.
+
+    A result that was rounded to float32 on the way is right too, and `rounded` says so; where the
+    tolerance is 0, it has to be exact.
+    """
 
     label: str
     run: Callable[[], Any]
@@ -89,7 +101,14 @@ class Same:
 
     def outcome(self) -> tuple[Any, str]:
         got = self.run()
-        return got, difference(got, self.expected, self.rtol, self.atol)
+        problem = difference(got, self.expected, self.rtol, self.atol)
+        return got, "" if problem and self.rounded(got) else problem
+
+    def rounded(self, got: Any) -> bool:
+        """Whether the result is right to float32's seven digits and no further."""
+        if self.rtol == 0 or not difference(got, self.expected, self.rtol, self.atol):
+            return False
+        return _near(got, self.expected)
 
 
 @dataclass(frozen=True)
@@ -108,8 +127,9 @@ class Holds:
 class Faster:
     """`fast` takes at most 1 / times of the time of `slow`.
 
-    Both are timed at least three times, and up to ten times while the ratio is not reached yet.
-    The ratio is far below the usual one, so that a busy machine does not fail it.
+    Both are timed at least five times, and up to fifteen times while the ratio is not reached yet;
+    the fastest of each counts. The ratio is far below the usual one, so that a busy machine does
+    not fail it.
     """
 
     label: str
@@ -119,16 +139,15 @@ class Faster:
 
     def outcome(self) -> tuple[Any, str]:
         fast = slow = float("inf")
-        for i in range(10):
+        for i in range(15):
             fast = min(fast, _seconds(self.fast))
             slow = min(slow, _seconds(self.slow))
-            if i >= 2 and slow >= self.times * fast:
+            if i >= 4 and slow >= self.times * fast:
                 break
-        ratio = slow / max(fast, 1e-9)
-        if ratio >= self.times:
+        if slow >= self.times * fast:
             return None, ""
-        return None, (f"yours takes {1e3 * fast:.3g} ms, the other {1e3 * slow:.3g} ms: "
-                      f"{ratio:.1f} times as fast, expected {self.times:g} times")
+        return None, (f"yours takes {1e3 * fast:.3g} ms, the other {1e3 * slow:.3g} ms; "
+                      f"it should take less than {_part(self.times)} of that")
 
 
 @dataclass(frozen=True)
@@ -157,6 +176,19 @@ def _seconds(f: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     f()
     return time.perf_counter() - begin
+
+
+def _part(n: float) -> str:
+    return "half" if n == 2 else f"1/{n:g}"
+
+
+def _near(got: Any, expected: Any) -> bool:
+    """Whether numbers agree to about seven digits, those of float32."""
+    if isinstance(expected, tuple):
+        same_length = isinstance(got, tuple | list) and len(got) == len(expected)
+        return same_length and all(map(_near, got, expected))
+    largest = float(np.abs(np.asarray(expected, np.float64)).max(initial=0))
+    return not difference(got, expected, 1e-6, 1e-7 * largest)
 
 
 def difference(got: Any, expected: Any, rtol: float = 1e-9, atol: float = 1e-12) -> str:
@@ -265,11 +297,12 @@ def load(path: Path, source: str | None = None) -> ModuleType:
     """
     if not path.exists():
         raise DataError(f"there is no {path}; git checkout brings an exercise back")
-    # As Python reads its files: with a byte order mark or a coding line, if they have one.
-    text = decode_source(path.read_bytes()) if source is None else source
+    # as bytes, so that Python reads a byte order mark and a coding line as it does in any file
+    text = path.read_bytes() if source is None else source
     file = str(path) if source is None else f"<{path.name}, edited>"
-    module = ModuleType(path.stem)
+    module = ModuleType(f"{path.parent.name}.{path.stem}" + ("" if source is None else ", edited"))
     module.__file__ = file
+    sys.modules[module.__name__] = module  # dataclasses and pickle look a class's module up there
     linecache.cache.pop(file, None)  # otherwise a traceback would quote the file as it was before
     exec(compile(text, file, "exec"), module.__dict__)
     return module
@@ -311,15 +344,24 @@ def _own_or_solution(path: Path, changed: float, name: str) -> Callable[..., Any
 
 # Judging
 
+UNSTEADY = ("two calls with the same arguments did not do the same: {}. Is something kept from one "
+            "call to the next (a global, a default argument), drawn at random, or read before it "
+            "is written (np.empty, as_strided past the end)?")
+ROUNDED = ("right to seven digits only: precision was lost, so there is a float32 somewhere "
+           "between float64 numbers (np.float32, a result array of float32?)")
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How an exercise went: passed, not written yet, or failed.
 
     cases     how many cases passed
-    written   False when the learner's code raised NotImplementedError
+    written   False when the learner's code is still the given `raise NotImplementedError`
     label     the case that failed
     problem   why it failed
-    bug       the known mistake that fails in the same way
+    bugs      the known mistakes that fail in the same way
+    clue      what the wrong result has to do with the right one, where no known mistake fits
+    note      a remark on what passed
     """
 
     passed: bool
@@ -327,74 +369,222 @@ class Verdict:
     written: bool = True
     label: str = ""
     problem: str = ""
-    bug: Bug | None = None
+    bugs: tuple[Bug, ...] = ()
+    clue: str = ""
+    note: str = ""
+
+    @property
+    def bug(self) -> Bug | None:
+        """The first of the known mistakes."""
+        return self.bugs[0] if self.bugs else None
 
 
 @dataclass(frozen=True)
-class _Run:
-    """The cases of an exercise, up to the first that fails; no problem when all passed."""
+class Attempt:
+    """One case as it went; no problem when it passed.
 
-    cases: int  # how many passed
-    label: str = ""
-    got: Any = None  # the output of the learner's code in the case that failed
+    got        the output of the learner's code; (type, message) of what it raised
+    unsteady   whether a second call gave something else
+    arguments  those of the last call of the learner's function, by name
+    """
+
+    label: str
+    got: Any = None
     problem: str = ""
     written: bool = True
+    case: Case | None = None
+    unsteady: bool = False
+    rounded: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 def judge(exercise: Exercise, path: Path, module: ModuleType | None = None) -> Verdict:
     """Check the exercise in the learner's file at `path`, or in a module loaded from it."""
     with looking_in(path.parent):
-        run = _run_cases(exercise, lambda: module or load(path), str(path))
-    if not run.problem:
-        return Verdict(True, run.cases)
-    bug = _matching_bug(exercise, path.stem, run) if run.written else None
-    return Verdict(False, run.cases, run.written, run.label, run.problem, bug)
+        rest = attempts(exercise, lambda: module or load(path), str(path))
+        passed: list[Attempt] = []
+        failed = None
+        for attempt in rest:
+            if attempt.problem:
+                failed = attempt
+                break
+            passed.append(attempt)
+        if failed is None:
+            note = ROUNDED if any(a.rounded for a in passed) else ""
+            return Verdict(True, len(passed), note=note)
+        if not failed.written:
+            return Verdict(False, len(passed), False, failed.label, failed.problem)
+        if _exception(failed) is Late:  # the other cases may not end either
+            return Verdict(False, len(passed), True, failed.label, failed.problem)
+        later = list(_for_a_while(rest)) if exercise.restart else []
+    bugs, sure = _matching_bugs(exercise, path.stem, [*passed, failed, *later], len(passed))
+    clue = ""
+    if not bugs or not sure:
+        clue = explain.clue(failed.got, getattr(failed.case, "expected", None),
+                            failed.arguments, [a.label for a in passed])
+    if bugs and not sure:
+        clue = ("only this case looks like it, others do not: there may be a second mistake, or "
+                "another one" + (f". {clue}" if clue else ""))
+    return Verdict(False, len(passed), True, failed.label, failed.problem, bugs, clue)
 
 
-def _run_cases(exercise: Exercise, load_module: Callable[[], ModuleType], file: str) -> _Run:
-    passed = 0
+def attempts(
+    exercise: Exercise, load_module: Callable[[], ModuleType], file: str
+) -> Iterator[Attempt]:
+    """The cases of an exercise as they go, in order, those after a failed one too.
+
+    An error outside a case (while the file is read) is the last attempt.
+    """
+    calls = Calls()
     label = "reading the file"
     try:
-        cases = exercise.check(load_module())
-        while True:
-            label = "the first call" if passed == 0 else f"after {label}"
-            case = next(cases, None)
-            if case is None:
-                return _Run(passed)
-            label = case.label
-            with np.errstate(all="ignore"):
-                got, problem = case.outcome()
-            if problem:
-                return _Run(passed, label, got, problem)
-            passed += 1
-    except NotImplementedError as error:
-        return _Run(passed, label, None, str(error) or "not written yet", written=False)
+        module = watched(load_module(), exercise.names, exercise.in_place, calls)
+        cases = exercise.check(module)
+        label = "the first call"
+        while (case := next(cases, None)) is not None:
+            yield _attempt(exercise, case, calls, file)
+            label = f"after {case.label}"
+    except GeneratorExit:
+        raise
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # anything that a learner's code can raise, sys.exit included
-        return _Run(passed, label, (type(error), str(error)), _error_line(error, file))
+        yield _raised(exercise, label, error, file, calls)
+
+
+def _attempt(exercise: Exercise, case: Case, calls: Calls, file: str) -> Attempt:
+    """Run one case."""
+    calls.reset()
+    timed = calls.pause() if isinstance(case, Faster) else contextlib.nullcontext()
+    try:
+        with np.errstate(all="ignore"), timed:
+            got, problem = case.outcome()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return replace(_raised(exercise, case.label, error, file, calls), case=case)
+    if not problem and calls.changed:
+        names = " and ".join(dict.fromkeys(calls.changed))
+        got = "changed", names
+        problem = (f"the result is right, but the argument {names} came back changed: it belongs "
+                   "to the caller; work on a new array")
+    elif calls.unsteady and not (problem and calls.changed):
+        problem = UNSTEADY.format(calls.unsteady) + (f" The first call: {problem}" if problem
+                                                     else "")
+        got = ("unsteady",) if got is None else got
+    return Attempt(case.label, got, problem, True, case, bool(calls.unsteady),
+                   isinstance(case, Same) and not problem and case.rounded(got), calls.arguments)
+
+
+def _raised(
+    exercise: Exercise, label: str, error: BaseException, file: str, calls: Calls
+) -> Attempt:
+    """The attempt that ended in this exception."""
+    got = type(error), str(error)
+    if isinstance(error, NotImplementedError) and _is_given(exercise, error):
+        return Attempt(label, got, str(error) or "not written yet", written=False)
+    return Attempt(label, got, _error_line(error, file), arguments=calls.arguments)
+
+
+def _is_given(exercise: Exercise, error: NotImplementedError) -> bool:
+    """Whether the error is the given one: the first statement of its function, or an Answer's.
+
+    A learner may raise NotImplementedError too, in a branch of their own.
+    """
+    text = str(error)
+    return text.startswith((f"exercise {exercise.number}", "no answer yet"))
 
 
 def _error_line(error: BaseException, file: str) -> str:
-    """An exception of the learner's code as one line: where in their file, and what."""
+    """An exception of the learner's code as one line: where in their file, and what.
+
+    The shapes of the arrays that the line names are added.
+    """
     text = f"{type(error).__name__}: {error}".splitlines()[0]
+    if isinstance(error, Late):
+        text = "it did not end in the time limit; is there a loop that never stops?"
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {text}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return f"line {frames[-1].lineno}: {frames[-1].line}   {text}" if frames else text
+    frames = [(frame, number) for frame, number in traceback.walk_tb(error.__traceback__)
+              if frame.f_code.co_filename == file]
+    if not frames:
+        return text
+    frame, number = frames[-1]
+    line = linecache.getline(file, number).strip()
+    shapes = {name: value.shape for name, value in frame.f_locals.items()
+              if isinstance(value, np.ndarray) and re.search(rf"\b{re.escape(name)}\b", line)}
+    told = ", ".join(f"{name} is {shape}" for name, shape in shapes.items())
+    return f"line {number}: {line}   {text}" + (f"   (there {told})" if told else "")
 
 
-def _matching_bug(exercise: Exercise, lesson: str, run: _Run) -> Bug | None:
-    """The known mistake that fails in the same case with the same output."""
+def _for_a_while(rest: Iterator[Attempt], seconds: float = 3.0) -> Iterator[Attempt]:
+    """What comes within so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and (attempt := next(rest, None)) is not None:
+        yield attempt
+
+
+def _matching_bugs(
+    exercise: Exercise, lesson: str, yours: list[Attempt], passed: int
+) -> tuple[tuple[Bug, ...], bool]:
+    """(the known mistakes that fail first in the same case with the same output, whether they
+    agree in all later cases too).
+
+    Those that agree to the end are told, all of them: nothing tells them apart. Where none does,
+    those that agree longest.
+    """
     path = solution(lesson)
+    steps: dict[Bug, int] = {}
+    whole = 0
     with looking_in(path.parent):
         for bug in exercise.bugs:
-            module = _with_bug(path, bug)
-            other = _run_cases(
-                exercise, functools.partial(_with_bug, path, bug), str(module.__file__))
-            if other.problem and other.cases == run.cases and _alike(run.got, other.got):
-                return bug
-    return None
+            other = _attempts_with(exercise, path, bug)
+            alike = 0
+            for mine in yours:
+                theirs = other(alike)
+                if theirs is None or not _same_attempt(mine, theirs, exact=alike <= passed):
+                    break
+                alike += 1
+            if alike > passed:
+                steps[bug] = alike
+                whole = max(whole, alike)
+    best = tuple(bug for bug, alike in steps.items() if alike == whole)
+    return best, whole == len(yours)
+
+
+def _exception(attempt: Attempt) -> type | None:
+    """The type of the exception that ended a case."""
+    got = attempt.got
+    raised = isinstance(got, tuple) and len(got) == 2 and isinstance(got[0], type)
+    return got[0] if raised else None
+
+
+@functools.cache
+def _attempts_with(exercise: Exercise, path: Path, bug: Bug) -> Callable[[int], Attempt | None]:
+    """A function that gives attempt i of the solution with a mistake in it, each made once."""
+    module = _with_bug(path, bug)
+    rest = attempts(exercise, lambda: module, str(module.__file__))
+    made: list[Attempt] = []
+
+    def get(i: int) -> Attempt | None:
+        while len(made) <= i:
+            attempt = next(rest, None)
+            if attempt is None:
+                return None
+            made.append(attempt)
+        return made[i]
+    return get
+
+
+def _same_attempt(a: Attempt, b: Attempt, exact: bool) -> bool:
+    """Whether a case went the same way twice; of later exceptions only the type counts."""
+    if bool(a.problem) != bool(b.problem) or a.unsteady and not b.unsteady:
+        return False
+    if not a.problem or isinstance(a.case, Faster):
+        return True
+    if _exception(a) and not exact:
+        return _exception(a) is _exception(b)
+    return _alike(a.got, b.got)
 
 
 def _alike(a: Any, b: Any) -> bool:

@@ -1,11 +1,11 @@
 """python -m minitorch_alex.check 03: are your exercises right, and if not, which mistake is it?"""
 import argparse
-import signal
+import sys
 import textwrap
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 from ..errors import DataError, UsageError
 from ..training import cli
@@ -20,6 +20,7 @@ from . import (
     lessons_folder,
     solution,
 )
+from .limit import Late, time_limit
 
 NOT_SOLVED = 8  # exit code
 TIME_LIMIT = 120  # seconds an exercise may take
@@ -75,13 +76,18 @@ def report(exercise: Exercise, verdict: Verdict, hints: int | None) -> None:
     head = f"  {exercise.number}  {exercise.name:<28}"
     if verdict.passed:
         print(f"{head} right ({verdict.cases} check{'s' * (verdict.cases != 1)})")
+        if verdict.note:
+            say(f"note: {verdict.note}", "       ")
         return
     print(f"{head} {'not right yet' if verdict.written else 'not written yet'}")
     if verdict.written:
         say(f"in: {verdict.label}", "       ")
     say(verdict.problem, "       ")
-    if verdict.bug:
-        say(f"It looks like this mistake ({verdict.bug.name}): {verdict.bug.says}", "       ")
+    for i, bug in enumerate(verdict.bugs):
+        begin = "It looks like" if i == 0 else "The same output comes from"
+        say(f"{begin} this mistake ({bug.name}): {bug.says}", "       ")
+    if verdict.clue:
+        say(f"What can be seen: {verdict.clue}", "       ")
     if hints:
         for i, hint in enumerate(exercise.hints[:hints], 1):
             say(f"hint {i} of {len(exercise.hints)}: {hint}", "       ")
@@ -94,10 +100,12 @@ def check_lesson(name: str, only: str | None, folder: Path, hints: int | None) -
     path = folder / f"{name}.py"
     print(f"lesson {name[:2]}   {path}")
     selected = [e for e in exercises(name) if only in (None, e.number)]
-    verdicts = [judge_in_time(exercise, path) for exercise in selected]
-    for exercise, verdict in zip(selected, verdicts, strict=True):
+    solved = True
+    for exercise in selected:
+        verdict = judge_in_time(exercise, path)
         report(exercise, verdict, hints)
-    solved = all(verdict.passed for verdict in verdicts)
+        sys.stdout.flush()  # each verdict as it comes, also into a pipe
+        solved = solved and verdict.passed
     if solved:
         print(f"\n  {'All' if len(selected) > 1 else 'It is'} right. To compare: {solution(name)}")
         for exercise in selected:
@@ -108,19 +116,17 @@ def check_lesson(name: str, only: str | None, folder: Path, hints: int | None) -
 
 
 def judge_in_time(exercise: Exercise, path: Path) -> Verdict:
-    """judge, stopped after TIME_LIMIT seconds where there is SIGALRM: a loop may never end."""
-    def late(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"it did not end in {TIME_LIMIT} s; is there a loop that never stops?")
-
-    before = signal.signal(signal.SIGALRM, late) if hasattr(signal, "SIGALRM") else None
-    if before is not None:
-        signal.alarm(TIME_LIMIT)
+    """judge, stopped after TIME_LIMIT seconds: a loop may never end."""
+    what = f"exercise {exercise.number} ({exercise.name})"
     try:
-        return judge(exercise, path)
-    finally:
-        if before is not None:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
+        with time_limit(TIME_LIMIT, what, NOT_SOLVED):
+            verdict = judge(exercise, path)
+    except Late:  # it came while the checker itself was at work
+        verdict = Verdict(False, label="in all", problem="it did not end in the time limit")
+    if "did not end in the time limit" in verdict.problem:
+        return replace(verdict, problem=verdict.problem.replace(
+            "the time limit", f"{TIME_LIMIT} s"))
+    return verdict
 
 
 def listing(folder: Path) -> None:
