@@ -36,39 +36,52 @@ from minitorch_alex import backend
 from minitorch_alex.kernels import gpu
 
 COMPILER = shutil.which("g++")
-FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas",
-         # nvcc fuses multiplications and additions (--fmad=true); so does g++ where the processor can
-         *(("-mfma", "-ffp-contract=fast") if platform.machine() in ("x86_64", "AMD64") else ()))
+# nvcc fuses multiplications and additions (--fmad=true); so does g++ where the processor can.
+FUSE = ("-mfma", "-ffp-contract=fast") if platform.machine() in ("x86_64", "AMD64") else ()
+FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror",
+         "-Wno-unknown-pragmas", *FUSE)
 SHIM = Path(__file__).with_name("cuda_shim.h").read_text(encoding="utf-8")
 GUARD = 64  # elements before and after each array
 
-C_TYPES = {"int": (np.int32, ctypes.c_int32), "unsigned": (np.uint32, ctypes.c_uint32),
-           "unsigned long long": (np.uint64, ctypes.c_uint64), "float": (np.float32, ctypes.c_float),
-           "double": (np.float64, ctypes.c_double), "unsigned char": (np.uint8, None),
-           "unsigned short": (np.uint16, None), "half_bits": (np.float16, None), "long long": (np.int64, None)}
+# The types of the kernels' arrays in NumPy, and in ctypes where they are also types of numbers.
+C_TYPES = {
+    "int": (np.int32, ctypes.c_int32),
+    "unsigned": (np.uint32, ctypes.c_uint32),
+    "unsigned long long": (np.uint64, ctypes.c_uint64),
+    "float": (np.float32, ctypes.c_float),
+    "double": (np.float64, ctypes.c_double),
+    "unsigned char": (np.uint8, None),
+    "unsigned short": (np.uint16, None),
+    "half_bits": (np.float16, None),
+    "long long": (np.int64, None),
+}
 HALVES = (np.float16, np.uint16)  # what half_bits may be
 
 
 def signatures(source):
-    """{kernel: [(C type, whether it is an array, whether it is only read, name)]} of a CUDA source text."""
-    found = {}
-    for name, text in re.findall(r'extern "C" __global__ void (\w+)\(((?:[^()]|\([^()]*\))*)\)', source):
-        found[name] = []
+    """{kernel: [(C type, whether it is an array, whether it is only read, name)]} of a CUDA source
+    text."""
+    kernel = r'extern "C" __global__ void (\w+)\(((?:[^()]|\([^()]*\))*)\)'
+    parameters = {}
+    for name, text in re.findall(kernel, source):
+        parameters[name] = []
         for parameter in text.split(","):
             parameter = " ".join(parameter.split())
             parameter = re.sub(r"^IN\(([\w ]+)\)", r"const \1 *", parameter)
             parameter = re.sub(r"^OUT\(([\w ]+)\)", r"\1 *", parameter)
             kind, name_of = re.fullmatch(r"(.*?)(\w+)", parameter).groups()
-            array, constant = "*" in kind, kind.startswith("const ")
-            found[name].append((kind.removeprefix("const ").replace("*", "").strip(), array, constant, name_of))
-    return found
+            array = "*" in kind
+            constant = kind.startswith("const ")
+            kind = kind.removeprefix("const ").replace("*", "").strip()
+            parameters[name].append((kind, array, constant, name_of))
+    return parameters
 
 
 def launcher(name, parameters):
     """C++ that runs the kernel for every thread of a launch, forwards or backwards."""
-    given = "".join(f", {kind} {'*' if array else ''}{p}" for kind, array, _, p in parameters)
+    declared = "".join(f", {kind} {'*' if array else ''}{p}" for kind, array, _, p in parameters)
     return f"""
-extern "C" void launch_{name}(int across_, int down_, int threads_, int backwards_{given})
+extern "C" void launch_{name}(int across_, int down_, int threads_, int backwards_{declared})
 {{
     gridDim = {{(unsigned)across_, (unsigned)down_, 1}};
     blockDim = {{(unsigned)threads_, 1, 1}};
@@ -90,7 +103,8 @@ def _folder():
 @functools.cache
 def build(source, number):
     """The source text compiled by g++ with FLOAT = `number`, as a loaded library."""
-    text = "\n".join([SHIM, source, *(launcher(name, parameters) for name, parameters in signatures(source).items())])
+    launchers = [launcher(name, parameters) for name, parameters in signatures(source).items()]
+    text = "\n".join([SHIM, source, *launchers])
     path = Path(_folder().name) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{number}"
     path.with_suffix(".cpp").write_text(text, encoding="utf-8")
     done = subprocess.run([COMPILER, *FLAGS, f"-DFLOAT={number}", "-o", path.with_suffix(".so"),
@@ -110,7 +124,8 @@ class RawModule:
         self.signatures = signatures(code)
 
     def get_function(self, name):
-        parameters = [(self.number if kind == "FLOAT" else kind, *rest) for kind, *rest in self.signatures[name]]
+        parameters = [(self.number if kind == "FLOAT" else kind, *rest)
+                      for kind, *rest in self.signatures[name]]
         return Kernel(name, parameters, getattr(self.compiled, f"launch_{name}"))
 
 
@@ -209,8 +224,10 @@ class Zone:
         now = self.memory.view(np.uint8)
         before = self.before.view(np.uint8)
         edge = GUARD * self.host.itemsize
-        assert np.array_equal(now[:edge], before[:edge]), f"{self.where} was written before its beginning"
-        assert np.array_equal(now[-edge:], before[-edge:]), f"{self.where} was written past its end"
+        assert np.array_equal(now[:edge], before[:edge]), \
+            f"{self.where} was written before its beginning"
+        assert np.array_equal(now[-edge:], before[-edge:]), \
+            f"{self.where} was written past its end"
         if self.constant:
             assert np.array_equal(now, before), f"{self.where} is an input and was written"
         else:
@@ -242,27 +259,30 @@ def _data(self):
 
 
 def _matrix(pointer, dtype, rows, columns, ld):
-    """The array at `pointer`, which must be one whose memory cuBLAS reads as `rows` x `columns` numbers of `dtype`: its
-    columns `ld` elements apart, each of numbers side by side."""
+    """The array at `pointer`, whose memory cuBLAS must be able to read as `rows` x `columns`
+    numbers of `dtype`: contiguous columns that are `ld` elements apart."""
     host = lent[pointer]
     assert host.dtype == dtype and ld >= max(1, rows), (host.dtype, dtype, rows, ld)
     for seen in (host.T, host):
-        steps = [step // host.itemsize for step in seen.strides]
-        if seen.shape == (rows, columns) and (rows == 1 or steps[0] == 1) and (columns == 1 or steps[1] == ld):
+        down, across = (step // host.itemsize for step in seen.strides)
+        contiguous = rows == 1 or down == 1
+        apart = columns == 1 or across == ld
+        if seen.shape == (rows, columns) and contiguous and apart:
             return seen
-    raise AssertionError(f"an array of {host.shape} with strides {host.strides} is not {rows} x {columns} numbers in "
-                         f"columns {ld} apart")
+    raise AssertionError(f"an array of {host.shape} with strides {host.strides} is not {rows} x "
+                         f"{columns} numbers in columns {ld} apart")
 
 
 def floats(host):
-    """What a factor's numbers are in float32: those of half precision as they are, of bfloat16 with zeros behind."""
+    """A factor's numbers in float32. The bits of a bfloat16 number are the upper half of a
+    float's."""
     if host.dtype == np.uint16:
         return (host.astype(np.uint32) << 16).view(np.float32)
     return host.astype(np.float32)
 
 
 def tf32(host):
-    """Rounded to 10 bits of fraction, of two as near the even one."""
+    """Rounded to 10 bits of fraction; of two numbers that are equally near, to the even one."""
     bits = np.ascontiguousarray(host).view(np.uint32).astype(np.uint64)
     rounded = (bits + 0xfff + (bits >> 13 & 1)) & 0xffffe000
     return rounded.astype(np.uint32).view(np.float32)
@@ -271,15 +291,24 @@ def tf32(host):
 class Cublas:
     """Stands in for cupy.cuda.cublas, with its numbers and its order of arguments (CuPy 14.2)."""
 
-    CUBLAS_OP_N, CUBLAS_OP_T, CUBLAS_GEMM_DEFAULT = 0, 1, -1
-    CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_64F, CUBLAS_COMPUTE_32F_FAST_TF32 = 68, 70, 77
-    CUBLAS_POINTER_MODE_HOST, CUBLAS_POINTER_MODE_DEVICE = 0, 1
+    CUBLAS_OP_N = 0
+    CUBLAS_OP_T = 1
+    CUBLAS_GEMM_DEFAULT = -1
+    CUBLAS_COMPUTE_32F = 68
+    CUBLAS_COMPUTE_64F = 70
+    CUBLAS_COMPUTE_32F_FAST_TF32 = 77
+    CUBLAS_POINTER_MODE_HOST = 0
+    CUBLAS_POINTER_MODE_DEVICE = 1
     HANDLE = 4711
-    SINGLE, DOUBLE, HALF, BRAIN = 0, 1, 2, 14
+    SINGLE = 0   # CUDA_R_32F
+    DOUBLE = 1   # CUDA_R_64F
+    HALF = 2     # CUDA_R_16F
+    BRAIN = 14   # CUDA_R_16BF
     DTYPES = {SINGLE: np.float32, DOUBLE: np.float64, HALF: np.float16, BRAIN: np.uint16}
 
     def __init__(self):
-        self.mode, self.calls = self.CUBLAS_POINTER_MODE_HOST, 0
+        self.mode = self.CUBLAS_POINTER_MODE_HOST
+        self.calls = 0
 
     def getPointerMode(self, handle):
         assert handle == self.HANDLE
@@ -290,36 +319,41 @@ class Cublas:
         self.mode = mode
 
     def _scales(self, alpha, beta, result):
-        """The numbers at two addresses: on the host, or the first and the second or third of an array on the device."""
+        """The numbers at two addresses: on the host, or the first and the second or third of an
+        array on the device."""
         number = np.dtype(self.DTYPES[result])
         if self.mode == self.CUBLAS_POINTER_MODE_HOST:
             assert not {alpha, beta} & set(lent), "the host cannot read these"
             c_type = np.ctypeslib.as_ctypes_type(number)
-            return number.type(c_type.from_address(alpha).value), number.type(c_type.from_address(beta).value)
+            return tuple(number.type(c_type.from_address(place).value) for place in (alpha, beta))
         scales = lent[alpha]
         assert scales.dtype == number and scales.shape == (3,) and scales[1:].tolist() == [0, 1]
         assert beta in (alpha + scales.itemsize, alpha + 2 * scales.itemsize)
         assert scales[0] >= 2.0**-126, "a device takes a float as small as this for 0"
         return scales[0], scales[(beta - alpha) // scales.itemsize]
 
-    def gemmEx(self, handle, transa, transb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc,
-               compute, algorithm):
+    def gemmEx(self, handle, transa, transb, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta,
+               c, c_type, ldc, compute, algorithm):
         """C (m,n) = alpha op(A) (m,k) @ op(B) (k,n) + beta C."""
         assert handle == self.HANDLE and a_type == b_type and min(m, n, k) > 0
         assert algorithm == self.CUBLAS_GEMM_DEFAULT
         assert c_type == (self.DOUBLE if a_type == self.DOUBLE else self.SINGLE)
-        assert compute == self.CUBLAS_COMPUTE_64F if a_type == self.DOUBLE else compute in (
-            self.CUBLAS_COMPUTE_32F, self.CUBLAS_COMPUTE_32F_FAST_TF32)
+        allowed = (self.CUBLAS_COMPUTE_32F, self.CUBLAS_COMPUTE_32F_FAST_TF32)
+        if a_type == self.DOUBLE:
+            allowed = (self.CUBLAS_COMPUTE_64F,)
+        assert compute in allowed
         scale, rest = self._scales(alpha, beta, c_type)
         dtype = self.DTYPES[a_type]
         left = _matrix(a, dtype, k, m, lda).T if transa else _matrix(a, dtype, m, k, lda)
         right = _matrix(b, dtype, n, k, ldb).T if transb else _matrix(b, dtype, k, n, ldb)
         out = _matrix(c, self.DTYPES[c_type], m, n, ldc)
         if a_type != self.DOUBLE:
-            left, right = floats(left), floats(right)
+            left = floats(left)
+            right = floats(right)
         if compute == self.CUBLAS_COMPUTE_32F_FAST_TF32:
-            left, right = tf32(left), tf32(right)
-        before = rest * out if rest else 0  # what is there need not be a number where it is replaced
+            left = tf32(left)
+            right = tf32(right)
+        before = rest * out if rest else 0  # what is replaced may be NaN
         out[...] = scale * (left @ right) + before
         self.calls += 1
         lent.clear()
@@ -489,7 +523,8 @@ def room_for_columns(size):
 @contextlib.contextmanager
 def multiplying(precision):
     """Within it, products have this precision (backend.set_precision would ask CuPy)."""
-    before, backend._precision = backend._precision, precision
+    before = backend._precision
+    backend._precision = precision
     try:
         yield
     finally:
@@ -499,7 +534,8 @@ def multiplying(precision):
 @contextlib.contextmanager
 def installed():
     """Within it, the current backend is "host cuda": StrictArrays with the kernels of `gpu`."""
-    before, current = dict(backend._backends), backend._current
+    before = dict(backend._backends)
+    current = backend._current
     backend._backends.pop("strict", None)
     backend.register("host cuda", StrictArray, host_xp, gpu)
     backend.use("host cuda")

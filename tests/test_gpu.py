@@ -1,6 +1,8 @@
-"""On a real GPU: every kernel against NumPy, every gradient against finite differences, equal bits run for run.
+"""On a real GPU: every kernel against NumPy, every gradient against finite differences, and equal
+bits in repeated runs.
 
-Skipped where CuPy finds no device. The bodies are those that test_cuda.py and test_feed.py run without one.
+Skipped where CuPy finds no device. The bodies are those that test_cuda.py and test_feed.py run
+without one.
 """
 import re
 
@@ -24,7 +26,8 @@ from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import cli, feed
 
 pytestmark = [pytest.mark.gpu,
-              pytest.mark.skipif(not backend.is_available("cupy"), reason="CuPy finds no GPU here")]
+              pytest.mark.skipif(not backend.is_available("cupy"),
+                                 reason="CuPy finds no GPU here")]
 drawn = settings(deadline=None, derandomize=True, max_examples=25, database=None)
 
 
@@ -75,7 +78,8 @@ def test_lrn(case):
 
 def test_the_battery_is_numpys_and_the_same_bits_each_time(monkeypatch):
     test_kernels.assert_same(battery(OnDevice()), battery(cpu))
-    first, second = battery(OnDevice(), np.float32), battery(OnDevice(), np.float32)
+    first = battery(OnDevice(), np.float32)
+    second = battery(OnDevice(), np.float32)
     want = battery(cpu)
     for name, arrays in first.items():
         for one, other, right in zip(arrays, second[name], want[name], strict=True):
@@ -85,20 +89,22 @@ def test_the_battery_is_numpys_and_the_same_bits_each_time(monkeypatch):
 
 def alexnet_layers():
     """(name, x_shape, O, Window, groups) of the paper's convolutions, for a few images."""
-    five, three = Window.of(5, 1, 2), Window.of(3, 1, 1)
+    five = Window.of(5, 1, 2)
+    three = Window.of(3, 1, 1)
     return (("conv1", (4, 224, 224, 3), 96, Window.of(11, 4, ceil_mode=True), 1),
             ("conv2", (4, 27, 27, 96), 256, five, 2), ("conv3", (4, 13, 13, 256), 384, three, 1),
             ("conv4", (4, 13, 13, 384), 384, three, 2), ("conv5", (4, 13, 13, 384), 256, three, 2))
 
 
-@pytest.mark.parametrize("precision, forward, gradients", (("fp32", 1e-4, 1e-3), ("tf32", 5e-3, 5e-3),
-                                                             ("fp16", 5e-3, 5e-3), ("bf16", 2e-2, 2e-2)))
+@pytest.mark.parametrize("precision, forward, gradients", (
+    ("fp32", 1e-4, 1e-3), ("tf32", 5e-3, 5e-3), ("fp16", 5e-3, 5e-3), ("bf16", 2e-2, 2e-2)))
 @pytest.mark.parametrize("layer", alexnet_layers(), ids=lambda layer: layer[0])
 def test_the_papers_layers_in_float32(layer, precision, forward, gradients, monkeypatch):
     """Errors as a share of the result's norm; also in chunks of one image."""
     _, shape, O, win, groups = layer
     rng = np.random.default_rng(0)
-    x, gy = (rng.standard_normal(s).astype(np.float32) for s in (shape, (shape[0], *win.out(*shape[1:3]), O)))
+    y_shape = (shape[0], *win.out(*shape[1:3]), O)
+    x, gy = (rng.standard_normal(s).astype(np.float32) for s in (shape, y_shape))
     w = rng.standard_normal((O, shape[3] // groups, *win.kernel)).astype(np.float32)
     b = rng.standard_normal(O).astype(np.float32)
     on_gpu = OnDevice()
@@ -106,10 +112,12 @@ def test_the_papers_layers_in_float32(layer, precision, forward, gradients, monk
         backend.set_precision(precision)
         for workspace in (gpu.columns.WORKSPACE, 1):
             monkeypatch.setattr(gpu.columns, "WORKSPACE", workspace)
-            for name, args, allowed in (("conv2d", (x, w, b, win, groups), forward),
-                                        ("conv2d_backward_weight", (x, gy, win, groups), gradients),
-                                        ("conv2d_backward_input", (gy, w, shape, win, groups), gradients)):
-                got, want = getattr(on_gpu, name)(*args), getattr(cpu, name)(*args)
+            for name, args, allowed in (
+                    ("conv2d", (x, w, b, win, groups), forward),
+                    ("conv2d_backward_weight", (x, gy, win, groups), gradients),
+                    ("conv2d_backward_input", (gy, w, shape, win, groups), gradients)):
+                got = getattr(on_gpu, name)(*args)
+                want = getattr(cpu, name)(*args)
                 error = np.linalg.norm(got - want) / np.linalg.norm(want)
                 assert error < allowed, f"{name}: {error}"
     finally:
@@ -127,7 +135,7 @@ def test_training_steps_are_those_of_numpy_and_equal_each_time():
 
 
 @pytest.mark.parametrize("precision, allowed", (("tf32", 1e-2), ("fp16", 1e-2), ("bf16", 5e-2)))
-def test_training_in_lower_precision_is_nearly_that_of_numpy_and_equal_each_time(precision, allowed):
+def test_training_in_lower_precision_is_near_numpys_and_equal_each_time(precision, allowed):
     try:
         backend.set_precision(precision)
         (losses, weights), (again, same) = training(20), training(20)
@@ -142,7 +150,8 @@ def test_training_in_lower_precision_is_nearly_that_of_numpy_and_equal_each_time
 
 
 def test_the_estimate_of_memory_is_near_what_the_pool_takes():
-    """It is a sum of arrays, and rather too high; the pool also keeps pieces that nothing fits into."""
+    """It is a sum of arrays, and rather too high; the pool also keeps fragments that nothing fits
+    into."""
     pool = backend.current().xp.get_default_memory_pool()
     pool.free_all_blocks()
     before = pool.total_bytes()
@@ -187,7 +196,8 @@ def test_the_views_are_those_of_the_transform(kind):
 
 
 def test_slots_stay_whole_while_the_host_runs_far_ahead():
-    """Large batches and a device that is busy: pixels would mix if a slot were refilled or overwritten too early."""
+    """Large batches and a device that is busy: pixels would mix if a slot were refilled or
+    overwritten too early."""
     images = np.random.default_rng(0).integers(0, 256, (96, 128, 128, 3), dtype=np.uint8)
     data = Dataset(images, np.arange(96) % 10, tuple("0123456789"), "noise")
     loader = Loader(data, 8, RECIPES["no mean"], workers=4, prefetch=2)
@@ -215,7 +225,8 @@ def test_a_memory_limit_stops_with_its_numbers():
         cli.use_device({**cli.DEVICE_DEFAULTS, "backend": "cupy", "memory_limit": 2.0})
         with pytest.raises(MemoryError) as caught:
             backend.current().xp.empty(1 << 30, np.float32)
-        assert re.search("asked for 4.29 GB, .* are in use, the limit is 2.00 GB", cli.out_of_memory(caught.value))
+        assert re.search("asked for 4.29 GB, .* are in use, the limit is 2.00 GB",
+                         cli.out_of_memory(caught.value))
     finally:
         pool.set_limit(size=0)
 

@@ -1,7 +1,8 @@
-"""What a training step costs on a GPU, on paper: launches, bytes and operations, counted on arrays without numbers.
+"""What a training step costs on a GPU, on paper: launches, bytes and operations, counted on arrays
+without numbers.
 
-The bounds are the counts of the form that was measured first (commit ccd9381; results/gpu_kernels_before.json has its
-times): what an optimisation claims to save, it must save here.
+The bounds are the counts of the form that was measured first (commit ccd9381, whose times are in
+results/gpu_kernels_before.json): what an optimisation claims to save, it must save here.
 """
 from types import SimpleNamespace
 
@@ -21,15 +22,18 @@ from minitorch_alex.tensor import Tensor
 BATCH = 128
 # precision -> launches, products and copies of a step before; 10^9 bytes
 BEFORE = {"tf32": (189, 22.6), "fp16": (389, 20.6)}
-LARGE, SMALL = 140 * 10**9, 8 * 10**9  # bytes of a GPU that keeps all columns, and of one that keeps few
+LARGE = 140 * 10**9  # bytes of a GPU that keeps all columns
+SMALL = 8 * 10**9    # and of one that keeps few
 
-pytestmark = pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.1.0", reason="needs reshape(copy=False)")
+pytestmark = pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.1.0",
+                                reason="needs reshape(copy=False)")
 
 
 @pytest.fixture
 def step(monkeypatch):
-    """step(precision, memory, batch): the account of a training step of the paper's net, after a first one; the most
-    bytes that were alive; and what the line "memory" of a training would have said."""
+    """step(precision, memory, batch): the account of a training step of the paper's net, after a
+    first one; the most bytes that were alive; and what the line "memory" of a training would have
+    said."""
     def run(precision="tf32", memory=LARGE, batch=BATCH):
         with shape_array.installed(monkeypatch, precision, memory) as account:
             model = AlexNet(AlexNetConfig.paper(num_classes=1000).blank()).train()
@@ -66,31 +70,36 @@ def gigabytes(account, name):
 def test_a_step_has_fewer_launches_and_moves_fewer_bytes_than_before(step, precision):
     account = step(precision).account
     launches, n_bytes = BEFORE[precision]
-    assert account.number() < 0.75 * launches and account.sum("bytes") < 0.88e9 * n_bytes
+    assert account.number() < 0.75 * launches
+    assert account.sum("bytes") < 0.88e9 * n_bytes
 
 
 def test_the_operations_are_those_of_the_formula(step):
-    """Nothing is multiplied twice: what is above the formula's are the zeros at the ends of the rows of conv1."""
+    """Nothing is multiplied twice: all that exceeds the formula are the zeros at the ends of the
+    rows of conv1."""
     formula = BATCH * nets.step_flops(GPU_WORKLOADS["alexnet-b128"])
     conv1 = 2 * 2 * BATCH * 55 * 55 * 96 * (368 - 363)  # forward and the weights' gradient
     assert step().account.sum("operations") == formula + conv1
 
 
 def test_columns_that_are_kept_are_not_gathered_again(step):
-    """One im2col for each group of each convolution, all in one chunk; with little memory conv1 and conv2 gather
-    theirs once more."""
-    kept, not_kept = step(memory=LARGE).account, step(memory=SMALL).account
+    """One im2col per group of each convolution, all in one chunk; with little memory conv1 and
+    conv2 gather theirs once more."""
+    kept = step(memory=LARGE).account
+    not_kept = step(memory=SMALL).account
     assert kernels(kept)["im2col"] == 8  # groups: 1, 2, 1, 2, 2
     assert kernels(not_kept)["im2col"] > 8
     # What is gathered again is written, and then read by the product as before.
     again = gigabytes(not_kept, "im2col") - gigabytes(kept, "im2col")
-    assert again == pytest.approx(4e-9 * BATCH * (55 * 55 * 368 + 27 * 27 * 2400 + 224 * 224 * 3 + 2 * 27 * 27 * 96),
-                                  rel=0.05)
+    columns = 55 * 55 * 368 + 27 * 27 * 2400
+    images = 224 * 224 * 3 + 2 * 27 * 27 * 96
+    assert again == pytest.approx(4e-9 * BATCH * (columns + images), rel=0.05)
 
 
 def test_products_go_straight_into_their_place(step):
-    """Groups read their part of the output's gradient and write their part of the output: no copies of activations.
-    What the array module copies are weights, and gradients of weights on their way into the flat array."""
+    """Groups read their part of the output's gradient and write their part of the output: no
+    copies of activations. What the array module copies are weights, and gradients of weights on
+    their way into the flat array."""
     account = step().account
     assert account.sum("bytes", "copy") < 4 * 2.2 * 62.4e6
     assert account.number("product") == 3 * (8 + 3) - 1  # the image has no gradient
@@ -106,11 +115,13 @@ def test_each_factor_is_rounded_once(step, precision, kernel):
 
 
 def test_half_precision_halves_the_bytes_of_the_columns(step):
-    full, half, brain = (step(precision).account for precision in ("tf32", "fp16", "bf16"))
+    full = step("tf32").account
+    half = step("fp16").account
+    brain = step("bf16").account
     assert half.sum("bytes", "product") < 0.7 * full.sum("bytes", "product")
     assert half.sum("bytes", "product") == brain.sum("bytes", "product")
     assert gigabytes(half, "im2col") == pytest.approx(gigabytes(full, "im2col") / 2)
-    assert brain.number() == full.number() + 3 * 8, "bf16 costs a launch for each factor, and nothing else"
+    assert brain.number() == full.number() + 3 * 8, "bf16 costs one launch per factor"
     assert brain.sum("bytes") < half.sum("bytes") < full.sum("bytes")
 
 
@@ -118,9 +129,11 @@ def test_half_precision_halves_the_bytes_of_the_columns(step):
 
 
 @pytest.mark.parametrize("precision, memory, batch", (
-    ("tf32", LARGE, 128), ("tf32", LARGE, 256), ("tf32", SMALL, 128), ("fp16", LARGE, 128), ("bf16", SMALL, 256)))
+    ("tf32", LARGE, 128), ("tf32", LARGE, 256), ("tf32", SMALL, 128), ("fp16", LARGE, 128),
+    ("bf16", SMALL, 256)))
 def test_the_estimate_of_memory_is_what_is_allocated(step, precision, memory, batch):
-    """The line "memory" of a training is not below what the arrays of a step take at once, nor far above."""
+    """The line "memory" of a training is not below what the arrays of a step take at once, nor far
+    above."""
     done = step(precision, memory, batch)
     assert 1 <= done.estimate / done.peak < 1.3
 
