@@ -9,7 +9,7 @@ import argparse
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +62,24 @@ def probabilities(model: Module, images: Any) -> np.ndarray:
 
 
 def predict(model: Module, dataset: Dataset, transform: Transform, views: str = "single",
-            batch_size: int = 250, progress: bool = False) -> np.ndarray:
+            batch_size: int = 250, progress: bool = False,
+            check: Callable[[], None] | None = None) -> np.ndarray:
     """Probabilities (N, K) for the images of a data set.
 
     views   "single": the central crop.   "nine", "ten": the mean of the probabilities over the
             nine crops of the 2012 CIFAR test, or over the paper's ten (section 4.1: the corners
             and the centre, and their mirror images)
+    check   called before each batch; what it raises ends the evaluation
 
     Raises DivergedError when a probability is not finite.
     """
     batches = tqdm(feed.views(dataset, transform, views, batch_size), unit="batch", leave=False,
                    total=math.ceil(len(dataset) / batch_size), desc=f"{dataset.name}, {views}",
-                   disable=None if progress else True)
+                   disable=cli.hide_bars() if progress else True)
     means = []
     for batch in batches:
+        if check is not None:
+            check()
         means.append(np.mean([probabilities(model, view) for view in batch], axis=0))
         kernels.trim_memory()
     probs = np.concatenate(means)

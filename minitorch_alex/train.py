@@ -6,7 +6,6 @@ are a table in training/settings.py.
 """
 import argparse
 import math
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,14 @@ from .errors import DataError, DivergedError, RunError, UsageError
 from .evaluate import error_rates, predict
 from .files import write_atomic
 from .models import Network, Recipe
-from .models.recipe import change_rates
+from .models.recipe import Change, change_rates
 from .optim import SGD
 from .schedule import Schedule
 from .tensor import Tensor
 from .training import checkpoint, class_list, cli, feed, runs, settings
 from .training.progress import Interval, Meter, Progress, Stopwatch, measure
 from .training.runs import Run, Split
+from .training.stopping import Stopped, StopSignal
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Job:
     loader: data.Loader       # the training images in batches
     progress: Progress
     source: Path | None       # the checkpoint that the run is resumed from
+    no_curves: str = ""       # why the last curves could not be drawn
 
     def transform(self, epoch: int) -> data.Transform:
         """What is done to training images in that epoch: random crops, flips and colour, minus the
@@ -71,13 +72,15 @@ def main(argv: list[str] | None = None) -> int:
         explain(job, args)
         return 0
     open_directory(job)
-    stopped_by = train(job)
-    if stopped_by:
-        name = signal.Signals(stopped_by).name
-        print(f"\nstopped by {name} after step {job.progress.step:,}; resume with\n"
-              f"  python -m minitorch_alex.train --resume {job.run.directory}")
-        return 128 + stopped_by
-    record(job)
+    with StopSignal() as stop:  # Ctrl-C or SIGTERM: the loop ends after a step, a test at once
+        try:
+            train(job, stop)
+            record(job, stop)
+            stop.check()
+        except Stopped as stopped:
+            print(f"\nstopped by {stopped} after step {job.progress.step:,}; resume with\n"
+                  f"  python -m minitorch_alex.train --resume {job.run.directory}")
+            return 128 + stopped.number
     return 0
 
 
@@ -197,29 +200,28 @@ def open_directory(job: Job) -> None:
 # The loop.
 
 
-def train(job: Job) -> int:
-    """Train for the epochs that are left. Returns 0, or the number of the signal that stopped it.
+def train(job: Job, stop: StopSignal) -> None:
+    """Train for the epochs that are left. Raises Stopped when a signal has come; there is a
+    checkpoint to resume from then.
 
     There is no Trainer class with callbacks: whoever wants another training copies this function
     and changes it.
     """
-    model = job.model
-    optimizer = job.optimizer
     loader = job.loader
     progress = job.progress
     print_freq = job.config["print_freq"]
     checkpoint_freq = job.config["checkpoint_freq"]
 
-    stop = StopSignal()                   # Ctrl-C or SIGTERM: the loop ends after this step
     watch = Stopwatch(progress.seconds)   # the seconds of all sessions, without evaluations
     interval = Interval(watch.seconds, loader.wait)  # what the next line of the log will tell
-    model.train()                         # dropout is on
+    job.model.train()                     # dropout is on
     batches = feed.feed(loader)           # on a GPU, batches travel as bytes and are cropped there
+    x = None                              # the batch of the last step
 
     while progress.epoch < job.recipe.epochs:
         # A recipe may change rates and augmentation at an epoch; both follow from its number
         # alone, so that a resumed run gets them right too.
-        change_rates(optimizer, job.recipe, progress.epoch)
+        change_rates(job.optimizer, job.recipe, progress.epoch)
         if job.recipe.at(progress.epoch) != job.recipe.at(max(progress.epoch - 1, 0)):
             loader.transform = job.transform(progress.epoch)
             batches = feed.feed(loader)   # a feed keeps the transform that it was made with
@@ -228,29 +230,16 @@ def train(job: Job) -> int:
 
         with progress_bar(job) as bar:
             for x, labels in batches.epoch(progress.epoch, progress.batch):
-                # One step: forward, backward, update.
-                streams.set_step(progress.step)  # chooses the units that dropout silences
-                optimizer.zero_grad()
-                logits = model(Tensor(backend.asarray(x)))  # (N, 3, H, W) -> (N, K)
-                loss = F.cross_entropy(logits, labels)
-                loss.backward()
-                optimizer.step()
-                kernels.trim_memory()
-                progress.batch += 1
-                progress.step += 1
-                bar.update()
-
-                # The sums stay on the device: reading one here would make the host wait for the
-                # device at every step.
-                sums = measure(loss, logits, labels)
+                sums = take_step(job, x, labels)
                 progress.totals.add(*sums)
                 interval.meter.add(*sums)
+                bar.update()
 
-                # Every print_freq steps, and after the first one, they are read and logged.
+                # Every print_freq steps, and after the first one, the sums are read and logged.
                 if progress.step % print_freq == 0 or progress.step == 1:
                     interval.meter.read()
                     progress.totals.read()
-                    check_loss(interval.meter, progress.step, model, x)
+                    check_loss(interval.meter, progress.step, job.model, x)
                     now = watch.seconds
                     log_interval(job, interval, now, bar)
                     interval = Interval(now, loader.wait)
@@ -258,43 +247,43 @@ def train(job: Job) -> int:
                 # A checkpoint every checkpoint_freq steps; finish_epoch writes that of an epoch.
                 due = stop.number or progress.step % checkpoint_freq == 0
                 if due and progress.batch < len(loader):
-                    progress.totals.read()
                     progress.seconds = watch.seconds
                     save(job)
-                    if stop.number:
-                        return stop.number
+                    stop.check()
 
         progress.seconds = watch.seconds
         images = progress.totals.images - images_before
         pace = images / (watch.seconds - begin)  # images per second
         with watch.pause():
             progress.totals.read()
-            check_loss(progress.totals, progress.step, model, x)
-            finish_epoch(job, pace)
-        if stop.number and progress.epoch < job.recipe.epochs:
-            return stop.number
-    return 0
+            check_loss(progress.totals, progress.step, job.model, x)
+            finish_epoch(job, pace, stop)
+        stop.check()
 
 
-class StopSignal:
-    """Notes Ctrl-C and SIGTERM for the loop; a second Ctrl-C ends the program at once."""
+def take_step(job: Job, x: Any, labels: Any) -> tuple[Any, Any, int]:
+    """One step: forward, backward, update. Returns what `measure` makes of it.
 
-    def __init__(self) -> None:
-        self.number = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, _frame: Any) -> None:
-        self.number = self.number or number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    Its sums stay on the device: reading one here would make the host wait for the device at every
+    step.
+    """
+    streams.set_step(job.progress.step)  # chooses the units that dropout silences
+    job.optimizer.zero_grad()
+    logits = job.model(Tensor(backend.asarray(x)))  # (N, 3, H, W) -> (N, K)
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    job.optimizer.step()
+    kernels.trim_memory()
+    job.progress.batch += 1
+    job.progress.step += 1
+    return measure(loss, logits, labels)
 
 
 def progress_bar(job: Job) -> tqdm:
-    """A bar over the batches of the current epoch; none where the output is not a terminal
-    (disable=None)."""
+    """A bar over the batches of the current epoch; none where the output is not a terminal."""
     return tqdm(total=len(job.loader), initial=job.progress.batch, unit="batch",
                 desc=f"epoch {job.progress.epoch + 1}/{job.recipe.epochs}",
-                leave=False, disable=None, dynamic_ncols=True)
+                leave=False, disable=cli.hide_bars(), dynamic_ncols=True)
 
 
 def log_interval(job: Job, interval: Interval, now: float, bar: tqdm) -> None:
@@ -311,9 +300,13 @@ def log_interval(job: Job, interval: Interval, now: float, bar: tqdm) -> None:
                         f"data wait {row['wait']:.0%}")
 
 
-def finish_epoch(job: Job, pace: float) -> None:
+def finish_epoch(job: Job, pace: float, stop: StopSignal) -> None:
     """The validation error, the learning rate of the next epoch, a row of the log, a checkpoint,
-    the curves, one line on the screen. `pace` is in images per second."""
+    the curves, one line on the screen. `pace` is in images per second.
+
+    Raises Stopped when a signal comes during the validation: the checkpoint is then that after the
+    epoch's last batch, and a resumed run validates again.
+    """
     progress = job.progress
     totals = progress.totals
     row: dict[str, Any] = {"kind": "epoch", "step": progress.step, "epoch": progress.epoch + 1,
@@ -322,13 +315,17 @@ def finish_epoch(job: Job, pace: float) -> None:
                            **cli.device_memory()}
     val = job.split.val
     if val is not None:
-        probs = predict(job.model, val, job.still)  # (N, K)
+        try:
+            probs = predict(job.model, val, job.still, check=stop.check)  # (N, K)
+        except Stopped:
+            save(job)
+            raise
         row["val_loss"], row["val_error"], _ = error_rates(probs, val.labels)
     progress.start_next_epoch()
     job.schedule.step(row.get("val_error"))
     job.run.append_log(row)
     save(job)
-    plots.curves(job.run.read_log(), job.run.curves, job.title)
+    draw_curves(job)
 
     parts = [f"epoch {progress.epoch:>3}/{job.recipe.epochs}",
              f"train {row['train_loss']:.4f} {row['train_error']:5.2f} %"]
@@ -354,10 +351,22 @@ def save(job: Job) -> None:
     checkpoint.save(job.run.checkpoint, arrays, meta, rotate=True)
 
 
+def draw_curves(job: Job) -> None:
+    """The curves so far. A figure that cannot be drawn costs a line, not the training."""
+    reason = ""
+    try:
+        plots.curves(job.run.read_log(), job.run.curves, job.title)
+    except Exception as error:  # anything: the weights matter more
+        reason = " ".join(str(error).split()) or type(error).__name__
+    if reason and reason != job.no_curves:
+        print(f"the curves are left out, the training goes on: {reason}", file=sys.stderr)
+    job.no_curves = reason
+
+
 def check_loss(meter: Meter, step: int, model: Network, x: Any) -> None:
     """Raises DivergedError when the loss is NaN or infinite, after printing what the layers make
     of the batch `x`."""
-    if not math.isfinite(meter.loss):
+    if not math.isfinite(meter.loss) and x is not None:
         model.eval()
         print("\n" + profile.statistics(model, Tensor(backend.asarray(x))), file=sys.stderr)
     check_finite(meter.loss, "loss", step)
@@ -374,19 +383,19 @@ def check_finite(value: float, what: str, step: int) -> None:
 # After the loop.
 
 
-def record(job: Job) -> None:
-    """Read the test set, for the first and only time; write the result."""
+def record(job: Job, stop: StopSignal) -> None:
+    """Read the test set, for the first and only time; write the result. Raises Stopped when a
+    signal comes before all of it is read: a resumed run begins the test again."""
     test = job.split.test
     progress = job.progress
-    probs = predict(job.model, test, job.still)  # (N, K)
+    probs = predict(job.model, test, job.still, check=stop.check)  # (N, K)
     loss, top1, top5 = error_rates(probs, test.labels)
     job.run.append_log({"kind": "test", "step": progress.step, "epoch": progress.epoch,
                         "test_loss": loss, "test_error": top1})
-    log = job.run.read_log()
-    plots.curves(log, job.run.curves, job.title)
+    draw_curves(job)
 
     curve = []
-    for row in log:
+    for row in job.run.read_log():
         if row.pop("kind") == "epoch":
             del row["step"]
             curve.append({name: round(value, 4) for name, value in row.items()})
@@ -448,15 +457,20 @@ def describe(job: Job) -> None:
     order = "" if recipe.reshuffle else "; the same order in every epoch"
     print(f"            images minus {mean}; {augmentation(recipe, side)}{order}")
     for change in recipe.changes:
-        name = f"{change.layer}.{change.field}" if change.layer else change.field
-        frozen = " (frozen)" if change.layer and change.value == 0 else ""
-        value = f"{change.value:g}" if change.layer else change.value
-        print(f"            from epoch {change.epoch + 1} on: {name} {value}{frozen}")
+        print(f"            from epoch {change.epoch + 1} on: {in_words(change)}")
     if recipe.published:
         print(f"recipe      {config['recipe_name']}: {recipe.source}")
         print(f"            published result {recipe.published}")
     n_bytes = profile.step_bytes(model, recipe.batch_size)
     print(f"memory      about {n_bytes / 1e6:,.0f} MB per step")
+
+
+def in_words(change: Change) -> str:
+    """A change of the recipe in the course of the training: conv1.lr 0 (frozen)."""
+    if not change.layer:
+        return f"{change.field} {change.value}"
+    frozen = " (frozen)" if change.value == 0 else ""
+    return f"{change.layer}.{change.field} {change.value:g}{frozen}"
 
 
 def augmentation(recipe: Recipe, image_size: int) -> str:

@@ -3,6 +3,7 @@ belongs to the user's process, text that a terminal or a figure cannot show, pat
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -312,3 +313,115 @@ def test_what_matplotlib_cannot_draw_is_one_line(tmp_path, monkeypatch, error):
     with pytest.raises(UserError, match=f"the figure cannot be drawn: {type(error).__name__}") as caught:
         plots.curves(ROWS, tmp_path / "x.png")
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+# signals, threads
+
+
+TINY = ["-a", "quick_26", "--data", "shapes", "--limit", "100", "-b", "50", "--threads", "1", "--epochs", "2",
+        "--print-freq", "1"]
+VALIDATION = 2  # the second batch of the first epoch's validation, which has four
+TEST = 10       # the second batch of the test, which has eight
+
+
+def signal_at(monkeypatch, number, call, times=1):
+    """A signal arrives while the model looks at that batch of a validation or a test; the list of calls."""
+    calls, probabilities = [], evaluate.probabilities
+
+    def noisy(*args):
+        calls.append(1)
+        if len(calls) == call:
+            for _ in range(times):
+                os.kill(os.getpid(), number)
+        return probabilities(*args)
+    monkeypatch.setattr(evaluate, "probabilities", noisy)
+    return calls
+
+
+def handlers():
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert train.main([*TINY, "--runs-dir", str(folder), "--name", "whole"]) == 0
+    return folder / "whole"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("call", [VALIDATION, TEST - 2, TEST])
+def test_a_signal_during_a_validation_or_the_test_is_obeyed_and_the_run_resumes_the_same(
+        undisturbed, tmp_path, monkeypatch, capsys, number, call):
+    """TEST - 2 is the last batch of the last validation: what comes after it is the test."""
+    run = tmp_path / "r"
+    flags = [*TINY, "--runs-dir", str(tmp_path), "--name", "r"]
+    before = handlers()
+    with monkeypatch.context() as patch:
+        calls = signal_at(patch, number, call)
+        assert train.main(flags) == 128 + number
+        assert len(calls) == call, "it went on"
+    assert handlers() == before
+    assert f"stopped by {signal.Signals(number).name}" in capsys.readouterr().out
+    assert not (run / "result.json").exists()
+    assert train.main(["--resume", str(run)]) == 0
+    expected, _ = checkpoint.load(undisturbed / "checkpoint.safetensors")
+    got, meta = checkpoint.load(run / "checkpoint.safetensors")
+    assert all(expected[name].tobytes() == got[name].tobytes() for name in expected) and meta["step"] == 4
+    results = [json.loads((folder / "result.json").read_text()) for folder in (undisturbed, run)]
+    for result in results:
+        for row in result["curve"]:
+            del row["seconds"]
+    assert results[0]["test"] == results[1]["test"] and results[0]["curve"] == results[1]["curve"]
+
+
+def test_a_second_ctrl_c_interrupts_at_once_and_the_handlers_are_those_from_before(tmp_path, monkeypatch):
+    before = handlers()
+    signal_at(monkeypatch, signal.SIGINT, VALIDATION, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        train.main([*TINY, "--runs-dir", str(tmp_path)])
+    assert handlers() == before
+
+
+def test_a_signal_while_the_result_is_written_is_not_forgotten(tmp_path, monkeypatch):
+    write = runs.Run.write_json
+
+    def late(self, path, value):
+        if path == self.result:
+            os.kill(os.getpid(), signal.SIGTERM)
+        write(self, path, value)
+    monkeypatch.setattr(runs.Run, "write_json", late)
+    assert train.main([*TINY, "--runs-dir", str(tmp_path), "--name", "r"]) == 143
+    assert (tmp_path / "r" / "result.json").exists()
+
+
+def test_it_trains_twice_in_a_row_and_in_a_thread_and_leaves_the_process_as_it_was(tmp_path, capsys):
+    handled = []
+    own = signal.signal(signal.SIGTERM, lambda *_: handled.append(1))
+    try:
+        before = handlers(), dict(os.environ), list(warnings.filters)
+        for name in ("one", "two"):
+            assert train.main([*TINY, "--runs-dir", str(tmp_path), "--name", name]) == 0
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(train.main, [*TINY, "--runs-dir", str(tmp_path), "--name", "three"]).result() == 0
+            flags = [str(tmp_path / "three"), "--views", "single"]
+            assert pool.submit(evaluate.main, flags).result() == 0
+        assert (handlers(), dict(os.environ), list(warnings.filters)) == before
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert handled == [1]
+    finally:
+        signal.signal(signal.SIGTERM, own)
+    one, two, three = (checkpoint.load(tmp_path / name / "checkpoint.safetensors")[0] for name in ("one", "two", "three"))
+    assert all(one[name].tobytes() == two[name].tobytes() == three[name].tobytes() for name in one)
+
+
+@pytest.mark.parametrize("error", [ValueError("no\nbackend"), OSError(28, "No space left"), UserError("no font"),
+                                   MemoryError()])
+def test_a_figure_that_cannot_be_drawn_costs_a_line_and_the_training_goes_on(tmp_path, monkeypatch, capsys, error):
+    def fail(*args):
+        raise error
+    monkeypatch.setattr(train.plots, "curves", fail)
+    assert train.main([*TINY, "--runs-dir", str(tmp_path), "--name", "r"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("the curves are left out, the training goes on: ")
+    assert (tmp_path / "r" / "result.json").exists()

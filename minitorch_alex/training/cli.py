@@ -102,6 +102,12 @@ def out_of_memory(error: Exception) -> str | None:
     return None
 
 
+def hide_bars() -> bool | None:
+    """tqdm's `disable`: None shows bars on a terminal only. A program without a console
+    (pythonw) has no stderr at all."""
+    return True if sys.stderr is None else None
+
+
 def clock(seconds: float) -> str:
     """Seconds as h:mm:ss or m:ss, for times that were measured."""
     minutes, s = divmod(round(seconds), 60)
