@@ -38,6 +38,7 @@ class Net:
 NETS = (
     Net("quick_26", "26 %", "whole images"),
     Net("net_18", "18 %", "whole images"),
+    Net("net_19-crops", "14.2 %", "random crops and flips, no weight decay"),
     Net("net_18-crops", "14.2 % for net_19", "random crops and flips, no weight decay"),
     Net("alexnet_cifar", "none", "random crops and flips"),
     Net("conv_local_13", "13 %", "random crops and flips"),
@@ -280,14 +281,13 @@ def nets(records: Records) -> str:
     return "\n\n".join([
         "## The CIFAR-10 networks, trained in full",
         prose("One seed each. \"Published\" is the error that cuda-convnet's files give for the "
-              "same network: of September 2011 for the first three, of December 2011 for "
-              "conv_local_13 (by nine views), of March 2012 for conv_local_11 (by ten). The 14.2 % "
-              "beside net_18 are of net_19, which has no normalisation, on shifted images without "
-              "weight decay; the file does not say by how many views. When it was written, the "
-              "code knew nine views and no mirror images (the ten came in March 2012, see "
-              "[2012.md](2012.md)), so compare them with our nine. Records from before November 2026 "
-              "let the biases' rate drop with that of the weights; the files drop epsW only. "
-              "Deviations are differences "
+              "same network: of September 2011 for quick_26, net_18 and net_19, of December 2011 "
+              "for conv_local_13 (by nine views), of March 2012 for conv_local_11 (by ten). The "
+              "14.2 % beside net_18 are of net_19, which has no normalisation; the file does not "
+              "say by how many views. When it was written, tests knew nine views, none mirrored; "
+              "the ten came in March 2012 (see [2012.md](2012.md)). So compare them with our nine. "
+              "Records from before November 2026 let the biases' rate drop with that of the "
+              "weights; the files drop epsW only. Deviations are differences "
               "from the network's own recipe, which `train --dry-run` prints. A network trained "
               "on whole images has a single window: its \"nine views\" are that window, its "
               "\"ten views\" the window and its mirror image. The times depend on what else the "
