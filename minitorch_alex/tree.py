@@ -13,6 +13,8 @@ from .tensor import Tensor
 if TYPE_CHECKING:
     from .module import Module
 
+MOST_FAULTS = 200  # entries that an error message names; a larger net has other weights altogether
+
 
 def join(prefix: str, name: str) -> str:
     """A dotted name."""
@@ -70,7 +72,9 @@ def check_state(owner: str, arrays: dict[str, Any], shapes: dict[str, tuple[int,
     faults += [f"{name} holds {array.dtype}, expected real numbers"
                for name, array in arrays.items() if array.dtype.kind not in "fiub"]
     if faults:
-        raise RunError(f"the weights do not fit this {owner}: {'; '.join(faults)}")
+        more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        raise RunError(f"the weights do not fit this {owner}: "
+                       f"{'; '.join(faults[:MOST_FAULTS])}{more}")
 
 
 def list_parameters(params: Any) -> list[Any]:

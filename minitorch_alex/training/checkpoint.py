@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from safetensors import SafetensorError
 
 from ..errors import RunError
 from ..files import write_atomic
@@ -94,7 +95,11 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     sha.update(data)
     if sha.hexdigest() != digest:
         raise RunError(f"{path} is damaged: its {size} bytes are not those once written (SHA-256)")
-    return safetensors.numpy.load(blob), json.loads(meta)
+    try:
+        return safetensors.numpy.load(blob), json.loads(meta)
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"{path} is not a checkpoint of minitorch_alex: {reason[:300]}") from None
 
 
 def _metadata(path: Path, header: bytes) -> tuple[str, str]:

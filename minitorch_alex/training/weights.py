@@ -1,49 +1,79 @@
-"""Weights from elsewhere and to elsewhere: safetensors, and PyTorch's .pth read without PyTorch
-and without risk.
+"""Weights from elsewhere and to elsewhere: safetensors, and PyTorch's .pth (pth.py).
 
-A .pth file is a zip archive: data.pkl, a pickle that describes a dictionary of tensors, and a raw
-file for each storage. A pickle is a program; here it may name four things (a dictionary, a tensor,
-a parameter, a storage of numbers) and is refused at the first other name, before anything has run.
-Format: pytorch/pytorch torch/serialization.py.
+The names in a file are tried as they are; where they do not fit, without the parts that other
+tools have put in front or between: `module.` (DataParallel), `_orig_mod.` (torch.compile),
+`model.` (checkpoints of this package and of others).
 """
-import io
-import math
 import os
-import pickle
 import zipfile
-from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 from safetensors import SafetensorError
 
 from ..errors import RunError
 from ..files import write_atomic
 from ..nn import Module
+from .pth import bfloat16_to_float32, read_pth
 
-# torch's storage classes, and NumPy's names of what is in them.
-STORAGES = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2",
-            "LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "<i1",
-            "ByteStorage": "<u1", "BoolStorage": "?"}
+# What safetensors calls the types of numbers that NumPy has, and NumPy's names of them.
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
+          "I8": "<i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?"}
+WRAPPERS = ("module", "_orig_mod")  # parts of names that stand for a wrapper around a module
+PREFIXES = ("model.", "net.", "network.")
+OWN = ("optim.", "data.")  # what stands beside "model." in a checkpoint of this package
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """name -> array, from a .safetensors or a (zip) .pth file; the content decides which it is.
 
-    Raises RunError when it cannot be read or is neither.
+    bfloat16 becomes float32. Raises RunError when the file cannot be read, is neither, or holds
+    numbers that NumPy does not have, of 8 or 4 bits.
     """
     path = Path(path)
     try:
-        if zipfile.is_zipfile(path):
+        if _is_zip(path):
             return read_pth(path)
-        return safetensors.numpy.load(path.read_bytes())
+        return _decode(path, path.read_bytes())
     except OSError as error:
         raise RunError(f"cannot read the weights {path}: {error.strerror or error}") from error
     except SafetensorError as error:
+        reason = " ".join(str(error).split())
         raise RunError(f"{path} is neither a safetensors file nor a .pth of PyTorch 1.6 or later: "
-                       f"{error}") from None
+                       f"{reason}") from None
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file is a zip archive, a damaged one included: its start or its end says so."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+        if start[8:] == b"{":  # a safetensors file, whatever its numbers may look like
+            return False
+        if start[:4] == b"PK\x03\x04":
+            return True
+        try:
+            return zipfile.is_zipfile(file)
+        except (ValueError, zipfile.BadZipFile):
+            return True  # an archive's end, and something wrong with it
+
+
+def _decode(path: Path, content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file."""
+    state = {}
+    for name, entry in safetensors.deserialize(content):
+        kind = entry["dtype"]
+        if kind == "BF16":
+            numbers = bfloat16_to_float32(entry["data"])
+        elif kind in DTYPES:
+            numbers = np.frombuffer(entry["data"], DTYPES[kind])
+        else:
+            raise RunError(f"{path}: {name} holds numbers of the type {kind}, which NumPy cannot "
+                           "read; save float32: {name: t.float() for name, t in state.items()}")
+        state[name] = numbers.reshape(entry["shape"])  # (size,) -> its own
+    return state
 
 
 def write(model: Module, path: str | os.PathLike) -> None:
@@ -59,94 +89,59 @@ def load_into(model: Module, path: str | os.PathLike) -> None:
     Raises RunError when they do not fit, naming each missing, surplus or misshapen entry; the
     model is unchanged then.
     """
-    state = read(path)
-    if any(name.startswith("model.") for name in state):
-        state = {name.removeprefix("model."): array for name, array in state.items()
-                 if name.startswith("model.")}
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(by_names_of(model, read(path)))
     except RunError as error:
-        raise RunError(f"{path}: {error}") from None
+        message = " ".join(str(error).split())  # names come from the file, with line breaks even
+        raise RunError(message if str(path) in message else f"{path}: {message}") from None
 
 
-def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """name -> array from a zip .pth that holds a dictionary of tensors (a state_dict).
+def by_names_of(model: Module, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`state` under the names that the model has, as far as they can be found.
 
-    Raises RunError for anything else.
+    Of the ways to read the names that give all of the model's, the first; if none does, the first
+    of those that give the most, so that an error names what is really missing.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # Everything is in one folder of the archive, whose name differs from file to file.
-            names = archive.namelist()
-            program = next((name for name in names if f"/{name}".endswith("/data.pkl")), None)
-            if program is None:
-                raise RunError("no data.pkl in the archive")
-            folder = program.removesuffix("data.pkl")
-            order = f"{folder}byteorder"
-            if order in names and archive.read(order) != b"little":
-                raise RunError("big-endian numbers")
-            state = _TensorUnpickler(archive, folder, archive.read(program)).load()
-    except RunError as error:
-        raise RunError(f"{path}: {error}") from None
-    except Exception as error:  # a damaged archive or pickle can fail in any way at all
-        raise RunError(f"{path} is damaged or not a state_dict: "
-                       f"{type(error).__name__}: {error}") from None
-    if not isinstance(state, dict) or not all(isinstance(a, np.ndarray) for a in state.values()):
-        raise RunError(f"{path} does not hold a plain state_dict, a dictionary of tensors; "
-                       "save it with torch.save(model.state_dict(), ...)")
-    return dict(state)
+    own = set(model.state_dict())
+    best = state
+    for candidate in _readings(state):
+        if own == candidate.keys():
+            return candidate
+        if len(own & candidate.keys()) > len(own & best.keys()):
+            best = candidate
+    return best
 
 
-class _Storage:
-    """Stands for torch.FloatStorage and its like: the type of the numbers."""
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = np.dtype(dtype)
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Builds dictionaries of NumPy arrays; refuses every name that a state_dict does not need."""
-
-    def __init__(self, archive: zipfile.ZipFile, folder: str, program: bytes) -> None:
-        super().__init__(io.BytesIO(program), encoding="utf-8")
-        self.archive = archive
-        self.folder = folder
-
-    def find_class(self, module: str, name: str) -> Any:
-        """What stands for a name in the pickle. Raises RunError for a name that is not allowed."""
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
-        if (module, name) == ("torch._utils", "_rebuild_parameter"):
-            return lambda data, requires_grad, hooks: data
-        if module == "torch" and name in STORAGES:
-            return _Storage(STORAGES[name])
-        raise RunError(f"the pickle asks for {module}.{name}, which no state_dict needs; refused, "
-                       "nothing was run")
-
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        """The numbers of one storage, by ("storage", type, file, device, count)."""
-        kind, storage, key, _device, count = pid
-        if kind != "storage" or not isinstance(storage, _Storage) or not str(key).isalnum():
-            raise RunError("the pickle refers to something that is not a storage of numbers; "
-                           "refused")
-        numbers = np.frombuffer(self.archive.read(f"{self.folder}data/{key}"), storage.dtype)
-        if len(numbers) != count:
-            raise RunError(f"storage {key} has {len(numbers)} numbers, expected {count}")
-        return numbers
+def _readings(state: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """The state by its names as they are, without wrappers, without a prefix, without both."""
+    yield state
+    bare = _renamed(state, {name: _unwrapped(name) for name in state})
+    yield bare
+    for prefix in PREFIXES:
+        for names in (state, bare):
+            inside = _without_prefix(names, prefix)
+            yield inside
+            yield _renamed(inside, {name: _unwrapped(name) for name in inside})
 
 
-def _tensor(storage: np.ndarray, offset: int, shape: tuple, strides: tuple, *_: Any) -> np.ndarray:
-    """A new array from numbers in a storage. Raises RunError when it would reach outside."""
-    if len(shape) != len(strides) or min((*shape, *strides, offset), default=0) < 0:
-        raise RunError(f"a tensor of shape {tuple(shape)} with strides {tuple(strides)}")
-    reach = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
-    # Stride 0 would let a few bytes ask for gigabytes, hence the size as well as the reach.
-    size = math.prod(shape)
-    if size and max(reach, size) > len(storage):
-        raise RunError(f"a tensor of shape {tuple(shape)} is larger than its storage of "
-                       f"{len(storage)} numbers")
-    start = storage[offset:] if size else storage[:0]
-    steps = [s * storage.itemsize for s in strides]  # in bytes
-    return np.lib.stride_tricks.as_strided(start, shape, steps).copy()
+def _unwrapped(name: str) -> str:
+    """features.module.0.weight -> features.0.weight; the last part is the parameter's own name."""
+    *modules, last = name.split(".")
+    return ".".join([part for part in modules if part not in WRAPPERS] + [last])
+
+
+def _without_prefix(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The entries without a prefix. Those that lack it stay, and will be surplus, but for the
+    optimizer's and the data's of our own checkpoints."""
+    if not any(name.startswith(prefix) for name in state):
+        return state
+    own = [name for name in state if name.startswith(prefix) or not name.startswith(OWN)]
+    return _renamed({name: state[name] for name in own},
+                    {name: name.removeprefix(prefix) for name in own})
+
+
+def _renamed(state: dict[str, np.ndarray], names: dict[str, str]) -> dict[str, np.ndarray]:
+    """The state by other names; as it is where two entries would get the same one."""
+    if len(set(names.values())) < len(names):
+        return state
+    return {names[name]: array for name, array in state.items()}
