@@ -92,11 +92,16 @@ def read_lines(path: str | os.PathLike, meaning: str = "", advice: str = "") -> 
     try:
         lines = [line.strip() for line in decode_text(Path(path).read_bytes()).split("\n")]
     except OSError as error:
-        reason = error.strerror or str(error)
         meaning = f", {meaning}" if meaning else ""
         advice = f"; {advice}" if advice else ""
-        raise DataError(f"cannot read {path}{meaning}: {reason}{advice}") from None
+        raise DataError(f"cannot read {path}{meaning}: {reason_of(error)}{advice}") from None
     return [line for line in lines if line]
+
+
+def reason_of(error: Exception) -> str:
+    """Why something failed, on one line: what the system says, or the error's own text."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
 
 
 def disk_error(path: str | os.PathLike, error: OSError, advice: str = "",

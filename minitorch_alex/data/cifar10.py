@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from ..files import disk_error
+from ..files import disk_error, reason_of
 from .dataset import Dataset
 from .download import download as fetch
 from .download import md5_of
@@ -247,10 +247,10 @@ def _unpack(archive: Path) -> Path:
             os.replace(scratch / inside, archive.parent / inside)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    except tarfile.TarError as error:
-        raise DataError(f"{archive} cannot be unpacked: {error}") from error
     except OSError as error:
         raise disk_error(archive, error, "190 MB are needed in its folder", "unpack") from error
+    except Exception as error:  # a damaged tar can fail in any way at all
+        raise DataError(f"{archive} cannot be unpacked: {reason_of(error)}") from error
     return archive.parent / inside
 
 

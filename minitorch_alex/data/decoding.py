@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..files import reason_of
 from .metadata import Metadata, split_metadata
 
 STRIP = 8  # of an image longer than this many times its short side, only the middle is used
@@ -73,8 +74,7 @@ def decode_rgb(raw: bytes, as_viewed: bool = False) -> Image.Image:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ValueError(f"it has more than {limit:,} pixels; make it smaller") from None
     except Exception as error:  # a damaged file can fail in any way at all
-        text = " ".join(str(error).split())  # on one line
-        raise ValueError(f"{type(error).__name__}: {text}") from None
+        raise ValueError(f"{type(error).__name__}: {reason_of(error)}") from None
 
 
 def is_image_file(path: Path) -> bool:
@@ -161,8 +161,8 @@ def _turn_upright(rgb: Image.Image, image: Image.Image, metadata: Metadata) -> I
 def resize_short_side(image: Image.Image, size: int = 256) -> Image.Image:
     """Scale an image so that its shorter side is `size` (paper, section 2).
 
-    Averages over areas when shrinking, bicubic when enlarging, as the authors' make-data of 2014 did with
-    OpenCV.
+    Averages over areas when shrinking, bicubic when enlarging, as the authors' make-data of 2014
+    did with OpenCV.
     """
     width, height = image.size
     scale = size / min(width, height)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..files import decode_text
+from ..files import decode_text, reason_of
 
 # Types of elements.
 MATRIX = 14
@@ -52,12 +52,10 @@ def read_devkit(path: str | Path) -> tuple[dict[str, str], list[str]]:
         truth = [by_id[int(line)]["WNID"] for line in lines]
         return {s["WNID"]: s["words"] for s in by_id.values()}, truth
     except OSError as error:
-        raise DataError(f"cannot read the development kit {path}: "
-                        f"{error.strerror or error}") from None
-    except (tarfile.TarError, zlib.error, struct.error, EOFError, LookupError, TypeError,
-            ValueError) as error:
+        raise DataError(f"cannot read the development kit {path}: {reason_of(error)}") from None
+    except Exception as error:  # a damaged kit can fail in any way at all
         raise DataError(f"the development kit {path} is damaged or another one than ILSVRC-2012's "
-                        f"({type(error).__name__}: {error}); expected "
+                        f"({type(error).__name__}: {reason_of(error)}); expected "
                         "ILSVRC2012_devkit_t12.tar.gz, md5 "
                         "fa75699e90414af021442c21a62c3abf") from None
 

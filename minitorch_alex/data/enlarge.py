@@ -1,5 +1,5 @@
-"""Small images made as large as a network wants them, for CIFAR-10 on the paper's net: bilinear, by
-Pillow.
+"""Small images made as large as a network wants them, for CIFAR-10 on the paper's net: bilinear,
+by Pillow.
 
 Along an axis, output i of S lies at (i + 1/2) s/S - 1/2 among the s pixels, and is the mean of the
 two nearest, weighted by how near they are; past the edge, the edge pixel counts. Columns first,

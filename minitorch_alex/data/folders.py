@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import DataError
+from ..files import reason_of
 from ..machine import available_cpus, memory_bytes
 from .dataset import Dataset
 from .decoding import central_square, decode_rgb, is_image_file, read_image_file
@@ -111,9 +112,7 @@ def read_square(path: Path, size: int) -> np.ndarray:
     try:
         return np.asarray(central_square(decode_rgb(read_image_file(path)), size))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read as an image: {reason}; "
-                        "repair or remove it") from None
+        raise _unreadable(path, error) from None
 
 
 def _check_validation(val: Part, train: Part) -> None:
@@ -158,7 +157,11 @@ def _is_image(where: Path, member: Member, passed: PassedOver) -> bool:
         if is_image_file(path):
             return True
     except OSError as error:
-        raise DataError(f"{path} cannot be read as an image: {error.strerror or error}; "
-                        "repair or remove it") from None
+        raise _unreadable(path, error) from None
     passed.add(BY_CONTENT, member.path)
     return False
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read as an image: {reason_of(error)}; "
+                     "repair or remove it")

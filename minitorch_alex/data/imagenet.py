@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
+from ..files import reason_of
 from .dataset import Dataset
 from .layouts import short_names
 from .transforms import ColorPCA
@@ -49,8 +50,7 @@ def load_imagenet(data_dir: str | Path) -> tuple[Dataset, Dataset]:
         size = int(index["size"])
         classes = prepared_classes(index)
         mean = _read_array(data_dir / index["mean_image"], (size, size, 3))
-        color = index["color"]
-        pca = ColorPCA(np.array(color["eigenvalues"]), np.array(color["eigenvectors"]))
+        pca = _color_axes(index["color"])
         sets = []
         for part in ("train", "val"):
             pictures, labels = _open_split(data_dir, index, part)
@@ -59,6 +59,16 @@ def load_imagenet(data_dir: str | Path) -> tuple[Dataset, Dataset]:
         raise DataError(f"{data_dir / 'index.json'} is damaged or of another kind "
                         f"({type(error).__name__}: {error}); prepare the set again") from error
     return sets[0], sets[1]
+
+
+def _color_axes(color: dict[str, Any]) -> ColorPCA:
+    """The colour axes in an index. Raises ValueError when they do not have the right shapes."""
+    values = np.array(color["eigenvalues"], np.float64)
+    vectors = np.array(color["eigenvectors"], np.float64)
+    if values.shape != (3,) or vectors.shape != (3, 3):
+        raise ValueError(f"colour axes of the shapes {values.shape} and {vectors.shape}, "
+                         "expected (3,) and (3, 3)")
+    return ColorPCA(values, vectors)
 
 
 def _open_split(data_dir: Path, index: dict[str, Any],
@@ -211,7 +221,7 @@ class TarShard:
         except MemoryError:
             raise
         except Exception as error:  # a damaged file can fail in any way at all
-            raise DataError(f"{self.path} is damaged at byte {offset:,}: {_reason(error)}; "
+            raise DataError(f"{self.path} is damaged at byte {offset:,}: {reason_of(error)}; "
                             f"{REPAIR}") from None
         return image if image.mode == "RGB" else image.convert("RGB")
 
@@ -234,7 +244,7 @@ class NpyShard:
         try:
             self.images = np.load(path, mmap_mode="r")
         except Exception as error:  # a damaged header can fail in any way at all
-            raise DataError(f"{path} is damaged: {_reason(error)}; {REPAIR}") from None
+            raise DataError(f"{path} is damaged: {reason_of(error)}; {REPAIR}") from None
         shape = (images, size, size, 3)
         if self.images.dtype != np.uint8 or self.images.shape != shape:
             raise DataError(f"{path} contains {self.images.dtype} {self.images.shape}, expected "
@@ -260,7 +270,7 @@ def _open_checked(path: Path, n_bytes: int) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError as error:
-        raise DataError(f"cannot open the shard {path}: {error.strerror}; {REPAIR}") from None
+        raise DataError(f"cannot open the shard {path}: {reason_of(error)}; {REPAIR}") from None
     size = os.fstat(fd).st_size
     if size != n_bytes:
         os.close(fd)
@@ -273,7 +283,7 @@ def _read_array(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
         # Mapped first: that fails at once when the header claims more than the file has.
         array = np.array(np.load(path, mmap_mode="r"))
     except Exception as error:  # a damaged header can fail in any way at all
-        raise DataError(f"{path} cannot be read: {_reason(error)}; "
+        raise DataError(f"{path} cannot be read: {reason_of(error)}; "
                         "prepare the set again") from None
     if shape is not None and array.shape != shape:
         raise DataError(f"{path} has the shape {array.shape}, expected {shape}; "
@@ -298,9 +308,3 @@ def _check_table(path: Path, table: np.ndarray, split: dict[str, Any], kind: str
     if wrong.size:
         raise DataError(f"{path} is damaged: row {wrong[0]} is outside of its shard; "
                         "prepare the set again")
-
-
-def _reason(error: Exception) -> str:
-    """Why something failed, on one line."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())

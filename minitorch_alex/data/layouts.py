@@ -25,8 +25,8 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from ..errors import DataError
-from ..files import read_lines
+from ..errors import DataError, UserError
+from ..files import read_lines, reason_of
 from .devkit import read_devkit
 from .trees import (
     SPECIAL,
@@ -262,11 +262,17 @@ def folder_names(root: Path) -> dict[str, str]:
 def short_names(classes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """A name for each class, (WNID, name): the first of its WordNet names, with the number where
     two classes share it (crane). The name of a folder that is not WordNet's stays whole."""
-    names = [name.split(",")[0].strip() or wnid if WORDNET.fullmatch(wnid) else name.strip() or wnid
-             for wnid, name in classes]
+    names = [_first_name(name, wnid) for wnid, name in classes]
     counts = Counter(names)
     return tuple(f"{name} ({wnid})" if counts[name] > 1 else name
                  for name, (wnid, _) in zip(names, classes, strict=True))
+
+
+def _first_name(name: str, wnid: str) -> str:
+    """The first of WordNet's names, which commas separate; of another folder all of its name."""
+    if WORDNET.fullmatch(wnid):
+        name = name.split(",")[0]
+    return name.strip() or wnid
 
 
 LAYOUTS: dict[str, Callable[[Path], Contents]] = {
@@ -370,10 +376,12 @@ def _open_tar(path: Path, file: IO[bytes] | None = None,
         with tarfile.open(path, "r:", file) as tar:
             yield tar
             _check_end(tar)
-    except (OSError, tarfile.TarError) as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # a damaged tar can fail in any way at all
         name = f"{path}: {inner} in it" if inner else str(path)
-        raise DataError(f"{name} is cut short, damaged or not a tar ({error}); compare its size "
-                        "and md5 with those of the download page") from None
+        raise DataError(f"{name} is cut short, damaged or not a tar ({reason_of(error)}); compare "
+                        "its size and md5 with those of the download page") from None
 
 
 def _check_end(tar: tarfile.TarFile) -> None:

@@ -1,6 +1,7 @@
 """Shards: files of a thousand small images each, written once so that training decodes little.
 
-    tar    the WebDataset layout: KEY.jpg (quality 95, as cuda-convnet2's make-data) and KEY.cls, the label as text
+    tar    the WebDataset layout: KEY.jpg (quality 95, as cuda-convnet2's make-data) and KEY.cls,
+           the label as text
     npy    uint8 (N, size, size, 3)
 
 The content of a shard depends on its images and the settings alone. It gets its name in one step,

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..files import reason_of
 from ..streams import rng
 from .decoding import read_image_file
 from .layouts import LAYOUTS, Part, recognise
@@ -58,7 +59,7 @@ class Split:
                 return read_image_file(path)
             return read_image_file(path, *self.spans[i].tolist())
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+            raise DataError(f"cannot read {path}: {reason_of(error)}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,8 @@ def list_source(root: str | Path, layout: str | None = None, *, limit: int = 0,
     val_split   the share of each class to hold out, for a source without validation images
 
     Raises DataError for a folder that has none of the layouts, lacks a part of its own or, in
-    plain folders, has a class without training images, and UsageError for a val_split where there are validation
-    images.
+    plain folders, has a class without training images, and UsageError for a val_split where there
+    are validation images.
     """
     root = Path(os.path.expanduser(root))
     if layout is None or not root.is_dir():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError
+from ..files import reason_of
 
 # Any other file is taken for an image.
 NOT_IMAGES = {".txt", ".csv", ".xml", ".json", ".md", ".html", ".mat", ".db", ".ini", ".npy",
@@ -182,4 +183,4 @@ def _mode_behind(entry: os.DirEntry[str]) -> int:
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"cannot read the folder {path}: {error.strerror or error}")
+    return DataError(f"cannot read the folder {path}: {reason_of(error)}")
