@@ -106,12 +106,12 @@ class Lesson:
         add("--ask", action="store_true", help="wait for your prediction before each result")
         add("--data", default="shapes", choices=("shapes", "cifar10"), metavar="NAME",
             help="shapes (drawn on the fly, the default) or cifar10")
-        add("--data-dir", default="data", metavar="DIR", help="where cifar10 is (default: data)")
+        add("--data-dir", type=cli.home, default="data", metavar="DIR", help="where cifar10 is (default: data)")
         add("--no-plots", action="store_true", help="draw no figures")
-        add("--out", default="runs/lessons", metavar="DIR",
+        add("--out", type=cli.home, default="runs/lessons", metavar="DIR",
             help="folder for figures and numbers (default: runs/lessons)")
         if mine:
-            add("--mine", nargs="?", const=str(HERE / "exercises"), metavar="DIR",
+            add("--mine", type=cli.home, nargs="?", const=str(HERE / "exercises"), metavar="DIR",
                 help="train with your own exercises in place of the package's parts "
                 "(default: lessons/exercises)")
         # of the package's flags for the device two are enough here; the others keep their defaults

@@ -2,7 +2,7 @@
 import sys
 
 from .errors import UsageError
-from .training.cli import run_cli
+from .training.cli import guest_of_process, run_cli
 
 COMMANDS = {
     "learn": {
@@ -34,6 +34,7 @@ def listing() -> str:
     return "\n".join(lines)
 
 
+@guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     """Print the list. Raises UsageError for an argument: commands are modules, not arguments."""
     for argument in sys.argv[1:] if argv is None else argv:

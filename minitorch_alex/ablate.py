@@ -60,9 +60,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("name", metavar="NAME", help="the claim, see below")
     parser.add_argument("--seeds", type=int, default=3, metavar="N",
                         help="trainings per variant (default: 3)")
-    parser.add_argument("--runs-dir", default="runs", metavar="DIR",
+    parser.add_argument("--runs-dir", type=cli.home, default="runs", metavar="DIR",
                         help="keep the trainings in DIR/ablate (default: runs)")
-    parser.add_argument("--out", type=Path, metavar="DIR",
+    parser.add_argument("--out", type=cli.path, metavar="DIR",
                         help="write the numbers and the figure here (default: RUNS/ablate-NAME)")
     parser.add_argument("--dry-run", action="store_true",
                         help="list the trainings and count them, then exit")
@@ -284,6 +284,7 @@ def mean_curve(trainings: Sequence[Record]) -> list[dict[str, Any]]:
 # The program
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code. Raises UserError, see `parse`, `call` and `report`."""
     args = parse(argv)

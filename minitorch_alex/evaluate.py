@@ -40,9 +40,9 @@ FLAGS = (
     Flag("--search-weights", "of several runs: weight their average by what has the least top-5 "
          "error on the validation images (0 to 1 in steps of 0.05, one run after the other)", False,
          options={"action": "store_true"}),
-    Flag("--data-dir", "where the data is", shown="as in training", options={"metavar": "DIR"}),
+    Flag("--data-dir", "where the data is", shown="as in training", options={"type": cli.home, "metavar": "DIR"}),
     Flag("--out", "where the numbers and the figure go", shown="the first run's directory",
-         options={"type": Path, "metavar": "DIR"}),
+         options={"type": cli.path, "metavar": "DIR"}),
     Flag("--previous", "use the checkpoint before the last one", False,
          options={"action": "store_true"}),
 )
@@ -195,7 +195,7 @@ def confusion_matrix(probs: np.ndarray, labels: np.ndarray, num_classes: int) ->
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Raises UsageError for a value that makes no sense."""
     parser = cli.parser("minitorch_alex.evaluate", (__doc__ or "").partition("\n\n")[2])
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN",
+    parser.add_argument("runs", type=cli.path, nargs="+", metavar="RUN",
                         help="a run directory (runs/NAME) or a checkpoint file in one")
     cli.add_flags(parser, FLAGS)
     cli.add_device_flags(parser)
@@ -275,6 +275,7 @@ def check_same_images(members: Sequence[Member], reference: Dataset) -> None:
                              "their probabilities cannot be averaged")
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     cli.use_device(vars(args))

@@ -283,6 +283,7 @@ def _pads(win: Window, before: tuple[int, ...], after: tuple[int, ...]) -> list[
 # The command.
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     _load_onnx()  # whether it is missing shows now, not after the model was read
@@ -295,11 +296,11 @@ def main(argv: list[str] | None = None) -> int:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line. Raises UsageError for weights that no model belongs to."""
     parser = cli.parser("minitorch_alex.onnx", "Write a network as an ONNX file.")
-    parser.add_argument("model", metavar="RUN_OR_MODEL",
+    parser.add_argument("model", type=cli.home, metavar="RUN_OR_MODEL",
                         help="a run directory (runs/NAME), a checkpoint in one, or a model: "
                              f"{', '.join(models.MODELS)}")
-    parser.add_argument("file", metavar="FILE.onnx")
-    parser.add_argument("-w", "--weights", type=Path, metavar="FILE",
+    parser.add_argument("file", type=cli.home, metavar="FILE.onnx")
+    parser.add_argument("-w", "--weights", type=cli.path, metavar="FILE",
                         help="the weights of a model, .safetensors or .pth (default: initial "
                              "weights)")
     parser.add_argument("--softmax", action="store_true", help="end with probabilities instead of "

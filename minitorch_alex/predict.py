@@ -21,17 +21,17 @@ from .training.cli import Flag
 FLAGS = (
     Flag("-w --weights", "a run directory or a checkpoint in one; with --model, a .safetensors or "
          ".pth file", shown="the bundled small AlexNet, which knows CIFAR-10's classes",
-         options={"type": Path, "metavar": "RUN"}),
+         options={"type": cli.path, "metavar": "RUN"}),
     Flag("-a --arch --model", f"the model of a weights file: {', '.join(models.MODELS)}",
          options={"metavar": "NAME"}),
     Flag("--classes", "names of the classes, one per line",
-         options={"type": Path, "metavar": "FILE"}),
+         options={"type": cli.path, "metavar": "FILE"}),
     Flag("--top", "how many classes to name", 5, minimum=1, options={"type": int, "metavar": "N"}),
     Flag("--views", "single (the centre of the image), or nine or ten (the mean over so many "
          "windows, as in evaluate: slower and more accurate)", "single",
          options={"choices": VIEWS, "metavar": "KIND"}),
     Flag("--out", "draw the images and the probabilities (png, svg or pdf)",
-         options={"metavar": "FILE"}),
+         options={"type": cli.home, "metavar": "FILE"}),
     Flag("--previous", "use the run's checkpoint before the last one", False,
          options={"action": "store_true"}),
 )
@@ -211,7 +211,7 @@ def as_text(probs: np.ndarray, classes: Sequence[str], top: int) -> str:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Raises UsageError for a value that makes no sense."""
     parser = cli.parser("minitorch_alex.predict", "What does a trained model see in these images?")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE",
+    parser.add_argument("images", nargs="+", type=cli.path, metavar="IMAGE",
                         help="images of any size and format")
     cli.add_flags(parser, FLAGS)
     cli.add_device_flags(parser)
@@ -220,6 +220,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     cli.use_device(vars(args))

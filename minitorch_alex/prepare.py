@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
                                     "; finished shards are kept")
     p = cli.parser("minitorch_alex.prepare", DESCRIPTION, epilog,
                    usage="%(prog)s SRC DST [flags]\n       %(prog)s --synthetic N DST [flags]")
-    p.add_argument("paths", nargs="+", type=Path, metavar="SRC DST",
+    p.add_argument("paths", nargs="+", type=cli.path, metavar="SRC DST",
                    help="the folder with the data, and a new folder for the result")
     p.add_argument("--layout", choices=list(LAYOUTS),
                    help="the layout of SRC (default: recognised automatically)")
@@ -111,6 +111,7 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError(f"--val-split must be a share from 0 to below 1, got {args.val_split:g}")
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     check(args)

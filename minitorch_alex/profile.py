@@ -437,6 +437,7 @@ def signal_verdict(signals: list[Signal]) -> str | None:
 # The command.
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     kernels.keep_freed_memory()
@@ -464,7 +465,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                              "3, the paper's GTX 580)")
     cli.add_device_flags(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
-    parser.add_argument("--plot", metavar="FILE",
+    parser.add_argument("--plot", type=cli.home, metavar="FILE",
                         help="only draw the network, as in the paper's figure 2 (png, svg or pdf)")
     args = parser.parse_args(argv)
     if args.batch_size < 0 or args.memory <= 0:

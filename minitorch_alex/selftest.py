@@ -469,6 +469,7 @@ def speed(quick: bool) -> Iterator[str]:
 # The page.
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     kernels.keep_freed_memory()

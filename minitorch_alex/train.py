@@ -64,6 +64,7 @@ class Job:
         return f"{self.config['model']} on {self.config['data']}"
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args, given = settings.parse(argv)
     job = prepare(args, given)

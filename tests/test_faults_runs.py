@@ -1,11 +1,14 @@
 """Faults that people met with other tools, as far as they concern runs: what an output means, what
 belongs to the user's process, text that a terminal or a figure cannot show, paths."""
+import importlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,12 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from prepared_set import write_prepared
+from small_run import make_run
 
-from minitorch_alex import evaluate, plots, predict, train
-from minitorch_alex.errors import DataError, RunError, UserError
+from minitorch_alex import evaluate, plots, predict, profile, train
+from minitorch_alex.errors import DataError, RunError, UsageError, UserError
 from minitorch_alex.plots import style
 from minitorch_alex.plots.__main__ import main as draw
-from minitorch_alex.training import checkpoint, class_list, runs
+from minitorch_alex.training import checkpoint, class_list, cli, runs
 
 ROOT = Path(__file__).parent.parent
 COLOURS = {"cat": (220, 30, 30), "dog": (30, 30, 220), "emu": (30, 220, 30)}
@@ -411,7 +415,8 @@ def test_it_trains_twice_in_a_row_and_in_a_thread_and_leaves_the_process_as_it_w
         assert handled == [1]
     finally:
         signal.signal(signal.SIGTERM, own)
-    one, two, three = (checkpoint.load(tmp_path / name / "checkpoint.safetensors")[0] for name in ("one", "two", "three"))
+    files = [tmp_path / name / "checkpoint.safetensors" for name in ("one", "two", "three")]
+    one, two, three = (checkpoint.load(file)[0] for file in files)
     assert all(one[name].tobytes() == two[name].tobytes() == three[name].tobytes() for name in one)
 
 
@@ -425,3 +430,135 @@ def test_a_figure_that_cannot_be_drawn_costs_a_line_and_the_training_goes_on(tmp
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("the curves are left out, the training goes on: ")
     assert (tmp_path / "r" / "result.json").exists()
+
+
+# text that a terminal cannot print, notebooks, programs without a console, paths
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("tiny") / "run")[0]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp932", "latin-1", "utf-8", "utf-8:surrogateescape",
+                                      "ascii:surrogateescape"])
+def test_any_name_of_a_file_is_printed_in_any_encoding(tiny_run, tmp_path, encoding):
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    names = ["猫.png", "caf\udce9.png", "😀.png", "собака.png"]
+    for name in names:
+        shutil.copy(tmp_path / "x.png", tmp_path / name)
+    def predicted(*files):
+        return subprocess.run([sys.executable, "-m", "minitorch_alex.predict", *files, "-w", tiny_run], cwd=tmp_path,
+                              capture_output=True, timeout=300,
+                              env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding})
+
+    done = predicted(*names)
+    assert done.returncode == 0 and done.stderr == b"", done.stderr
+    if encoding == "ascii":
+        assert rb"\u732b.png  (8 x 8)" in done.stdout and rb"caf\udce9.png" in done.stdout
+    missing = predicted("no 猫\udce9.png")
+    assert missing.returncode == 4 and missing.stderr.startswith(b"error: ") and missing.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_script_with_a_narrow_stdout_keeps_its_own_settings(tiny_run, tmp_path, encoding):
+    Image.new("RGB", (8, 8)).save(tmp_path / "猫.png")
+    code = ("import sys\nfrom minitorch_alex import predict\n"
+            f"assert predict.main(['\\u732b.png', '-w', {str(tiny_run)!r}]) == 0\n"
+            "assert sys.stdout.errors == 'strict'")
+    done = python("-c", code, cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0 and "\\u732b.png" in done.stdout, done.stderr
+
+
+def test_classes_with_any_name_are_trained_evaluated_and_predicted(tmp_path):
+    """A folder named in Latin-1 by an old zip, one with TeX in it, one in Chinese; stdout is cp1252."""
+    write_folders(tmp_path / "pets", ("caf\udce9", "Ba$$in_{", "猫"), ("cat", "dog", "emu"))
+    Image.new("RGB", (40, 40), COLOURS["cat"]).save(tmp_path / "red.png")
+    flags = [*FLAGS[:-2], "--epochs", "1", "--name", "r"]
+    for args in (["train", *flags], ["evaluate", "runs/r", "--views", "single"],
+                 ["predict", "red.png", "-w", "runs/r", "--out", "p.png"], ["plots", "runs/r", "--predictions"],
+                 ["train", "--resume", "runs/r", "--epochs", "2"]):
+        done = python("-m", f"minitorch_alex.{args[0]}", *args[1:], cwd=tmp_path, PYTHONIOENCODING="cp1252")
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert runs.Run(tmp_path / "runs" / "r").read_config()["classes"] == ["Ba$$in_{", "caf\udce9", "猫"]
+
+
+class NotebookStream(io.TextIOBase):
+    """As ipykernel's OutStream: text goes in, and there is neither reconfigure nor a descriptor."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+        return len(text)
+
+
+@pytest.mark.parametrize("module", ["train", "predict", "profile", "evaluate", "models.compare", "__main__", "plots"])
+def test_run_from_a_notebook_or_without_a_console_it_answers(monkeypatch, module):
+    """%run -m in Jupyter, and pythonw, where stdout and stderr are None."""
+    for streams in ((NotebookStream(), NotebookStream()), (None, None)):
+        monkeypatch.setattr(sys, "stdout", streams[0])
+        monkeypatch.setattr(sys, "stderr", streams[1])
+        monkeypatch.setattr(sys, "argv", ["x", "--help"])
+        target = importlib.import_module(f"minitorch_alex.{module}" + ".__main__" * (module == "plots"))
+        with pytest.raises(SystemExit) as stop:
+            cli.run_cli(target.main)
+        assert stop.value.code == 0 and (streams[0] is None or "usage" in streams[0].text)
+
+
+def test_it_trains_without_a_console(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert train.main([*TINY, "--runs-dir", str(tmp_path), "--name", "r"]) == 0
+    assert evaluate.main([str(tmp_path / "r"), "--views", "single"]) == 0
+
+
+def test_what_deterministic_sets_is_there_for_a_second_training_and_gone_afterwards(monkeypatch):
+    """The variable is cuBLAS's: it reads it when it starts, so a second program needs no fresh process."""
+    monkeypatch.delenv(cli.WORKSPACE_VARIABLE, raising=False)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(cli, "_workspace_is_fixed", False)
+    for _ in range(2):
+        with cli.guest_of_process():
+            cli._fix_workspace()
+            assert os.environ[cli.WORKSPACE_VARIABLE] in cli.WORKSPACES
+        assert cli.WORKSPACE_VARIABLE not in os.environ
+        monkeypatch.setitem(sys.modules, "cupy", object())
+    monkeypatch.setattr(cli, "_workspace_is_fixed", False)
+    with pytest.raises(UsageError, match="before CuPy starts"):
+        cli._fix_workspace()
+
+
+def test_a_tilde_is_the_home_in_every_flag_that_names_a_path(trained, tmp_path, monkeypatch, capsys):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("pets", "red.png"):
+        shutil.move(trained / name, home)
+    (home / "names.txt").write_text("a\nb\n")
+    assert train.main([*FLAGS, "--data-dir=~/pets", "--runs-dir=~/runs", "--epochs", "1"]) == 0
+    assert train.main(["--resume=~/runs/pets", "--epochs", "2"]) == 0
+    assert evaluate.main(["~/runs/pets", "--views", "single", "--out=~/report", "--data-dir=~/pets"]) == 0
+    assert predict.main(["~/red.png", "--weights=~/runs/pets", "--out=~/p.svg", "--classes=~/names.txt"]) == 0
+    assert draw(["~/runs/pets", "--maps=~/red.png", "--out=~/figures", "--data-dir=~/pets"]) == 0
+    assert profile.main(["quick_26", "--plot=~/net.svg"]) == 0
+    assert {path.name for path in home.iterdir()} == {"pets", "red.png", "names.txt", "runs", "report", "p.svg",
+                                                      "figures", "net.svg"}
+    assert not list(trained.rglob("~*"))
+    assert cli.path("no~tilde/~/x") == Path("no~tilde/~/x") and cli.home("") == ""
+    assert cli.path("~no-such-user-here/x") == Path("~no-such-user-here/x")
+
+
+@pytest.mark.parametrize("text", [b"\xef\xbb\xbfone\r\ntwo\r\n", "one\ntwo".encode("utf-16"), b"one\ntwo\n\n\n"])
+def test_names_of_classes_as_editors_write_them(tmp_path, text):
+    (tmp_path / "names.txt").write_bytes(text)
+    assert predict.read_classes(tmp_path / "names.txt", 2) == ["one", "two"]
+
+
+@pytest.mark.parametrize(("size", "seconds"), [((60000, 1), 5), ((1, 60000), 5), ((30000, 2), 5)])
+def test_a_thin_picture_is_cut_before_it_is_enlarged(tmp_path, size, seconds):
+    Image.new("RGB", size).save(tmp_path / "t.png")
+    begin = time.perf_counter()
+    assert predict.square(predict.read_image(tmp_path / "t.png"), 256).shape == (256, 256, 3)
+    assert time.perf_counter() - begin < seconds

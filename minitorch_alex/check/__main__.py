@@ -41,7 +41,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help="show a hint, or the first N hints, for each unsolved exercise")
     parser.add_argument("--watch", action="store_true",
                         help="check again whenever the file changes; Ctrl-C ends it")
-    parser.add_argument("--exercises", type=Path, metavar="DIR",
+    parser.add_argument("--exercises", type=cli.path, metavar="DIR",
                         help="folder of your files (default: lessons/exercises)")
     return parser.parse_args(argv)
 
@@ -151,6 +151,7 @@ def watch(names: Iterable[str], only: str | None, folder: Path, hints: int | Non
         time.sleep(0.3)
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     folder = args.exercises or lessons_folder() / "exercises"

@@ -101,6 +101,7 @@ def as_markdown(rows: list[list[str]], short: bool = False) -> str:
     return "\n".join([heading, "|" + "---|" * len(rows[0]), *lines])
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     parser = cli.parser("minitorch_alex.models.compare",
                         "Print where presets of AlexNet differ, and who decided it.", epilog="")

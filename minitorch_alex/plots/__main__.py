@@ -176,6 +176,7 @@ FIGURES: dict[str, tuple[str, Callable[[Subject, Path], None]]] = {  # flag: (fi
 }
 
 
+@cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     cli.use_device(vars(args))
@@ -193,13 +194,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line. Raises UsageError for a limit below 1 or two runs of the same name."""
     parser = cli.parser("minitorch_alex.plots",
                         "Draw what a run has learnt; by default, all figures that the run allows.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories "
+    parser.add_argument("runs", nargs="+", type=cli.path, metavar="RUN", help="run directories "
                                                                           "(runs/NAME)")
     parser.add_argument("--curves", action="store_true", help="loss and error; several runs share "
                                                               "one figure")
     parser.add_argument("--kernels", action="store_true", help="the first layer's kernels (the "
                                                                "paper's figure 3)")
-    parser.add_argument("--maps", nargs="?", const="", metavar="IMAGE",
+    parser.add_argument("--maps", nargs="?", const="", type=cli.home, metavar="IMAGE",
                         help="the feature maps of an image (default: the first test image)")
     parser.add_argument("--activations", action="store_true", help="histograms of each layer's "
                                                                    "outputs")
@@ -216,9 +217,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=10_000, metavar="N",
                         help="use the first N training and the first N test images (default: "
                              "10000)")
-    parser.add_argument("--out", type=Path, metavar="DIR",
+    parser.add_argument("--out", type=cli.path, metavar="DIR",
                         help="directory for the figures (default: the run's directory)")
-    parser.add_argument("--data-dir", metavar="DIR", help="directory of the data (default: as in "
+    parser.add_argument("--data-dir", type=cli.home, metavar="DIR", help="directory of the data (default: as in "
                                                           "training)")
     cli.add_device_flags(parser)
     args = parser.parse_args(argv)

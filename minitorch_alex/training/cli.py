@@ -21,12 +21,14 @@ Programs that run a network share these flags (DEVICE_FLAGS):
                          its workspace is fixed, which must happen before it starts.
 """
 import argparse
+import contextlib
 import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from .. import backend, kernels
@@ -61,7 +63,8 @@ def run_cli(main: Callable[[], int | None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a line appears at once in a pipe too
     try:
-        code = main() or 0
+        with guest_of_process():
+            code = main() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
@@ -70,7 +73,8 @@ def run_cli(main: Callable[[], int | None]) -> None:
         code = 130
     except BrokenPipeError:  # the reader of the output, `head` say, went away
         # Python flushes at exit, which would fail again: let it flush into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError, ValueError):  # a notebook's stdout has no descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except Exception as error:
         text = out_of_memory(error)
@@ -79,6 +83,33 @@ def run_cli(main: Callable[[], int | None]) -> None:
         print(f"error: {text}; use a smaller --batch-size", file=sys.stderr)
         code = 1
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def guest_of_process() -> Iterator[None]:
+    """Inside, a name that the encoding of stdout or stderr lacks is printed as an escape; after it
+    both are as they were, and so is the one variable of the environment that a program sets
+    (_fix_workspace).
+
+    Every program's `main` runs in it, also where a notebook or a script calls it.
+    """
+    variable = os.environ.get(WORKSPACE_VARIABLE)
+    handlers = []
+    for stream in (sys.stdout, sys.stderr):
+        # A user's own choice, PYTHONIOENCODING=ascii:replace, never fails. A notebook's stream
+        # takes any text.
+        fails = getattr(stream, "errors", None) in ("strict", "surrogateescape")
+        if fails and isinstance(stream, io.TextIOWrapper):
+            handlers.append((stream, stream.errors))
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in handlers:
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
+        if variable is None:
+            os.environ.pop(WORKSPACE_VARIABLE, None)
 
 
 def out_of_memory(error: Exception) -> str | None:
@@ -126,19 +157,32 @@ def duration(seconds: float) -> str:
 # Flags.
 
 
+def path(text: str) -> Path:
+    """The type of a flag that names a file: `~` is the user's home, also in --out=~/x, where no
+    shell expands it."""
+    return Path(home(text))
+
+
+def home(text: str) -> str:
+    """As `path`, as text: the form in which a run keeps its data_dir."""
+    return os.path.expanduser(text)
+
+
 @dataclass(frozen=True)
 class Flag:
     """One flag: its place in a parser, its default and the end of its help text follow from here.
 
-    names      as typed, the last one gives the attribute: "-p --print-freq" help       what --help
-    says, without the default default    the value when the flag is not given shown      the
-    default in the words of --help, where the value alone does not say it minimum    the smallest
-    value that makes sense, if there is one stored     training only: where a run keeps the value,
-    in its "config", in the "recipe" therein, or "nowhere" on_resume  training only: whether a run
-    that is resumed takes the flag: only with the "same" value, with "any", or
-               "never"
+    names      as typed, the last one gives the attribute: "-p --print-freq"
+    help       what --help says, without the default
+    default    the value when the flag is not given
+    shown      the default in the words of --help, where the value alone does not say it
+    minimum    the smallest value that makes sense, if there is one
+    stored     training only: where a run keeps the value, in its "config", in the "recipe"
+               therein, or "nowhere"
+    on_resume  training only: whether a run that is resumed takes the flag: only with the "same"
+               value, with "any", or "never"
     options    what argparse's add_argument takes besides: type, metavar, action, choices, nargs,
-    const, dest
+               const, dest
     """
 
     names: str
@@ -219,8 +263,11 @@ def check_flags(args: argparse.Namespace, flags: Iterable[Flag]) -> None:
 
 # The device that the flags describe.
 
-# The values of CUBLAS_WORKSPACE_CONFIG for which cuBLAS promises equal bits.
+# The variable of cuBLAS's workspace, and its values for which cuBLAS promises equal bits.
+WORKSPACE_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 WORKSPACES = (":4096:8", ":16:8")
+# Whether a program of this process has set the variable before cuBLAS started.
+_workspace_is_fixed = False
 
 
 def use_device(settings: Mapping[str, Any]) -> None:
@@ -273,10 +320,12 @@ def _check_device(settings: Mapping[str, Any]) -> None:
 
 def _fix_workspace() -> None:
     """Make cuBLAS promise equal bits whatever other streams do. It reads the variable when it
-    starts."""
-    value = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
-    if value is None and "cupy" not in sys.modules:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = WORKSPACES[0]
+    starts: what a first program of this process has set holds for a second one."""
+    global _workspace_is_fixed
+    value = os.environ.get(WORKSPACE_VARIABLE)
+    if value is None and (_workspace_is_fixed or "cupy" not in sys.modules):
+        os.environ[WORKSPACE_VARIABLE] = WORKSPACES[0]
+        _workspace_is_fixed = True
     elif value not in WORKSPACES:
         raise UsageError(f"--deterministic needs CUBLAS_WORKSPACE_CONFIG={WORKSPACES[0]} in the "
                          f"environment before CuPy starts; it is {value or 'not set'}")

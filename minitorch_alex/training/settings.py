@@ -21,7 +21,7 @@ from .runs import Run
 INTEGER = {"type": int, "metavar": "N"}
 NUMBER = {"type": float, "metavar": "X"}
 NAME = {"metavar": "NAME"}
-FOLDER = {"metavar": "DIR"}
+FOLDER = {"type": cli.home, "metavar": "DIR"}
 SWITCH = {"action": "store_true"}
 BY_RECIPE = "by the model's recipe"
 PUBLISHED = "; ".join(f"{name} ({recipe.published})" for name, recipe in RECIPES.items())
@@ -62,7 +62,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
              stored="config", options=INTEGER),
         Flag("--mine", "train with the exercises you solved in place of the package's parts; "
              "without DIR, with those in lessons/exercises", on_resume="any",
-             options={"nargs": "?", "const": "", "metavar": "DIR"}),
+             options={"type": cli.home, "nargs": "?", "const": "", "metavar": "DIR"}),
     ),
     "where": (
         Flag("--name", "name of the run's directory", shown="MODEL-DATA", on_resume="any",
@@ -71,7 +71,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--overwrite", "restart a run that exists: its files are removed", False,
              on_resume="never", options=SWITCH),
         Flag("--resume", "resume a run: a directory, or a checkpoint in one; without RUN, the one "
-             "of --name", on_resume="any", options={"nargs": "?", "const": "", "metavar": "RUN"}),
+             "of --name", on_resume="any", options={"type": cli.home, "nargs": "?", "const": "",
+                                           "metavar": "RUN"}),
         *cli.DEVICE_FLAGS,
         Flag("-j --workers", "threads that read and prepare batches", 1, minimum=0,
              stored="config", on_resume="any", options=INTEGER),
