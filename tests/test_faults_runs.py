@@ -518,14 +518,14 @@ def test_what_deterministic_sets_is_there_for_a_second_training_and_gone_afterwa
     """The variable is cuBLAS's: it reads it when it starts, so a second program needs no fresh process."""
     monkeypatch.delenv(cli.WORKSPACE_VARIABLE, raising=False)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    monkeypatch.setattr(cli, "_workspace_is_fixed", False)
+    cupy = object()
     for _ in range(2):
         with cli.guest_of_process():
             cli._fix_workspace()
             assert os.environ[cli.WORKSPACE_VARIABLE] in cli.WORKSPACES
+            monkeypatch.setitem(sys.modules, "cupy", cupy)
         assert cli.WORKSPACE_VARIABLE not in os.environ
-        monkeypatch.setitem(sys.modules, "cupy", object())
-    monkeypatch.setattr(cli, "_workspace_is_fixed", False)
+    monkeypatch.setitem(sys.modules, "cupy", object())
     with pytest.raises(UsageError, match="before CuPy starts"):
         cli._fix_workspace()
 

@@ -108,8 +108,9 @@ def guest_of_process() -> Iterator[None]:
         for stream, errors in handlers:
             if not stream.closed:
                 stream.reconfigure(errors=errors)
-        if variable is None:
-            os.environ.pop(WORKSPACE_VARIABLE, None)
+        if variable is None and WORKSPACE_VARIABLE in os.environ:
+            del os.environ[WORKSPACE_VARIABLE]
+            _started_fixed.append(sys.modules.get("cupy"))
 
 
 def out_of_memory(error: Exception) -> str | None:
@@ -266,8 +267,8 @@ def check_flags(args: argparse.Namespace, flags: Iterable[Flag]) -> None:
 # The variable of cuBLAS's workspace, and its values for which cuBLAS promises equal bits.
 WORKSPACE_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 WORKSPACES = (":4096:8", ":16:8")
-# Whether a program of this process has set the variable before cuBLAS started.
-_workspace_is_fixed = False
+# The module cupy of this process, once it has started under a variable that a program set.
+_started_fixed: list[Any] = []
 
 
 def use_device(settings: Mapping[str, Any]) -> None:
@@ -321,11 +322,9 @@ def _check_device(settings: Mapping[str, Any]) -> None:
 def _fix_workspace() -> None:
     """Make cuBLAS promise equal bits whatever other streams do. It reads the variable when it
     starts: what a first program of this process has set holds for a second one."""
-    global _workspace_is_fixed
     value = os.environ.get(WORKSPACE_VARIABLE)
-    if value is None and (_workspace_is_fixed or "cupy" not in sys.modules):
+    if value is None and ("cupy" not in sys.modules or sys.modules["cupy"] in _started_fixed):
         os.environ[WORKSPACE_VARIABLE] = WORKSPACES[0]
-        _workspace_is_fixed = True
     elif value not in WORKSPACES:
         raise UsageError(f"--deterministic needs CUBLAS_WORKSPACE_CONFIG={WORKSPACES[0]} in the "
                          f"environment before CuPy starts; it is {value or 'not set'}")
