@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import learner_mistakes
 import numpy as np
 import pytest
 
@@ -54,9 +55,68 @@ def test_every_known_mistake_is_recognised_by_name(name, exercise, bug, tmp_path
     path.write_text(source.replace(bug.old, bug.new))
     verdict = judge(exercise, path)
     assert not verdict.passed, "the check lets this mistake through"
-    assert verdict.bug is not None and verdict.bug.name == bug.name, (
-        f"taken for {verdict.bug}: {verdict.problem}"
+    assert bug.name in [b.name for b in verdict.bugs], (
+        f"taken for {[b.name for b in verdict.bugs]}: {verdict.problem}"
     )
+
+
+def write_edited(folder, number, edits):
+    """(exercise, a file with the edited solution of it)."""
+    name = check.lesson_name(number)
+    source = (ROOT / "lessons" / "solutions" / f"{name}.py").read_text()
+    for old, new in edits:
+        assert not old or source.count(old) == 1, old
+        source = source.replace(old, new) if old else f"{source}\n{new}"
+    path = folder / f"{name}.py"
+    path.write_text(source)
+    return next(e for e in check.exercises(name) if e.number == number), path
+
+
+def test_mistakes_of_other_people_are_caught_and_mostly_explained(tmp_path):
+    """None passes; of at least 85 % the name or what the numbers show is told."""
+    silent = []
+    for number, what, edits in learner_mistakes.WRONG:
+        verdict = judge(*write_edited(tmp_path, number, edits))
+        assert not verdict.passed, f"{number}: {what} is let through"
+        assert verdict.written
+        said = ("came back changed", "two calls with the same", "exchanged", "lets through",
+                "should take less")
+        if not (verdict.bugs or verdict.clue or any(s in verdict.problem for s in said)):
+            silent.append(f"{number} {what}: {verdict.problem}")
+    assert len(silent) <= 0.15 * len(learner_mistakes.WRONG), "\n".join(silent)
+
+
+@pytest.mark.parametrize("number, what, edits", learner_mistakes.RIGHT)
+def test_what_is_right_in_another_way_passes(number, what, edits, tmp_path):
+    verdict = judge(*write_edited(tmp_path, number, edits))
+    assert verdict.passed, f"{verdict.label}: {verdict.problem}"
+    assert ("precision was lost" in verdict.note) == ("float32" in what)
+
+
+@pytest.mark.parametrize("number, edits, name", (
+    ("6.1", [(learner_mistakes.SUM_OF_SQUARES,
+              "window_sum(x * x, size, size)")], "size to each side"),
+    ("6.1", [(learner_mistakes.SUM_OF_SQUARES,
+              "(x * x).sum(axis=1, keepdims=True) * np.ones_like(x)")], "all channels"),
+    ("1.1", [("return 1 + steps", "return -(-size // stride)")], "TensorFlow's SAME"),
+))
+def test_mistakes_that_look_alike_in_the_first_case_are_told_apart(number, edits, name, tmp_path):
+    assert [b.name for b in judge(*write_edited(tmp_path, number, edits)).bugs] == [name]
+
+
+@pytest.mark.parametrize("before", (b"\xef\xbb\xbf", b"# -*- coding: cp1252 -*-\n# caf\xe9\n"))
+def test_a_file_that_python_reads_is_read(before, tmp_path):
+    path = tmp_path / "01_conv.py"
+    text = (ROOT / "lessons" / "solutions" / "01_conv.py").read_bytes()
+    path.write_bytes(before + text.replace(b"\n", b"\r\n"))
+    assert judge(check.exercises("01_conv")[0], path).passed
+
+
+def test_not_implemented_in_a_branch_of_ones_own_is_an_error(tmp_path):
+    edits = [("    room = size", '    if ceil_mode:\n        raise NotImplementedError("later")\n'
+                                 "    room = size")]
+    verdict = judge(*write_edited(tmp_path, "1.1", edits))
+    assert verdict.written and "NotImplementedError: later" in verdict.problem
 
 
 def test_checks_that_are_not_there_are_named_in_one_line(tmp_path, monkeypatch):

@@ -158,6 +158,14 @@ EXERCISES = (
                 new="room // stride + 1 if",
             ),
             Bug(
+                "TensorFlow's SAME",
+                "size / stride rounded up is the size with as much padding as that takes; here "
+                "the padding is given, and the kernel counts: 1 + (size + 2 padding - kernel) / "
+                "stride",
+                old="return 1 + steps",
+                new="return -(-size // stride)",
+            ),
+            Bug(
                 "padding once",
                 "padding is added at both ends of the axis: 2 * padding",
                 old="size + 2 * padding - kernel",
@@ -195,6 +203,21 @@ EXERCISES = (
                 "here w[o, c, kh, kw] meets x[..., oh * stride + kh, ow * stride + kw]",
                 old="w[o, c, kh, kw] * x",
                 new="w[o, c, KH - 1 - kh, KW - 1 - kw] * x",
+            ),
+            Bug(
+                "bias for each channel",
+                "the bias is added once for each channel of the image; it should be added once in "
+                "all",
+                old="total = b[o]\n                    for c in range(C):\n",
+                new="total = 0\n                    for c in range(C):\n"
+                "                        total += b[o]\n",
+            ),
+            Bug(
+                "height for width",
+                "the number of windows along a row is computed with KH, the rows of the kernel; "
+                "it takes KW",
+                old="OW = out_size(W, KW, stride, padding, False)",
+                new="OW = out_size(W, KH, stride, padding, False)",
             ),
             Bug(
                 "kernel transposed",

@@ -169,6 +169,20 @@ def _dtype(got: np.ndarray, expected: np.dtype) -> tuple[bool, str]:
     )
 
 
+# col2im's loop over the cells of the kernel, and one over the windows that assigns
+CELLS = """    for kh in range(KH):
+        for kw in range(KW):
+            rows = slice(kh, kh + stride * (OH - 1) + 1, stride)
+            columns = slice(kw, kw + stride * (OW - 1) + 1, stride)
+            # (N, OH, OW, C) -> (N, C, OH, OW)
+            bordered[:, :, rows, columns] += taps[:, :, :, :, kh, kw].transpose(0, 3, 1, 2)
+"""
+WINDOWS = """    for oh, ow in np.ndindex(OH, OW):
+        rows = slice(oh * stride, oh * stride + KH)
+        bordered[:, :, rows, ow * stride:ow * stride + KW] = taps[:, oh, ow]
+"""
+
+
 def _adjoint(
     m: ModuleType, x: np.ndarray, c: np.ndarray, window: tuple[int, ...]
 ) -> tuple[bool, str]:
@@ -264,6 +278,15 @@ EXERCISES = (
             "kw], its axes brought to (N, C, OH, OW); at the end cut the border off.",
         ),
         bugs=(
+            Bug(
+                "last window wins",
+                "where windows overlap, only the last one's number is there. It is assigned (=, "
+                "where += is needed), or added through an index array or a view in which a pixel "
+                "occurs several times: a[index] += b and as_strided add to such a pixel once "
+                "(np.add.at adds each time)",
+                old=CELLS,
+                new=WINDOWS,
+            ),
             Bug(
                 "assigned, not added",
                 "where windows overlap only the last one is kept: += is needed, not =",

@@ -371,6 +371,31 @@ EXERCISES = (
                 new="keepdims=False",
             ),
             Bug(
+                "nothing summed",
+                "g comes back as it is: sum over the axes that broadcasting added or stretched",
+                old="    front = g.ndim - len(shape)\n",
+                new="    return g\n    front = g.ndim - len(shape)\n",
+            ),
+            Bug(
+                "front axes kept",
+                "the axes in front are summed but still there, with length 1: sum over them "
+                "without keepdims",
+                old="g = g.sum(axis=tuple(range(front)))",
+                new="g = g.sum(axis=tuple(range(front)), keepdims=True)\n"
+                "    shape = (1,) * front + shape",
+            ),
+            Bug(
+                "axes counted before the sum",
+                "the stretched axes are counted in g as it came, with the axes in front; after "
+                "those are summed away, axis i of shape is axis i of g",
+                old="g = g.sum(axis=tuple(range(front)))\n    stretched = tuple(i for i, n in "
+                "enumerate(shape) if n == 1 and g.shape[i] > 1)",
+                new="stretched = tuple(i + front for i, n in enumerate(shape)\n"
+                "                      if n == 1 and g.shape[i + front] > 1)\n"
+                "    g = g.sum(axis=tuple(range(front)))\n"
+                "    stretched = tuple(i for i in stretched if i < g.ndim)",
+            ),
+            Bug(
                 "stretched axes forgotten",
                 "the axes in front are summed; those that were stretched from 1 are not",
                 old="return g.sum(axis=stretched, keepdims=True)",

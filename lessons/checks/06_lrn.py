@@ -242,6 +242,19 @@ EXERCISES = (
                 new="(window_sum(x * x, size // 2, size - 1 - size // 2) - x * x)",
             ),
             Bug(
+                "size to each side",
+                "the window reaches `size` channels to both sides, 2 size + 1 in all (that is "
+                "TensorFlow's depth_radius); it holds `size` channels in all, size // 2 before",
+                old="window_sum(x * x, size // 2, size - 1 - size // 2)",
+                new="window_sum(x * x, size, size)",
+            ),
+            Bug(
+                "all channels",
+                "the squares of all channels are summed, whatever the size",
+                old="window_sum(x * x, size // 2, size - 1 - size // 2)",
+                new="window_sum(x * x, x.shape[1], x.shape[1])",
+            ),
+            Bug(
                 "around the end",
                 "a window at one end continues at the other (np.roll, or an index below 0?); "
                 "channels that do not exist should be left out",

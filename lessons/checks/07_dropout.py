@@ -352,6 +352,12 @@ EXERCISES = (
                 new="return images + shift",
             ),
             Bug(
+                "only the image divided by 1.1",
+                "the sum of image and colour is divided by 1.1, not the image alone",
+                old="return (images + shift) / images.dtype.type(1.1)",
+                new="return images / images.dtype.type(1.1) + shift",
+            ),
+            Bug(
                 "only the colour divided by 1.1",
                 "the sum of image and colour is divided by 1.1, not the colour alone",
                 old="return (images + shift) / images.dtype.type(1.1)",

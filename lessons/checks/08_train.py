@@ -248,6 +248,17 @@ def _straight(m: ModuleType, w: np.ndarray) -> np.ndarray:
     return run["w"]
 
 
+# softmax_cross_entropy's way to the loss, and the one that goes over the probabilities
+STABLE = """    z = logits - logits.max(axis=1, keepdims=True)
+    e = np.exp(z)
+    total = e.sum(axis=1)
+    loss = float((np.log(total) - z[rows, labels]).mean())
+"""
+NAIVE = """    e = np.exp(logits - {})
+    total = e.sum(axis=1)
+    loss = float(-np.log((e / total[:, None])[rows, labels]).mean())
+"""
+
 EXERCISES = (
     Exercise(
         "8.1",
@@ -273,6 +284,33 @@ EXERCISES = (
                 "until lr changes. In the paper lr is inside v",
                 old="    v -= weight_decay * lr * w\n    v -= lr * g\n    w += v",
                 new="    v += weight_decay * w + g\n    w -= lr * v",
+            ),
+            Bug(
+                "velocity not kept",
+                "the step is right, but the caller's v is unchanged: v = momentum * v - ... gives "
+                "the name v to a new array, so the next step has no momentum. Use v *= or v[...] =",
+                old="    v *= momentum\n",
+                new="    v = v * momentum\n",
+            ),
+            Bug(
+                "an average of gradients",
+                "the gradient is multiplied by 1 - momentum: that is a running mean (as in Adam); "
+                "the paper adds lr g in full",
+                old="v -= lr * g",
+                new="v -= (1 - momentum) * lr * g",
+            ),
+            Bug(
+                "velocity subtracted",
+                "v points downhill already, since the gradient is subtracted in it: w += v",
+                old="w += v",
+                new="w -= v",
+            ),
+            Bug(
+                "Nesterov",
+                "this is Nesterov's step, which looks ahead: w moves by momentum v - lr g with "
+                "the new v. The paper's w moves by v",
+                old="w += v",
+                new="w += momentum * v - lr * (g + weight_decay * w)",
             ),
             Bug(
                 "lr twice",
@@ -359,6 +397,13 @@ EXERCISES = (
                 new="gradient /= -len(labels)",
             ),
             Bug(
+                "1 from every row",
+                "p[:, labels] takes the columns of all labels in every row: 1 is subtracted from "
+                "each of them. One number per row is p[np.arange(N), labels]",
+                old="gradient[rows, labels] -= 1",
+                new="gradient[:, labels] -= 1",
+            ),
+            Bug(
                 "no onehot",
                 "these are the probabilities: subtract 1 from that of the right class",
                 old="    gradient[rows, labels] -= 1\n",
@@ -389,6 +434,45 @@ EXERCISES = (
                 "of exp) - logit never is",
                 old="np.log(total) - z[rows, labels]",
                 new="-np.log(e[rows, labels] / total)",
+            ),
+            Bug(
+                "overflow, and nan",
+                "exp(1000) overflows to infinity, inf / inf is nan, and so is its logarithm: "
+                "subtract the largest logit of each row first",
+                old=STABLE,
+                new=NAIVE.format("0"),
+            ),
+            Bug(
+                "largest of the whole batch, and a logarithm of p",
+                "subtract the largest logit of each row, not of the batch: in a row far below it "
+                "every exp is 0, and 0 / 0 is nan",
+                old=STABLE,
+                new=NAIVE.format("logits.max()"),
+            ),
+            Bug(
+                "largest, but not below 0",
+                "the maximum starts at 0: in a row of logits far below 0 every exp is 0. Subtract "
+                "the row's own largest logit",
+                old="logits.max(axis=1, keepdims=True)",
+                new="np.maximum(logits.max(axis=1, keepdims=True), 0)",
+            ),
+            Bug(
+                "largest, but not below 0, and a logarithm of p",
+                "the maximum starts at 0: in a row of logits far below 0 every exp is 0, and "
+                "0 / 0 is nan. Subtract the row's own largest logit",
+                old=STABLE,
+                new=NAIVE.format("np.maximum(logits.max(axis=1, keepdims=True), 0)"),
+            ),
+            *(
+                Bug(
+                    f"a probability of at least {eps:g}",
+                    f"log(p + {eps:g}), or p clipped there: the loss of a row can then not be "
+                    f"larger than {-np.log(eps):.1f}, and a very wrong row looks like a wrong one. "
+                    "ln(sum of exp) - logit needs no such crutch",
+                    old="(np.log(total) - z[rows, labels]).mean()",
+                    new=f"(-np.log(e[rows, labels] / total + {eps:g})).mean()",
+                )
+                for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16)
             ),
             Bug(
                 "softmax over the batch",
@@ -480,6 +564,14 @@ EXERCISES = (
                 "the state holds the run's own velocity, which keeps changing: copy it in save",
                 old='"v": run["v"].copy()',
                 new='"v": run["v"]',
+            ),
+            Bug(
+                "the state handed out",
+                "resume returns the state itself: the run goes on in it, and a second run from "
+                "it starts where the first one stopped. Copy w and v into a new run",
+                old='return {"w": state["w"].copy(), "v": state["v"].copy(), "step": '
+                'state["step"]}',
+                new="return state",
             ),
             Bug(
                 "not copied in resume",

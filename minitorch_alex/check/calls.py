@@ -85,8 +85,9 @@ class _Watched:
         for name, now, was in zip(names, first, before, strict=True):
             if name not in self.in_place and not _same(now, was, exact=True):
                 self.calls.changed.append(name)
+        kept = _copy(result)
         self._again(args, kwargs, before, result)
-        return result
+        return kept if self.calls.unsteady else result
 
     def _again(self, args: tuple, kwargs: dict[str, Any], before: list[Any], result: Any) -> None:
         """The same call once more, on copies; notes what is different."""
