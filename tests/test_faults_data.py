@@ -19,6 +19,7 @@ from PIL import Image
 from minitorch_alex import check, data, machine, predict, prepare
 from minitorch_alex.data import cifar10, decoding, folders, layouts
 from minitorch_alex.data.layouts import short_names
+from minitorch_alex.data.shards import encode
 from minitorch_alex.data.sources import list_source
 from minitorch_alex.errors import DataError, UsageError
 
@@ -152,6 +153,14 @@ def test_a_jpeg_with_a_bad_segment_besides_its_pixels_is_read(marker, block, tmp
     plain = decoding.decode_rgb(trees.file_of(trees.picture(1, 30, 20), quality=95))
     raw = jpeg_with(marker, block)
     assert (seen(tmp_path, raw) == np.asarray(plain)).all()
+
+
+def test_a_comment_is_stored_as_it_always_was():
+    """Pillow copies it; a prepared set has the bytes that it had before metadata were taken off."""
+    raw = jpeg_with(0xFE, b"by hand")
+    assert decoding.decode_rgb(raw).info["comment"] == b"by hand"
+    with Image.open(io.BytesIO(raw)) as image:
+        assert trees.file_of(image.convert("RGB"), quality=95) == encode(decoding.decode_rgb(raw))
 
 
 def test_without_metadata_the_bytes_are_the_same():

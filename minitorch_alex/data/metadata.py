@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 
 EXIF = b"Exif\0\0"
 PNG = b"\x89PNG\r\n\x1a\n"
-# Segments of a JPEG file that do not concern its pixels: APP1 to APP13, APP15 and comments. APP0
-# (JFIF) and APP14 (Adobe) say which colours are meant.
-DROPPED_SEGMENTS = {*range(0xE1, 0xEE), 0xEF, 0xFE}
+# Segments of a JPEG file that do not concern its pixels: APP1 to APP13 and APP15. APP0 (JFIF) and
+# APP14 (Adobe) say which colours are meant. A comment is harmless, and Pillow copies it into the
+# JPEG file that `prepare` stores: without it, sets would not be those of earlier versions.
+DROPPED_SEGMENTS = {*range(0xE1, 0xEE), 0xEF}
 ORIENTATION = 0x0112
 # Formats of the whole numbers that a tag of EXIF can have, by its type.
 WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
