@@ -10,7 +10,7 @@ import pytest
 import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import nn, optim, profile, schedule, versions
-from minitorch_alex.errors import KindError, RunError, UsageError
+from minitorch_alex.errors import KindError, RunError, ShapeError, UsageError
 
 RNG = np.random.default_rng(7)
 mt.manual_seed(7)
@@ -513,3 +513,194 @@ def test_load_state_dict_takes_lists_and_refuses_what_is_not_numbers():
     with pytest.raises(KindError, match="weights.load_into"):
         layer.load_state_dict("w.pth")
     assert layer(mt.Tensor([[3.0]])).item() == 7
+
+
+# Infinity and NaN: only a diverged net sees them, and it should not look worse than it is
+
+
+def nonfinite(shape, seed, values=(np.nan, np.inf, -np.inf), share=0.1):
+    rng = np.random.default_rng(seed)
+    x = rng.permutation(np.arange(np.prod(shape), dtype=np.float64)).reshape(shape) - np.prod(shape) / 3
+    where = rng.random(shape) < share
+    x[where] = rng.choice(values, where.sum())
+    return x
+
+
+def same(a, b):
+    return np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_relu_and_max_pool_treat_infinity_and_nan_as_the_naive_kernels_do(seed):
+    from minitorch_alex.kernels import cpu, naive
+    from minitorch_alex.kernels.window import Window
+    x, g = nonfinite((2, 6, 7, 3), seed), nonfinite((2, 6, 7, 3), seed + 100)
+    with np.errstate(all="ignore"):
+        y = naive.relu(x)
+        assert same(cpu.relu(x), y) and same(cpu.relu_backward(g, y), naive.relu_backward(g, y))
+        for win in (Window((2, 2), (2, 2)), Window((3, 3), (2, 2), (1, 1)), Window((3, 2), (1, 2), ceil_mode=True),
+                    Window((3, 3), (2, 2), (1, 1), (2, 2)), Window((2, 3), (3, 4), (1, 1), ceil_mode=True)):
+            y, winners = cpu.max_pool2d(x, win)
+            want, winners2 = naive.max_pool2d(x, win)
+            assert same(y, want), win
+            g = nonfinite(y.shape, seed, (np.inf, -np.inf))
+            assert same(cpu.max_pool2d_backward(g, winners, x.shape, win),
+                        naive.max_pool2d_backward(g, winners2, x.shape, win)), win
+
+
+def test_a_window_of_minus_infinity_gives_its_gradient_to_its_first_cell():
+    x = mt.Tensor(np.full((1, 1, 4, 4), -np.inf, np.float32), requires_grad=True)
+    F.max_pool2d(x, 3, 2, 1).sum().backward()
+    assert x.grad[0, 0].tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e20])
+@pytest.mark.parametrize("size, groups", [(5, 1), (4, 1), (3, 2), (1, 1)])
+def test_lrn_keeps_what_is_not_finite_inside_its_windows(value, size, groups):
+    x = np.ones((2, 40, 3, 2), np.float32)
+    x[1, 17, 2, 0] = value
+    t = mt.Tensor(x, requires_grad=True)
+    with np.errstate(all="ignore"):
+        y = F.local_response_norm(t, size, groups=groups)
+        y.backward(np.ones(y.shape, np.float32))
+    plain = mt.Tensor(np.ones_like(x), requires_grad=True)
+    z = F.local_response_norm(plain, size, groups=groups)
+    z.backward(np.ones(y.shape, np.float32))
+    near = np.zeros(40, bool)
+    near[max(0, 17 - size):17 + size + 1] = True
+    assert np.allclose(y.data[1, ~near], z.data[1, ~near]) and np.allclose(y.data[0], z.data[0])
+    assert np.allclose(t.grad[1, ~near], plain.grad[1, ~near]) and np.allclose(t.grad[0], plain.grad[0])
+    if np.isinf(value) and size == 5:
+        assert (y.data[1, [15, 16, 18, 19], 2, 0] == 0).all() and np.isnan(y.data[1, 17, 2, 0])  # x / inf, inf / inf
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("seed", range(6))
+def test_infinity_and_nan_are_torchs(seed):
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+
+    def compare(ours, theirs, x, values):
+        a, b = mt.Tensor(x.copy(), requires_grad=True), torch.tensor(x, requires_grad=True)
+        with np.errstate(all="ignore"):
+            y, z = ours(a), theirs(b)
+            g = nonfinite(y.shape, seed, values)
+            y.backward(g)
+            z.backward(torch.tensor(g))
+        assert same(y.data, z.detach().numpy())
+        assert same(a.grad, b.grad.numpy())
+
+    x = nonfinite((2, 4, 6, 6), seed)
+    compare(F.relu, torch.relu, x, (np.inf, -np.inf, np.nan))
+    compare(F.tanh, torch.tanh, x, (np.nan,))
+    for k, s, p, d, c in ((2, 2, 0, 1, False), (3, 2, 1, 1, True), (3, 1, 1, 1, False), (2, 1, 0, 2, False)):
+        compare(lambda t, w=(k, s, p, d, c): F.max_pool2d(t, *w), lambda t, w=(k, s, p, d, c): functional.max_pool2d(
+            t, *w), x, (np.inf, -np.inf))
+    finite = nonfinite((2, 40, 3, 3), seed, (np.inf, np.nan), share=0.02) / 100
+    compare(lambda t: F.local_response_norm(t, 5, 0.1), lambda t: functional.local_response_norm(t, 5, 0.1), finite,
+            (1.0,))
+
+
+# Tensors without an axis, batches without an image, windows without enough pixels
+
+
+@pytest.mark.parametrize("op", [F.relu, F.tanh, F.dropout, lambda t: F.dropout(t, 0.3, rule="2012"),
+                                lambda t: F.relu(t - 3), lambda t: F.tanh(F.relu(t) * 2) + 1, lambda t: t * t / 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scalars_stay_scalars(op, dtype):
+    x = mt.Tensor(np.array(2, dtype), requires_grad=True)
+    y = op(x)
+    assert y.shape == () and y.dtype == dtype
+    y.backward()
+    assert x.grad.shape == () and x.grad.dtype == dtype
+    loss = op(x) + rows().sum()
+    assert loss.shape == ()
+
+
+EMPTY = {
+    "conv": lambda: nn.Conv2d(3, 4, 3, padding=1), "few channels": lambda: nn.Conv2d(3, 4, 5, 1, 2),
+    "one channel in groups": lambda: nn.Conv2d(3, 6, 3, groups=3), "strided": lambda: nn.Conv2d(3, 4, 5, 2),
+    "11 x 11": lambda: nn.Conv2d(3, 4, 11, 4, 2), "rounded up": lambda: nn.Conv2d(3, 4, 3, 2, ceil_mode=True),
+    "dilated": lambda: nn.Conv2d(3, 4, 3, dilation=2), "local": lambda: nn.LocallyConnected2d(3, 4, 12, 3),
+    "max": lambda: nn.MaxPool2d(3, 2, 1), "avg": lambda: nn.AvgPool2d(3, 2), "adaptive": lambda: nn.AdaptiveAvgPool2d(
+        2), "lrn": lambda: nn.LocalResponseNorm(5), "lrn in groups": lambda: nn.LocalResponseNorm(3, groups=3),
+    "lrn within": lambda: nn.LocalResponseNorm(3, within_map=True), "relu": nn.ReLU, "tanh": nn.Tanh,
+    "dropout": nn.Dropout, "flatten": nn.Flatten, "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 2)),
+}
+
+
+@pytest.mark.parametrize("winograd", [False, True])
+@pytest.mark.parametrize("layer", EMPTY)
+def test_a_batch_without_images_passes_both_ways(layer, winograd):
+    module = EMPTY[layer]()
+    mt.kernels.set_winograd(winograd)
+    try:
+        x = mt.Tensor(np.zeros((0, 3, 12, 12), np.float32), requires_grad=True)
+        y = module(x)
+        assert y.shape == (0, *module(images(1, 3, 12)).shape[1:])
+        y.sum().backward()
+    finally:
+        mt.kernels.set_winograd(False)
+    assert x.grad.shape == x.shape
+    assert all(p.grad.shape == p.shape and not p.grad.any() for p in module.parameters())
+
+
+def test_a_whole_network_takes_a_batch_without_images():
+    for name in ("net_18", "conv_local_13", "alexnet_cifar"):
+        net = mt.models.build(name)
+        y = net(mt.Tensor(np.zeros((0, 3, net.image_size, net.image_size), np.float32)))
+        assert y.shape == (0, 10)
+        y.sum().backward()
+        assert all(not p.grad.any() for p in net.parameters())
+
+
+@pytest.mark.parametrize("kernel, stride, padding, size", [
+    (3, 2, 0, 2), (3, 3, 0, 1), (5, 3, 1, 1), (7, 5, 1, 1), (5, 3, 0, 3), (4, 3, 2, 1), (3, 2, 1, 1)])
+@pytest.mark.parametrize("pool", ["max", "avg", "avg inside"])
+def test_a_window_larger_than_the_map_by_less_than_a_stride_is_one_window(kernel, stride, padding, size, pool):
+    from minitorch_alex.kernels import naive
+    from minitorch_alex.kernels.window import Window
+    data = RNG.standard_normal((2, 3, size, size))
+    x = mt.Tensor(data, requires_grad=True)
+    win = Window.of(kernel, stride, padding, 1, ceil_mode=True)
+    nhwc = np.ascontiguousarray(data.transpose(0, 2, 3, 1))
+    if pool == "max":
+        y = F.max_pool2d(x, kernel, stride, padding, ceil_mode=True)
+        want = naive.max_pool2d(nhwc, win)[0]
+    else:
+        y = F.avg_pool2d(x, kernel, stride, padding, True, pool == "avg")
+        want = naive.avg_pool2d(nhwc, win, pool == "avg")
+    assert y.shape == (2, 3, 1, 1) and np.allclose(y.data, want.transpose(0, 3, 1, 2))
+    y.sum().backward()
+    if pool == "max":
+        assert (x.grad.sum((2, 3)) == 1).all()
+    with pytest.raises(ShapeError, match="does not fit"):
+        F.max_pool2d(x, size + 2 * padding + stride, stride, ceil_mode=True)
+
+
+@pytest.mark.torch
+def test_sizes_of_pools_are_torchs():
+    torch = pytest.importorskip("torch")
+    for k in range(1, 6):
+        for s in range(1, 6):
+            for p in range(k // 2 + 1):
+                for size in range(1, 7):
+                    for ceil in (False, True):
+                        x = RNG.standard_normal((1, 1, size, size)).astype(np.float32)
+                        try:
+                            want = torch.nn.functional.max_pool2d(torch.tensor(x), k, s, p, ceil_mode=ceil).numpy()
+                        except RuntimeError:
+                            want = None
+                        try:
+                            got = F.max_pool2d(mt.Tensor(x), k, s, p, ceil_mode=ceil).data
+                        except ShapeError:
+                            got = None
+                        assert (got is None) == (want is None), (k, s, p, size, ceil)
+                        assert want is None or (got.shape == want.shape and (got == want).all()), (k, s, p, size, ceil)
+
+
+def test_a_convolution_that_rounds_up_takes_such_a_window_too():
+    layer = nn.Conv2d(3, 4, 3, 2, ceil_mode=True).astype(np.float64)
+    x = mt.Tensor(RNG.standard_normal((2, 3, 2, 2)), requires_grad=True)
+    assert layer(x).shape == (2, 4, 1, 1)
+    assert mt.gradcheck(lambda a, w: F.conv2d(a, w, stride=2, ceil_mode=True), [x, layer.weight])

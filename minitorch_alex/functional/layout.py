@@ -14,7 +14,9 @@ from .. import backend
 
 def contiguous(x: Any) -> Any:
     """x in C order, itself if it is so already; None stays None."""
-    return None if x is None else backend.xp_of(x).ascontiguousarray(x)
+    if x is None or x.ndim == 0:  # ascontiguousarray would make a scalar an array of one axis
+        return x
+    return backend.xp_of(x).ascontiguousarray(x)
 
 
 def to_nhwc(x: Any) -> Any:

@@ -353,10 +353,11 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """gx = gy where y > 0, else 0; the kink at 0 counts as flat, as in PyTorch. Any shape."""
+    """gx = 0 where y <= 0, else gy; the kink at 0 counts as flat and NaN passes, as in PyTorch.
+    Any shape."""
     gx = np.zeros_like(gy)
     for index in np.ndindex(y.shape):
-        gx[index] = gy[index] if y[index] > 0 else 0
+        gx[index] = 0 if y[index] <= 0 else gy[index]
     return gx
 
 

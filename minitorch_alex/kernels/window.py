@@ -43,7 +43,8 @@ class Window:
     With ceil, the last windows reach past the right and bottom edge and read padding there (zeros
     in a convolution, nothing at all in a pool): 1 + ceil((224 - 11) / 4) = 55 is how the paper's
     224 gives 55. A last window that would *start* past the image and its left padding is not
-    added, as in PyTorch's pooling.
+    added, as in PyTorch's pooling; and one window is there, reaching past the edge, where the
+    whole padded input is smaller than a window by less than a stride.
     Sources: computerhistory/AlexNet-Source-Code layer.py:1004 and :1164; torch.nn.MaxPool2d.
     """
 
@@ -70,21 +71,24 @@ class Window:
     def out(self, *sizes: int) -> Pair:
         """(OH, OW) of an input (H, W).
 
-        Raises ShapeError when the window is larger than the padded input.
+        Raises ShapeError when the window is larger than the padded input, with ceil_mode by a
+        stride or more.
         """
         result = []
         for axis, size in enumerate(sizes):
             stride = self.stride[axis]
             padding = self.padding[axis]
             room = size + 2 * padding - self.span(axis)
-            if room < 0 or size < 1:
+            missing = self.stride[axis] if self.ceil_mode else 1  # what no window may lack
+            if room <= -missing or size < 1:
                 raise ShapeError(f"a window of {self.span(axis)} {('rows', 'columns')[axis]} "
                                  f"(kernel {self.kernel[axis]}, dilation {self.dilation[axis]}) "
                                  f"does not fit into {size} + 2 x {padding} padding; "
                                  "use a smaller kernel or more padding")
-            steps = room // stride
-            if self.ceil_mode and room % stride and (steps + 1) * stride < size + padding:
-                steps += 1  # one more window, reaching past the edge
+            steps = max(0, room // stride)
+            start = (steps + 1) * stride  # of one more window, reaching past the edge
+            if self.ceil_mode and room > 0 and room % stride and start < size + padding:
+                steps += 1
             result.append(1 + steps)
         return result[0], result[1]
 

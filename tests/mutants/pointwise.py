@@ -3,10 +3,10 @@ from . import Mutant
 
 MUTANTS = (
     Mutant("relu-gradient-flipped", "the gradient passes where the unit was silent",
-           "kernels.cpu.elementwise:relu_backward", "flat_y[t] > 0", "flat_y[t] <= 0",
+           "kernels.cpu.elementwise:relu_backward", "flat_y[t] <= 0", "flat_y[t] > 0",
            "check_gradients_of_activations"),
     Mutant("relu-gradient-passes-everywhere", "the gradient ignores the kink",
-           "kernels.cpu.elementwise:relu_backward", "flat_y[t] > 0", "flat_y[t] > -1",
+           "kernels.cpu.elementwise:relu_backward", "flat_y[t] <= 0", "flat_y[t] < -1",
            "check_gradients_of_activations"),
     Mutant("tanh-gradient-not-squared", "1 - y for 1 - y^2",
            "kernels.cpu.elementwise:tanh_backward", "1 - np.square(flat_y[t])", "1 - flat_y[t]",

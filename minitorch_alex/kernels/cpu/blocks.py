@@ -17,6 +17,12 @@ MIN_WINDOWS_SHARED = 64  # at least, when it is cut to give each thread a part: 
 BLOCKS_PER_THREAD = 2    # at least: when one thread is slow, another takes its second block
 
 
+def as_bits(array: np.ndarray) -> np.ndarray:
+    """The same memory as integers. Multiplied by a mask of 0 and 1 they stay or become the bits of
+    0.0, at the speed of floats; as floats, infinity times 0 would be NaN."""
+    return array.view(f"i{array.itemsize}")
+
+
 def image_blocks(total: int, image_bytes: int, body: Callable[[int, int], object]) -> None:
     """parallel_for over images, a cache-sized handful at a time."""
     step = max(1, BLOCK // max(1, image_bytes))

@@ -5,7 +5,7 @@ The order of the axes does not matter here, so every array is seen as a flat one
 import numpy as np
 
 from ...errors import UsageError
-from .blocks import TILE, tiles
+from .blocks import TILE, as_bits, tiles
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -28,12 +28,18 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """gx = gy where y > 0, else 0."""
+    """gx = 0 where y <= 0, else gy: a NaN passes its gradient on, as in PyTorch."""
     gx = np.empty_like(gy)
-    flat_g = _flat(gy)
+    flat_g = as_bits(_flat(gy))
     flat_y = _flat(y)
-    flat_gx = _flat(gx)
-    tiles(gy.size, lambda t: np.multiply(flat_g[t], flat_y[t] > 0, out=flat_gx[t]))
+    flat_gx = as_bits(_flat(gx))
+
+    def body(t: slice) -> None:
+        passes = flat_y[t] <= 0
+        np.logical_not(passes, out=passes)
+        np.multiply(flat_g[t], passes, out=flat_gx[t])
+
+    tiles(gy.size, body)
     return gx
 
 

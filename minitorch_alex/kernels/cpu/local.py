@@ -20,9 +20,10 @@ def _padded_batch(x: np.ndarray, win: Window, out: Pair) -> np.ndarray:
 def _places(image: np.ndarray, win: Window, r0: int, r1: int, OW: int) -> np.ndarray:
     """The windows of output rows r0 to r1 in padded images: per place a matrix (N, KH KW C)."""
     N = len(image)
+    row = win.kernel[0] * win.kernel[1] * image.shape[3]  # not -1: a batch may be empty
     view = windows(image[:, r0 * win.stride[0]:], win, r1 - r0, OW)
     # (N, rows, OW, KH, KW, C) -> (rows, OW, N, KH, KW, C) -> (rows*OW, N, KH*KW*C)
-    return view.transpose(1, 2, 0, 3, 4, 5).reshape((r1 - r0) * OW, N, -1)
+    return view.transpose(1, 2, 0, 3, 4, 5).reshape((r1 - r0) * OW, N, row)
 
 
 def locally_connected2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None,

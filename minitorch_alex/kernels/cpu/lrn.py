@@ -55,6 +55,24 @@ def _bands(C: int, size: int, groups: int, factor: float, dtype: np.dtype,
     return bands
 
 
+def _sum_windows(values: np.ndarray, bands: list[Band], sums: np.ndarray) -> None:
+    """sums = the values (rows, C) collected by the bands.
+
+    The zeros of a band multiply too, and 0 times infinity is NaN: one infinite channel would spoil
+    all of its band. So where a number is not finite, only the channels of a window are added.
+    """
+    for source, to, band in bands:
+        np.matmul(values[:, source], band, out=sums[:, to])
+    flat = values.reshape(-1)  # (rows, C) -> (rows*C,)
+    if np.isfinite(np.dot(flat, flat)):  # much cheaper than to ask for each number
+        return
+    for source, to, band in bands:
+        sums[:, to] = 0
+        for j, factors in enumerate(band, start=source.start):
+            seen = np.flatnonzero(factors)  # the channels whose windows hold j
+            sums[:, to.start + seen] += values[:, j:j + 1] * factors[seen]
+
+
 def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
         groups: int) -> tuple[np.ndarray, np.ndarray]:
     """y = x scale^-beta with scale = k + alpha * (sum of x^2 over the channel window).
@@ -73,8 +91,7 @@ def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
     def body(t: slice) -> None:
         squares = np.square(x_rows[t])
         part = s_rows[t]
-        for source, to, band in bands:
-            np.matmul(squares[:, source], band, out=part[:, to])
+        _sum_windows(squares, bands, part)
         part += k
         np.divide(x_rows[t], _power(part, beta), out=y_rows[t])
 
@@ -100,8 +117,7 @@ def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, al
         cross = direct * x_rows[t]
         cross /= s_rows[t]                            # gy x scale^(-beta-1)
         part = gx_rows[t]
-        for source, to, band in bands:
-            np.matmul(cross[:, source], band, out=part[:, to])
+        _sum_windows(cross, bands, part)
         part *= x_rows[t]
         part += direct
 

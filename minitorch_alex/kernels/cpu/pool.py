@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..window import Window
-from .blocks import image_blocks
+from .blocks import as_bits, image_blocks
 
 Winners = tuple[np.ndarray, np.ndarray]  # which tap won: along the columns, along the rows
 
@@ -41,9 +41,14 @@ def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, Winners]:
     return y, (won_column, won_row)
 
 
-def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray,
-               won: np.ndarray) -> None:
-    """best = max over the taps of one axis (0 rows, 1 columns), won = the first such tap."""
+def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray, won: np.ndarray,
+               with_nan: bool = False) -> None:
+    """best = max over the taps of one axis (0 rows, 1 columns), won = the first such tap.
+
+    NaN is larger than nothing, but stays the maximum. Where there is one (that is looked up in
+    `best`, which is small), a second run `with_nan` notes its tap, of several the last, as in
+    PyTorch.
+    """
     size = source.shape[axis + 1]
     out = best.shape[axis + 1]
     taps = range(win.kernel[axis])
@@ -53,7 +58,10 @@ def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray,
         np.copyto(best, source[_at(axis, ins)])
         taps = taps[1:]
     else:
-        best.fill(-np.inf)  # what lies in the padding never wins
+        best.fill(-np.inf)  # what lies in the padding never wins, not even where all is -inf:
+        for o, k in enumerate(_first_taps(win, axis, size, out)):
+            if k:
+                won[_at(axis, slice(o, o + 1))] = k
     for k in taps:
         outs, ins = win.tap(axis, k, size, out)
         here = best[_at(axis, outs)]
@@ -61,8 +69,23 @@ def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray,
         winner = won[_at(axis, outs)]
         # k where this tap is larger, else 0: since k grows, the maximum is the last tap that was
         # larger than all before it, which is the first of equal ones. Cheaper than a masked copy.
-        np.maximum(winner, np.multiply(there > here, won.dtype.type(k)), out=winner)
+        larger = there > here
+        if with_nan:
+            larger |= np.isnan(there)
+        np.maximum(winner, np.multiply(larger, won.dtype.type(k)), out=winner)
         np.maximum(here, there, out=here)
+    if not with_nan and np.isnan(best.max()):
+        _max_along(source, win, axis, best, won, with_nan=True)
+
+
+def _first_taps(win: Window, axis: int, size: int, out: int) -> np.ndarray:
+    """(OH,) or (OW,): for each window along an axis the first tap that sees a pixel, or the number
+    of taps where none does."""
+    first = np.full(out, win.kernel[axis])
+    for k in reversed(range(win.kernel[axis])):
+        outs, _ = win.tap(axis, k, size, out)
+        first[outs] = k
+    return first
 
 
 def max_pool2d_backward(gy: np.ndarray, saved: Winners, x_shape: tuple[int, ...],
@@ -117,7 +140,8 @@ def _write_taps(taps: Iterable[int], g: np.ndarray, won: np.ndarray, win: Window
     for k in taps:
         outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
         here = g[_at(axis, outs)]
-        np.multiply(here, won[_at(axis, outs)] == k, out=gx[_at(axis, ins)])
+        there = as_bits(gx)[_at(axis, ins)]
+        np.multiply(as_bits(here), won[_at(axis, outs)] == k, out=there)
         gx[_at(axis, slice(ins.stop - 1 + S, None, S))] = 0
 
 
@@ -127,9 +151,10 @@ def _add_taps(taps: Iterable[int], g: np.ndarray, won: np.ndarray, win: Window, 
     differ, so no addition is lost."""
     for k in taps:
         outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
-        here = g[_at(axis, outs)]
+        here = as_bits(g)[_at(axis, outs)] * (won[_at(axis, outs)] == k)
+        here = here.view(g.dtype)
         there = gx[_at(axis, ins)]
-        there += here * (won[_at(axis, outs)] == k)
+        there += here
 
 
 # Average
