@@ -1,4 +1,5 @@
 """The checker: exercises as given fail, solutions pass, known mistakes are named."""
+import json
 import os
 import shutil
 import subprocess
@@ -297,6 +298,54 @@ def test_the_command(lesson, capsys):
     assert "All right" in out and "only for 0 and 2" in out, "the commentary comes after success"
     assert main(["--list"]) == 0
     assert "square a number" in capsys.readouterr().out
+
+
+def test_list_shows_what_is_solved(lesson, capsys):
+    lesson(body("return x * x"))
+    assert main(["--list"]) == 0
+    out = capsys.readouterr().out
+    assert "x 1.1  square" in out and "x 1.2  SUM" in out
+    lesson(body("return x"))
+    main(["--list"])
+    assert "  1.1  square" in capsys.readouterr().out
+
+
+def test_json_is_for_graders(lesson, capsys):
+    lesson(body("print('noise'); return 2 * x"))
+    assert main(["1", "--json"]) == NOT_SOLVED
+    result = json.loads(capsys.readouterr().out)
+    square, total = result["exercises"]
+    assert (result["solved"], result["of"]) == (1, 2)
+    assert square["exercise"] == "1.1" and not square["passed"]
+    assert square["mistakes"] == ["doubled"] and "expected 1" in square["problem"]
+    assert total["passed"]
+    lesson(body("return x * x"))
+    assert main(["1", "--json"]) == 0
+
+
+def test_reset_puts_one_exercise_back_and_keeps_the_file(tmp_path):
+    exercise, path = write_edited(tmp_path, "8.4", [])
+    before = path.read_text()
+    assert main(["--reset", "8.4", "--exercises", str(tmp_path)]) == 0
+    verdict = judge(exercise, path)
+    assert verdict.bug is not None and verdict.bug.name == "the velocity is forgotten"
+    assert judge(check.exercises("08_train")[0], path).passed, "the others are as they were"
+    assert (tmp_path / "08_train.py.before").read_text() == before
+    main(["--reset", "08", "--exercises", str(tmp_path)])
+    assert path.read_text() == (ROOT / "lessons" / "given" / "08_train.py").read_text()
+
+
+def test_reset_of_one_exercise_in_a_broken_file_is_one_line(tmp_path):
+    (tmp_path / "02_im2col.py").write_text("def im2col(:")
+    with pytest.raises(DataError, match="--reset 02 puts back the whole file"):
+        main(["--reset", "2.1", "--exercises", str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", check.LESSONS)
+def test_what_is_given_is_kept(name):
+    lessons = ROOT / "lessons"
+    assert (lessons / "given" / f"{name}.py").read_text() == (
+        lessons / "exercises" / f"{name}.py").read_text()
 
 
 def test_watch_checks_again_when_the_file_changes(lesson, capsys, monkeypatch):

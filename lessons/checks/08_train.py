@@ -530,6 +530,7 @@ EXERCISES = (
         "resume",
         "a run that resumes, but not exactly: fix it",
         check_resume,
+        also=("save",),
         hints=(
             "compare a run of 12 steps with one of 7 + 5, number by number, and look at run as a "
             "whole after resume",

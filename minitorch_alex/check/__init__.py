@@ -66,6 +66,7 @@ class Exercise:
     hints    from a nudge to nearly the answer
     bugs     the mistakes that it recognises
     in_place the arguments that the learner's function is meant to change, by name
+    also     what else the learner changes for it, by name
     restart  whether the cases after one that failed may be run, to compare with known mistakes;
              not where a wrong answer may not end
     """
@@ -77,6 +78,7 @@ class Exercise:
     hints: tuple[str, ...] = ()
     bugs: tuple[Bug, ...] = ()
     in_place: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     restart: bool = True
 
     @property

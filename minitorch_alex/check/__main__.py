@@ -1,5 +1,7 @@
 """python -m minitorch_alex.check 03: are your exercises right, and if not, which mistake is it?"""
 import argparse
+import contextlib
+import json
 import sys
 import textwrap
 import time
@@ -21,6 +23,7 @@ from . import (
     solution,
 )
 from .limit import Late, time_limit
+from .reset import reset
 
 NOT_SOLVED = 8  # exit code
 TIME_LIMIT = 120  # seconds an exercise may take
@@ -36,7 +39,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("what", nargs="?", metavar="LESSON",
                         help="a lesson (03) or one exercise (3.2)")
     parser.add_argument("--list", action="store_true",
-                        help="list all exercises without checking them")
+                        help="list all exercises, and which are solved")
+    parser.add_argument("--reset", metavar="N.M",
+                        help="put an exercise (2.3) or a lesson (02) back to how it was given; "
+                        "your file is kept as FILE.before")
+    parser.add_argument("--json", action="store_true",
+                        help="print the verdicts on all exercises (or the lesson) as JSON")
     parser.add_argument("--hint", nargs="?", type=int, const=1, metavar="N",
                         help="show a hint, or the first N hints, for each unsolved exercise")
     parser.add_argument("--watch", action="store_true",
@@ -130,11 +138,47 @@ def judge_in_time(exercise: Exercise, path: Path) -> Verdict:
 
 
 def listing(folder: Path) -> None:
-    """Print all exercises: number, name and task."""
+    """Print all exercises: whether it is solved, number, name and task."""
+    count = solved = 0
     for name in LESSONS:
-        print(f"lesson {name[:2]}   {folder / name}.py")
+        path = folder / f"{name}.py"
+        print(f"lesson {name[:2]}   {path}")
         for exercise in exercises(name):
-            print(f"  {exercise.number}  {exercise.name:<28} {exercise.goal}")
+            right = path.exists() and quietly(exercise, path).passed
+            count += 1
+            solved += right
+            print(f"  {'x' if right else ' '} {exercise.number}  {exercise.name:<28} "
+                  f"{exercise.goal}", flush=True)
+    print(f"{solved} of {count} are solved (x)")
+
+
+def quietly(exercise: Exercise, path: Path) -> Verdict:
+    """judge_in_time, with what the learner's code prints on the error output."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return judge_in_time(exercise, path)
+
+
+def as_json(names: list[str], only: str | None, folder: Path) -> bool:
+    """Print the verdicts as one JSON object; returns whether all passed.
+
+    The fields stay as they are, new ones may come: docs/teaching.md describes them.
+    """
+    rows = []
+    for name in names:
+        path = folder / f"{name}.py"
+        for exercise in exercises(name):
+            if only in (None, exercise.number):
+                verdict = quietly(exercise, path)
+                rows.append({
+                    "exercise": exercise.number, "name": exercise.name, "lesson": name,
+                    "passed": verdict.passed, "written": verdict.written,
+                    "cases_passed": verdict.cases, "case": verdict.label,
+                    "problem": verdict.problem, "mistakes": [b.name for b in verdict.bugs],
+                    "clue": verdict.clue, "note": verdict.note,
+                })
+    solved = sum(bool(row["passed"]) for row in rows)
+    print(json.dumps({"exercises": rows, "solved": solved, "of": len(rows)}, indent=1))
+    return solved == len(rows)
 
 
 def watch(names: Iterable[str], only: str | None, folder: Path, hints: int | None) -> int:
@@ -162,7 +206,14 @@ def main(argv: list[str] | None = None) -> int:
     if args.list:
         listing(folder)
         return 0
+    if args.reset is not None:
+        (name,), only = chosen(args.reset)
+        copy = reset(name, only, folder)
+        print(f"{folder / name}.py: {only or 'all of it'} as it was given; before: {copy}")
+        return 0
     names, only = chosen(args.what)
+    if args.json:
+        return 0 if as_json(names, only, folder) else NOT_SOLVED
     if args.watch:
         return watch(names, only, folder, args.hint)
     for name in names:
