@@ -38,9 +38,11 @@ FLAGS = (
     Flag("--worst", "list the N classes with the largest error; the JSON file has all of them", 10,
          minimum=0, options=INTEGER),
     Flag("--search-weights", "of several runs: weight their average by what has the least top-5 "
-         "error on the validation images (0 to 1 in steps of 0.05, one run after the other)", False,
+         "error on the validation images (0 to 1 in steps of 0.05, one run after the other)",
+         False,
          options={"action": "store_true"}),
-    Flag("--data-dir", "where the data is", shown="as in training", options={"type": cli.home, "metavar": "DIR"}),
+    Flag("--data-dir", "where the data is", shown="as in training",
+         options={"type": cli.home, "metavar": "DIR"}),
     Flag("--out", "where the numbers and the figure go", shown="the first run's directory",
          options={"type": cli.path, "metavar": "DIR"}),
     Flag("--previous", "use the checkpoint before the last one", False,
@@ -362,7 +364,7 @@ def print_worst(rows: Sequence[dict[str, Any]], views: str) -> None:
 def write_result(args: argparse.Namespace, members: Sequence[Member],
                  reports: Sequence[dict[str, Any]], scores: dict[str, dict[str, float]],
                  images: Dataset, table: Sequence[dict[str, Any]], probs: np.ndarray) -> None:
-    """Draw the confusion matrix, write all numbers as JSON, and print where both are."""
+    """Write all numbers as JSON, draw the confusion matrix, and print where both are."""
     first = members[0]
     name = args.split
     title = f"{first.config['model']} on {images.name}"
@@ -370,9 +372,7 @@ def write_result(args: argparse.Namespace, members: Sequence[Member],
         name += "-ensemble"
         title += f", average of {len(members)}"
     folder = args.out or first.run.directory
-    figure = folder / f"confusion-{name}.png"
     matrix = confusion_matrix(probs, images.labels, len(images.classes))
-    plots.confusion(matrix, images.classes, figure, title)
 
     content = {**runs.provenance(first.config["seed"]), "model": first.config["model"],
                "split": args.split, "images": len(images), "views": scores}
@@ -384,7 +384,11 @@ def write_result(args: argparse.Namespace, members: Sequence[Member],
         content["confusion"] = matrix.tolist()
     result = folder / f"evaluate-{name}.json"
     first.run.write_json(result, content)
-    print(f"\n  {figure}\n  {result}")
+    print(f"\n  {result}")
+    # The figure comes last: whatever keeps it from being drawn, the numbers are there.
+    figure = folder / f"confusion-{name}.png"
+    plots.confusion(matrix, images.classes, figure, title)
+    print(f"  {figure}")
 
 
 if __name__ == "__main__":

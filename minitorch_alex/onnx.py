@@ -11,7 +11,9 @@ Layers for which ONNX has no operation are put together from several operations:
 Operations: https://onnx.ai/onnx/operators, opset 17.
 """
 import argparse
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +47,19 @@ OPSET = 17      # of 2022: every runtime of today reads it
 IR_VERSION = 8
 
 
-def export(model: Network, path: str | os.PathLike, softmax: bool = False) -> None:
+def export(model: Network, path: str | os.PathLike, softmax: bool = False,
+           classes: Sequence[str] = ()) -> None:
     """Write a network as it computes in evaluation mode.
 
     Input "images" (N, 3, S, S) float32, prepared as in training; output "logits" (N, K), or with
-    `softmax` "probabilities". Weights keep their names. Raises UsageError when the package onnx is
+    `softmax` "probabilities". Weights keep their names. The names of the `classes` are in the
+    file's metadata: "classes", a JSON list in the order of the outputs. Raises UsageError when the package onnx is
     missing or a layer has no form in ONNX, DiskError when the file cannot be written.
     """
-    write_atomic(path, [build(model, softmax).SerializeToString()])
+    write_atomic(path, [build(model, softmax, classes).SerializeToString()])
 
 
-def build(model: Network, softmax: bool = False) -> Any:
+def build(model: Network, softmax: bool = False, classes: Sequence[str] = ()) -> Any:
     """The onnx.ModelProto that `export` writes."""
     onnx = _load_onnx()
     graph = _Graph(onnx, model)
@@ -74,8 +78,11 @@ def build(model: Network, softmax: bool = False) -> Any:
         graph.nodes, type(model).__name__,
         [helper.make_tensor_value_info("images", float32, images)],
         [helper.make_tensor_value_info(result, float32, ["N", *shape])], graph.constants)
-    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)],
-                             ir_version=IR_VERSION, producer_name="minitorch_alex")
+    whole = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)],
+                              ir_version=IR_VERSION, producer_name="minitorch_alex")
+    if classes:
+        helper.set_model_props(whole, {"classes": json.dumps(list(classes))})
+    return whole
 
 
 def _load_onnx() -> Any:
@@ -287,8 +294,8 @@ def _pads(win: Window, before: tuple[int, ...], after: tuple[int, ...]) -> list[
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     _load_onnx()  # whether it is missing shows now, not after the model was read
-    model, about = find_model(args)
-    export(model, args.file, args.softmax)
+    model, about, classes = find_model(args)
+    export(model, args.file, args.softmax, classes)
     print(f"{about}\n{args.file}  ({os.path.getsize(args.file) / 1e6:,.1f} MB, opset {OPSET})")
     return 0
 
@@ -312,16 +319,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def find_model(args: argparse.Namespace) -> tuple[Network, str]:
-    """(the network of a run, of a weights file or with initial weights, a description of it)."""
+def find_model(args: argparse.Namespace) -> tuple[Network, str, Sequence[str]]:
+    """(the network of a run, of a weights file or with initial weights, a description of it, the
+    names of a run's classes)."""
     if args.model not in models.MODELS:
         predictor = predict.of_run(Path(args.model))
-        return predictor.model, predictor.about
+        return predictor.model, predictor.about, predictor.classes
     if args.weights:
         predictor = predict.of_weights(args.weights, args.model)
-        return predictor.model, predictor.about
+        return predictor.model, predictor.about, ()
     model = models.build(args.model, models.default_classes(args.model))
-    return model, f"{args.model} with initial weights"
+    return model, f"{args.model} with initial weights", ()
 
 
 if __name__ == "__main__":

@@ -228,8 +228,8 @@ def step_bytes(model: Network, batch_size: int) -> int:
 def _gpu_work_bytes(model: Network, batch_size: int) -> int:
     """What a step on a GPU takes besides memory_needs: in the layer that needs most, the gradients
     of input and output, and a column matrix: that of the input's gradient, or its own where it is
-    not kept (kernels/gpu/columns.py). memory_needs has counted all columns as kept, as they are for one
-    image: the others are taken off."""
+    not kept (kernels/gpu/columns.py). memory_needs has counted all columns as kept, as they are
+    for one image: the others are taken off."""
     before = batch_size * FLOAT_BYTES * 3 * model.image_size**2  # bytes of a layer's input
     factor_bytes = 2 if backend.precision() in ("fp16", "bf16") else FLOAT_BYTES
     # Nobody needs the gradient of the image, which the first convolution would give.
@@ -245,7 +245,8 @@ def _gpu_work_bytes(model: Network, batch_size: int) -> int:
             columns = 0 if layer is first else min(gpu.columns.WORKSPACE, numbers * FLOAT_BYTES)
             if not kept:
                 columns = max(columns, min(gpu.columns.WORKSPACE, numbers * factor_bytes))
-                not_kept += layer.groups * numbers * factor_bytes - before * factor_bytes // FLOAT_BYTES
+                not_kept += layer.groups * numbers * factor_bytes
+                not_kept -= before * factor_bytes // FLOAT_BYTES
             work += columns
         if factor_bytes < FLOAT_BYTES:
             work += after // 2  # the gradient, rounded

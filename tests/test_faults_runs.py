@@ -19,7 +19,7 @@ from PIL import Image
 from prepared_set import write_prepared
 from small_run import make_run
 
-from minitorch_alex import evaluate, plots, predict, profile, train
+from minitorch_alex import evaluate, onnx, plots, predict, profile, train
 from minitorch_alex.errors import DataError, RunError, UsageError, UserError
 from minitorch_alex.plots import style
 from minitorch_alex.plots.__main__ import main as draw
@@ -236,6 +236,11 @@ def test_any_name_has_a_digest():
 
 # figures
 
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("tiny") / "run")[0]
+
+
 ROWS = [{"kind": "epoch", "epoch": i + 1, "train_loss": 2.0 - i, "train_error": 50.0, "val_loss": 2.0,
          "val_error": 50.0, "lr": 0.1} for i in range(2)]
 NAMES = ["a$_1_$b", "price $5", "x^{$", r"\frac$\alpha$", "Ba$$in", "猫", "собака", "🐈", "e\u0301", "a\nb", "tab\tbed",
@@ -317,6 +322,29 @@ def test_what_matplotlib_cannot_draw_is_one_line(tmp_path, monkeypatch, error):
     with pytest.raises(UserError, match=f"the figure cannot be drawn: {type(error).__name__}") as caught:
         plots.curves(ROWS, tmp_path / "x.png")
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_the_numbers_of_an_evaluation_are_written_before_its_figure_fails(tiny_run, tmp_path, monkeypatch, capsys):
+    def fail(*args):
+        raise UserError("no font")
+    monkeypatch.setattr(plots, "confusion", fail)
+    with pytest.raises(UserError, match="no font"):
+        evaluate.main([str(tiny_run), "--limit", "20", "--views", "single", "--out", str(tmp_path)])
+    assert json.loads((tmp_path / "evaluate-test.json").read_text())["images"] == 20
+    capsys.readouterr()
+    monkeypatch.setattr(plots, "kernels", fail)
+    assert draw([str(tiny_run), "--limit", "40", "--out", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "kernels.png is left out: no font" in lines and str(tmp_path / "predictions.png") in lines
+
+
+def test_an_onnx_file_carries_the_names(trained, capsys):
+    loaded = pytest.importorskip("onnx")
+    shutil.rmtree("pets")
+    for name, expected in (("runs/pets", ["cat", "dog"]), ("quick_26", None)):
+        assert onnx.main([name, "net.onnx"]) == 0
+        props = {entry.key: json.loads(entry.value) for entry in loaded.load("net.onnx").metadata_props}
+        assert props.get("classes") == expected
 
 
 # signals, threads
@@ -433,11 +461,6 @@ def test_a_figure_that_cannot_be_drawn_costs_a_line_and_the_training_goes_on(tmp
 
 
 # text that a terminal cannot print, notebooks, programs without a console, paths
-
-
-@pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("tiny") / "run")[0]
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp932", "latin-1", "utf-8", "utf-8:surrogateescape",

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import backend, plots, profile
 from ..data import Dataset
-from ..errors import DataError, RunError, UsageError
+from ..errors import DiskError, RunError, UsageError, UserError
 from ..evaluate import confusion_matrix, predict
 from ..nn import Conv2d, Linear, LocallyConnected2d, ReLU, Tanh
 from ..predict import read_image, square
@@ -219,8 +219,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                              "10000)")
     parser.add_argument("--out", type=cli.path, metavar="DIR",
                         help="directory for the figures (default: the run's directory)")
-    parser.add_argument("--data-dir", type=cli.home, metavar="DIR", help="directory of the data (default: as in "
-                                                          "training)")
+    parser.add_argument("--data-dir", type=cli.home, metavar="DIR",
+                        help="directory of the data (default: as in training)")
     cli.add_device_flags(parser)
     args = parser.parse_args(argv)
     if args.limit < 1:
@@ -267,8 +267,8 @@ def draw_run(path: Path, figures: list[str], args: argparse.Namespace, must_draw
         try:
             draw(subject, file)
             print(file)
-        except (DataError, RunError) as error:
-            if must_draw:
+        except UserError as error:
+            if must_draw or isinstance(error, DiskError):
                 raise
             print(f"{file.name} is left out: {error}")
 

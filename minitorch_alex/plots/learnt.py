@@ -56,8 +56,9 @@ def predictions(pictures: Sequence[np.ndarray], probs: np.ndarray, classes: Sequ
             axes = _place(figure, left, low, side, side)
             interpolation = "nearest" if picture.shape[0] < 100 else "antialiased"
             axes.imshow(picture, interpolation=interpolation)
-            axes.annotate(drawable(names[i], path, 38), (0, 1), xycoords="axes fraction", xytext=(0, 4),
-                          textcoords="offset points", fontsize=10, fontweight="bold", va="bottom")
+            axes.annotate(drawable(names[i], path, 38), (0, 1), xycoords="axes fraction",
+                          xytext=(0, 4), textcoords="offset points", fontsize=10,
+                          fontweight="bold", va="bottom")
             axes = _place(figure, left + side + 0.15, low, bars, side)
             _draw_bars(axes, probs[i], shown, top, None if labels is None else labels[i])
         heading(figure, drawable(title, path), "")
@@ -149,6 +150,7 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], path: st
     largest one shown. A map that stays dark is silent for this image. Raises UsageError and
     DiskError as style.write does.
     """
+    colormap = load_matplotlib().colormaps["magma"]
     columns = 4
     width = 1.5  # inches, of the image and of each layer's maps together
     rows = max(math.ceil(min(len(a), most) / columns) for _, a in layers)
@@ -162,7 +164,7 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], path: st
         axes.set_title("image", fontsize=10, pad=5)
         for i, (name, a) in enumerate(layers):
             brightness = np.sqrt(np.clip(a[:most] / max(float(a[:most].max()), 1e-30), 0, 1))
-            tiles = load_matplotlib().colormaps["magma"](brightness)[..., :3]  # (C,H,W) -> (C,H,W,3)
+            tiles = colormap(brightness)[..., :3]  # (C,H,W) -> (C,H,W,3)
             image = mosaic(tiles, columns, margin=max(1, a.shape[1] // 12))
             height = width * image.shape[0] / image.shape[1]
             left = 0.15 + (width + 0.22) * (i + 1)
@@ -234,8 +236,8 @@ def neighbours(queries: np.ndarray, found: np.ndarray, query_classes: Sequence[s
                 axes = _place(figure, 0.15 + j * (side + gap) + apart * (j > 0), low, side, side)
                 axes.imshow(queries[i] if j == 0 else found[i, j - 1], interpolation="nearest")
                 word = query_classes[i] if j == 0 else found_classes[i][j - 1]
-                axes.annotate(drawable(word, path, 15), (0, 0), xycoords="axes fraction", xytext=(0, -3),
-                              textcoords="offset points", va="top", fontsize=8.5,
+                axes.annotate(drawable(word, path, 15), (0, 0), xycoords="axes fraction",
+                              xytext=(0, -3), textcoords="offset points", va="top", fontsize=8.5,
                               fontweight="bold" if j == 0 else "normal",
                               color=NOTE if word == query_classes[i] else TRUE)
         heading(figure, title, note)

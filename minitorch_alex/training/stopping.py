@@ -39,7 +39,7 @@ class StopSignal:
                 signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raises Stopped once a signal has come: for work that can be done again from its start."""
+        """Raises Stopped once a signal has come: for work that can be begun again."""
         if self.number:
             raise Stopped(self.number)
 
