@@ -132,6 +132,8 @@ def main(argv: list[str] | None = None) -> int:
     made = make_unfinished(work, settings, workers)
     index = write_index(listing, work, settings)
     report(index, target, made, time.perf_counter() - begin)
+    for note in notes_on_empty_classes(listing, target):
+        print(f"note        {note}")
     return 0
 
 
@@ -346,6 +348,14 @@ def report(index: dict[str, Any], target: Path, made: int, seconds: float) -> No
     print(f"rejected    {index['rejected']:,}{hint}")
     speed = f", {made / seconds:,.0f} images per second" if made else ""
     print(f"time        {cli.duration(seconds)}{speed}")
+
+
+def notes_on_empty_classes(listing: Listing, target: Path) -> list[str]:
+    """A sentence on each class that had training images, of which none could be decoded."""
+    listed = np.unique(listing.splits["train"].labels)
+    stored = np.unique(np.load(target / "train-samples.npy")["label"])
+    return [f"the class {listing.classes[label][0]} has no training images left: none could be "
+            "decoded" for label in np.setdiff1d(listed, stored).tolist()]
 
 
 def counted(count: int, noun: str) -> str:

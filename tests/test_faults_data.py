@@ -728,3 +728,32 @@ def test_names_of_classes_from_a_spreadsheet(tmp_path):
 def test_an_exercise_as_editors_leave_it(raw, tmp_path):
     (tmp_path / "e.py").write_bytes(raw)
     assert check.load(tmp_path / "e.py").x in ("e", "\N{LATIN SMALL LETTER E WITH ACUTE}", 1)
+
+
+def test_a_class_of_which_no_image_can_be_decoded_is_told(tmp_path, capsys):
+    two_classes(tmp_path / "src")
+    for k in range(3):
+        (tmp_path / "src" / "train" / "dog" / f"{k}.png").write_bytes(b"no image")
+    assert prepare.main([str(tmp_path / "src"), str(tmp_path / "set"), "--size", "16", "-j", "1"]) == 0
+    assert "note        the class dog has no training images left" in capsys.readouterr().out
+
+
+def test_folders_of_a_disk_that_numbers_nothing(tmp_path, monkeypatch, capsys):
+    two_classes(tmp_path)
+    (tmp_path / "train" / "cat" / "loop").symlink_to(tmp_path)
+    original = Path.stat
+
+    def stat(path, **options):
+        info = original(path, **options)
+        return os.stat_result((info.st_mode, 0, *info[2:]))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    (folder, prepared), told, _ = both(tmp_path, capsys)
+    assert folder == prepared and len(folder[1]) == 6 and "links to a folder above" in told
+
+
+def test_classes_of_a_damaged_index_are_one_line(tmp_path):
+    for classes in ("", '"classes": [1],', '"classes": "ab",', '"classes": [{"wnid": 1}],', '"classes": null,'):
+        (tmp_path / "index.json").write_text(f'{{{classes} "version": 1, "format": "tar"}}')
+        with pytest.raises(DataError, match="no list of classes"):
+            data.class_names("imagenet", tmp_path)

@@ -104,8 +104,13 @@ def read_index(data_dir: str | Path) -> dict[str, Any]:
 
 
 def prepared_classes(index: dict[str, Any]) -> tuple[str, ...]:
-    """A name for each class, as short_names makes it."""
-    return short_names([(entry["wnid"], entry.get("name", "")) for entry in index["classes"]])
+    """A name for each class, as short_names makes it. Raises DataError for an index without
+    them."""
+    try:
+        return short_names([(entry["wnid"], entry.get("name", "")) for entry in index["classes"]])
+    except (LookupError, AttributeError, TypeError) as error:
+        raise DataError("the index of a prepared set has no list of classes "
+                        f"({type(error).__name__}: {error}); prepare the set again") from None
 
 
 class Shard(Protocol):

@@ -47,6 +47,7 @@ class Member(NamedTuple):
 
 
 Members = dict[str, list[Member]]  # by WNID
+Identity = tuple[int, int] | str   # of a folder: its disk and its number there, or its path
 
 
 class PassedOver:
@@ -103,8 +104,8 @@ def images_in(path: Path, place: str, passed: PassedOver) -> list[Member]:
             if not is_folder and tell_name(name, place + name, passed)]
 
 
-def images_below(path: Path, place: str, passed: PassedOver, above: set[tuple[int, int]]
-                 ) -> list[Member]:
+def images_below(path: Path, place: str, passed: PassedOver,
+                 above: set[Identity]) -> list[Member]:
     """The images in a folder and in all folders below it, links included.
 
     `above` are the identities of the folders that it lies in: a link back to one of them, or a
@@ -133,12 +134,14 @@ def images_below(path: Path, place: str, passed: PassedOver, above: set[tuple[in
     return members
 
 
-def identity(path: Path) -> tuple[int, int]:
+def identity(path: Path) -> Identity:
     """What is the same for all paths to a folder. Raises DataError when it cannot be read."""
     try:
         info = path.stat()
     except OSError as error:
         raise _unreadable(path, error) from None
+    if not info.st_ino:  # some disks in a network number nothing
+        return os.path.realpath(path)
     return info.st_dev, info.st_ino
 
 
