@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import BackendError, UsageError
+from .errors import BackendError, KindError, UsageError
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,28 @@ def asarray(value: Any, dtype: Any = None) -> Any:
     axes = sorted(range(value.ndim), key=lambda axis: -value.strides[axis])
     device = current().xp.asarray(np.asarray(value.transpose(axes), order="C"), dtype=dtype)
     return device.transpose(np.argsort(axes).tolist())
+
+
+def real_array(value: Any) -> Any:
+    """`value` as an array of real numbers: itself if it is one; what NumPy makes of lists and
+    numbers, in float32, on the current backend.
+
+    Subclasses of NumPy's arrays become plain ones, because a product of np.matrix, for instance,
+    would not be element by element. Raises KindError for anything else.
+    """
+    array = value
+    if not is_array(value):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError) as error:  # lists of lists of different lengths
+            raise KindError(f"got a {type(value).__name__} that makes no array: {error}") from None
+    elif isinstance(value, np.ma.MaskedArray):
+        raise KindError("got a masked array, expected numbers everywhere; use its .filled(value)")
+    elif isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)  # itself, unless it is a subclass or what NumPy makes of a 0-d
+    if array.dtype.kind not in "biuf":
+        raise KindError(f"got a {type(value).__name__} of {array.dtype}, expected real numbers")
+    return array if array is value or is_array(value) else asarray(array.astype(np.float32))
 
 
 def to_numpy(array: Any) -> np.ndarray:

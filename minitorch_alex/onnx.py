@@ -37,6 +37,7 @@ from .nn import (
     LocalResponseNorm,
     MaxPool2d,
     Module,
+    Parameter,
     ReLU,
     Tanh,
     evaluating,
@@ -104,6 +105,7 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.last = "images"
+        self.shared: set[str] = set()  # names of the parameters that are constants already
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
 
     def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
@@ -120,8 +122,15 @@ class _Graph:
 
     def weights(self, layer: Any) -> list[str]:
         """The layer's weight and bias as constants, by the names that they have in the model."""
-        return [self.constant(self.names[id(p)], p.data)
-                for p in (layer.weight, layer.bias) if p is not None]
+        return [self.weight(p, p.data) for p in (layer.weight, layer.bias) if p is not None]
+
+    def weight(self, parameter: Parameter, values: Any) -> str:
+        """A parameter as a constant, and its name: one constant, however many layers share it."""
+        name = self.names[id(parameter)]
+        if name not in self.shared:
+            self.shared.add(name)
+            self.constant(name, values)
+        return name
 
     def layer(self, name: str, layer: Module, before: tuple[int, ...],
               after: tuple[int, ...]) -> None:
@@ -268,13 +277,12 @@ class _Graph:
         # (OH,OW,O,C,KH,KW) -> (OH,OW,O,KH,KW,C) -> (OH,OW,O,KH*KW*C), in the order of the taps
         weight = backend.to_numpy(layer.weight.data)
         weight = weight.transpose(0, 1, 2, 4, 5, 3).reshape(OH, OW, O, -1)
-        y = self.add("Einsum", [columns, self.constant(self.names[id(layer.weight)], weight)],
+        y = self.add("Einsum", [columns, self.weight(layer.weight, weight)],
                      f"{name}.sums",
                      equation="nkij,ijok->noij")
         if layer.bias is None:
             return y
-        return self.add("Add", [y, self.constant(self.names[id(layer.bias)], layer.bias.data)],
-                        name)
+        return self.add("Add", [y, self.weight(layer.bias, layer.bias.data)], name)
 
 
 def _pads(win: Window, before: tuple[int, ...], after: tuple[int, ...]) -> list[int]:

@@ -20,7 +20,8 @@ class Tensor:
         creator         the Function that made it, None for a leaf
 
     `data` may be anything that `numpy.asarray` takes; integers and Python floats become float32,
-    an array of float32 or float64 keeps its dtype. Names and meanings are PyTorch's.
+    an array of float32 or float64 keeps its dtype. Names and meanings are PyTorch's. Raises
+    KindError for what is not real numbers, None and masked arrays for instance.
     """
 
     __slots__ = ("__weakref__", "_data", "creator", "grad", "grad_place", "requires_grad",
@@ -31,10 +32,7 @@ class Tensor:
         if isinstance(data, Tensor):
             # Wrapping would lose the graph: silence here would be a wrong gradient later.
             raise UsageError("Tensor(data) got a Tensor; pass its .data, or use it as it is")
-        if isinstance(data, np.generic):  # what NumPy makes of a 0-d result
-            data = np.asarray(data)
-        elif not backend.is_array(data):
-            data = backend.asarray(np.asarray(data, np.float32))
+        data = backend.real_array(data)
         if data.dtype not in (np.float32, np.float64):
             data = data.astype(np.float32)  # integers, booleans, half precision
         self._data = data

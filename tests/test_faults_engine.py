@@ -704,3 +704,28 @@ def test_a_convolution_that_rounds_up_takes_such_a_window_too():
     x = mt.Tensor(RNG.standard_normal((2, 3, 2, 2)), requires_grad=True)
     assert layer(x).shape == (2, 4, 1, 1)
     assert mt.gradcheck(lambda a, w: F.conv2d(a, w, stride=2, ceil_mode=True), [x, layer.weight])
+
+
+# What becomes a tensor
+
+
+@pytest.mark.parametrize("data", [None, "1.5", [1, None], ["a"], {"a": 1}, np.array([1j]), np.complex64(1), object(),
+                                  [[1, 2], [3]], np.array(["x"]), np.ma.masked_array([1.0, 2], [0, 1]), F.relu,
+                                  np.array([1, None]), np.datetime64("2012-09-30"), b"abc"])
+def test_tensors_hold_real_numbers_only(data):
+    with pytest.raises(KindError, match="real numbers|makes no array|masked array") as error:
+        mt.Tensor(data)
+    assert "\n" not in str(error.value)
+
+
+def test_subclasses_of_arrays_become_plain_arrays(tmp_path):
+    file = np.memmap(tmp_path / "x", np.float32, "w+", shape=(2, 2))
+    for data in (np.matrix([[1.0, 2], [3, 4]]), np.matrix([[1, 2], [3, 4]], np.float32), file):
+        t = mt.Tensor(data)
+        assert type(t.data) is np.ndarray and t.shape == (2, 2)
+        assert ((t * t).data == np.asarray(data) ** 2).all()
+    plain = np.ones(3, np.float32)
+    assert mt.Tensor(plain).data is plain
+    for data, dtype in ((np.float64(2), np.float64), (3, np.float32), ([1, 2], np.float32), (True, np.float32),
+                        (np.arange(3), np.float32), (np.ones(2, np.float16), np.float32), ([], np.float32)):
+        assert mt.Tensor(data).dtype == dtype

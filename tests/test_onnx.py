@@ -150,3 +150,18 @@ def test_the_command_exports_runs_models_and_files_of_weights(tmp_path, capsys):
         onnx.main([str(run), str(file), "--weights", str(tmp_path / "w.safetensors")])
     with pytest.raises(DiskError):
         onnx.main(["net_18", str(tmp_path / "w.safetensors" / "m.onnx")])
+
+
+def test_shared_layers_and_tied_weights_are_one_constant(tmp_path):
+    conv, relu = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()
+    local = nn.LocallyConnected2d(3, 3, 8, 3, padding=1)
+    net = models.Network(8, None, {}, [], c1=conv, r1=relu, c2=conv, r2=relu, c3=nn.Conv2d(3, 3, 3, padding=1),
+                         l1=local, l2=local, flat=nn.Flatten(), fc=nn.Linear(192, 2))
+    net.c3.weight = conv.weight
+    onnx.export(net, tmp_path / "shared.onnx")
+    proto, run = loaded(tmp_path / "shared.onnx")
+    names = [c.name for c in proto.graph.initializer]
+    assert len(names) == len(set(names)) and {"c1.weight", "c1.bias", "c3.bias", "l1.weight"} <= set(names)
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    with no_grad():
+        assert np.abs(run(images) - net(mt.Tensor(images)).data).max() < 1e-4
