@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from . import backend, streams
-from .errors import KindError
-from .init import Init
+from .errors import KindError, ShapeError
+from .init import Init, fan_in, torch_uniform
 from .tensor import Tensor
 from .tree import attributes, check_attribute, check_state, first_of_each, join, walk
 
@@ -30,6 +30,12 @@ class Parameter(Tensor):
         streams.manual_seed."""
         values = init(streams.next_weight_rng(), shape)  # on the host, in float64
         return cls(backend.asarray(np.ascontiguousarray(values, np.float32)))
+
+
+class Buffer(Tensor):
+    """A tensor that training changes without a gradient: a part of state_dict and no parameter."""
+
+    __slots__ = ()
 
 
 class Module:
@@ -92,6 +98,18 @@ class Module:
         """All parameters, in the same order."""
         return (parameter for _, parameter in self.named_parameters())
 
+    def named_buffers(self, remove_duplicate: bool = True) -> Iterator[tuple[str, Buffer]]:
+        """(dotted name, buffer), in the same order: running statistics, for example."""
+        pairs = ((join(prefix, name), buffer)
+                 for prefix, module in self.named_modules("", remove_duplicate)
+                 for name, buffer in attributes(module, Buffer))
+        return first_of_each(pairs) if remove_duplicate else pairs
+
+    def _named_state(self) -> dict[str, Tensor]:
+        """All that state_dict holds, by name; what is shared under each of its names."""
+        return {**dict(self.named_parameters(remove_duplicate=False)),
+                **dict(self.named_buffers(remove_duplicate=False))}
+
     def train(self, mode: bool = True) -> Self:
         """Training behaviour for self and everything below (dropout silences units)."""
         for module in self.modules():
@@ -108,7 +126,10 @@ class Module:
             parameter.grad = None
 
     def astype(self, dtype: Any) -> Self:
-        """Convert all parameters to float32 or float64, before an optimizer takes them."""
+        """Convert all parameters and buffers to float32 or float64, before an optimizer takes
+        them."""
+        for _, buffer in self.named_buffers():
+            buffer.data = buffer.data.astype(dtype)
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = None
@@ -117,18 +138,18 @@ class Module:
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """name -> a host copy of each parameter, of a shared one under each of its names."""
+        """name -> a host copy of each parameter, then of each buffer; of a shared one under each of
+        its names."""
         # np.array copies: training changes the parameters' memory.
-        return {name: np.array(backend.to_numpy(p.data))
-                for name, p in self.named_parameters(remove_duplicate=False)}
+        return {name: np.array(backend.to_numpy(p.data)) for name, p in self._named_state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take parameters by name. Raises RunError, which names every missing, surplus or
+        """Take parameters and buffers by name. Raises RunError, which names every missing, surplus or
         misshapen entry, and then changes nothing."""
         if not isinstance(state, Mapping):
             raise KindError(f"load_state_dict: got {type(state).__name__}, expected a dictionary "
                             "of arrays by name; read a file with training.weights.load_into")
-        own = dict(self.named_parameters(remove_duplicate=False))
+        own = self._named_state()
         arrays = {name: value if backend.is_array(value) else np.asarray(value)
                   for name, value in state.items()}
         check_state(type(self).__name__, arrays, {name: p.shape for name, p in own.items()})
@@ -148,6 +169,25 @@ class Module:
         settings = {name: value for name, value in vars(self).items()
                     if isinstance(value, int | float | str | tuple) and name != "training"}
         return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+class Weighted(Module):
+    """Layers with a weight and a bias share their creation. Without initialisers they start as
+    torch's do."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def _create(self, weight_shape: tuple[int, ...], bias_shape: tuple[int, ...] | None,
+                weight_init: Init | None, bias_init: Init | None) -> None:
+        if min(weight_shape) < 1:
+            raise ShapeError(f"{type(self).__name__}: got a weight of shape {weight_shape}, "
+                             "expected at least 1 along each axis")
+        fan = fan_in(weight_shape)  # the bias starts in the same range as the weight
+        self.weight = Parameter.drawn(weight_shape, weight_init or torch_uniform(fan))
+        self.bias = None
+        if bias_shape is not None:
+            self.bias = Parameter.drawn(bias_shape, bias_init or torch_uniform(fan))
 
 
 @contextlib.contextmanager

@@ -1,44 +1,28 @@
 """Layers: functions that own parameters. Names, arguments and state_dict keys are PyTorch's.
 
 What all layers share, Module and Parameter, is in module.py; nets made of layers are in
-containers.py.
+containers.py; layers that the paper's net does not have in layers.py.
 """
 from typing import Any
 
 from . import functional as F
+from . import utils
 from .containers import ModuleList, Sequential
 from .errors import ShapeError
 from .functional.dropout import check_dropout
-from .init import Init, fan_in, torch_uniform
-from .kernels.window import Pair, Window, pair
-from .module import Module, Parameter, evaluating, in_mode
+from .init import Init
+from .kernels.window import Pair, pair
+from .layers import AdaptiveAvgPool2d, BatchNorm2d, LeakyReLU, LocallyConnected2d, Sigmoid
+from .module import Buffer, Module, Parameter, Weighted, evaluating, in_mode
 from .tensor import Tensor
 
-__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "Conv2d", "CrossEntropyLoss", "Dropout", "Flatten",
-           "Linear", "LocalResponseNorm", "LocallyConnected2d", "MaxPool2d", "Module",
-           "ModuleList", "Parameter", "ReLU", "Sequential", "Tanh", "evaluating", "in_mode"]
+__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm2d", "Buffer", "Conv2d", "CrossEntropyLoss",
+           "Dropout", "Flatten", "LeakyReLU", "Linear", "LocalResponseNorm", "LocallyConnected2d",
+           "MaxPool2d", "Module", "ModuleList", "Parameter", "ReLU", "Sequential", "Sigmoid",
+           "Tanh", "evaluating", "in_mode", "utils"]
 
 
-class _Weighted(Module):
-    """Layers with a weight and a bias share their creation. Without initialisers they start as
-    torch's do."""
-
-    weight: Parameter
-    bias: Parameter | None
-
-    def _create(self, weight_shape: tuple[int, ...], bias_shape: tuple[int, ...] | None,
-                weight_init: Init | None, bias_init: Init | None) -> None:
-        if min(weight_shape) < 1:
-            raise ShapeError(f"{type(self).__name__}: got a weight of shape {weight_shape}, "
-                             "expected at least 1 along each axis")
-        fan = fan_in(weight_shape)  # the bias starts in the same range as the weight
-        self.weight = Parameter.drawn(weight_shape, weight_init or torch_uniform(fan))
-        self.bias = None
-        if bias_shape is not None:
-            self.bias = Parameter.drawn(bias_shape, bias_init or torch_uniform(fan))
-
-
-class Conv2d(_Weighted):
+class Conv2d(Weighted):
     """See functional.conv2d. weight (O, C/groups, KH, KW), bias (O,)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int | Pair,
@@ -67,32 +51,7 @@ class Conv2d(_Weighted):
                         self.groups, self.ceil_mode)
 
 
-class LocallyConnected2d(_Weighted):
-    """See functional.locally_connected2d. weight (OH, OW, O, C, KH, KW), so that the layer takes
-    inputs of one size; bias (O, OH, OW)."""
-
-    def __init__(self, in_channels: int, out_channels: int, in_size: int | Pair,
-                 kernel_size: int | Pair, stride: int | Pair = 1, padding: int | Pair = 0,
-                 bias: bool = True, weight_init: Init | None = None,
-                 bias_init: Init | None = None) -> None:
-        win = Window.of(kernel_size, stride, padding)
-        OH, OW = win.out(*pair(in_size, "in_size", 1))
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.in_size = in_size
-        self.kernel_size = win.kernel
-        self.stride = stride
-        self.padding = padding
-        # Conv2d has one kernel for all places, this layer has one for each.
-        weight_shape = (OH, OW, out_channels, in_channels, *win.kernel)
-        bias_shape = (out_channels, OH, OW) if bias else None
-        self._create(weight_shape, bias_shape, weight_init, bias_init)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.locally_connected2d(x, self.weight, self.bias, self.stride, self.padding)
-
-
-class Linear(_Weighted):
+class Linear(Weighted):
     """See functional.linear. weight (out_features, in_features), bias (out_features,)."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True,
@@ -154,16 +113,6 @@ class AvgPool2d(Module):
                             self.count_include_pad)
 
 
-class AdaptiveAvgPool2d(Module):
-    """See functional.adaptive_avg_pool2d."""
-
-    def __init__(self, output_size: int) -> None:
-        self.output_size = output_size
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(x, self.output_size)
-
-
 class LocalResponseNorm(Module):
     """See functional.local_response_norm; torch's defaults (k = 1, alpha divided by the window
     size)."""
@@ -195,17 +144,28 @@ class Dropout(Module):
 
 
 class Flatten(Module):
-    """(N,C,H,W) -> (N, C*H*W)."""
+    """(N,C,H,W) -> (N, C*H*W): the axes start_dim to end_dim made into one."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.flatten(x)
+        return F.flatten(x, self.start_dim, self.end_dim)
 
 
 class CrossEntropyLoss(Module):
-    """See functional.cross_entropy: called with logits (N,K) and integer labels (N,)."""
+    """See functional.cross_entropy: called with logits (N,K) and integer labels (N,). A word in
+    place of the weight is the reduction."""
 
-    def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = reduction
+    def __init__(self, weight: Any = None, reduction: str = "mean", *, ignore_index: int = -100,
+                 label_smoothing: float = 0.0) -> None:
+        self.weight = None if isinstance(weight, str) else weight
+        self.reduction = weight if isinstance(weight, str) else reduction
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, labels: Any) -> Tensor:
-        return F.cross_entropy(logits, labels, self.reduction)
+        return F.cross_entropy(logits, labels, self.weight, self.reduction,
+                               ignore_index=self.ignore_index,
+                               label_smoothing=self.label_smoothing)

@@ -22,7 +22,7 @@ import numpy as np
 from . import backend, models, predict, profile
 from .errors import UsageError
 from .files import write_atomic
-from .functional.pool import window_means
+from .functional.adaptive import window_means
 from .kernels.window import Window, pair
 from .models import Network
 from .models.alexnet import Scale
@@ -173,9 +173,11 @@ class _Graph:
     def _adaptive(self, name: str, layer: AdaptiveAvgPool2d, before: tuple[int, ...]) -> str:
         """Means over rows and columns, as two products with matrices."""
         _, H, W = before
-        columns = window_means(W, layer.output_size).astype(np.float32)
-        rows = window_means(H, layer.output_size).T.astype(np.float32)
-        # (N, C, H, W) @ (W, S) -> (N, C, H, S); (S, H) @ (N, C, H, S) -> (N, C, S, S)
+        size = layer.output_size
+        S, T = size if isinstance(size, tuple) else (size, size)
+        columns = window_means(W, W if T is None else T).astype(np.float32)
+        rows = window_means(H, H if S is None else S).T.astype(np.float32)
+        # (N, C, H, W) @ (W, T) -> (N, C, H, T); (S, H) @ (N, C, H, T) -> (N, C, S, T)
         narrow = self.add("MatMul", [self.last, self.constant(f"{name}.columns", columns)],
                           f"{name}.narrow")
         return self.add("MatMul", [self.constant(f"{name}.rows", rows), narrow], name)

@@ -130,7 +130,8 @@ def of_weights(path: Path, name: str, views: str = "single") -> Predictor:
     """
     num_classes = models.default_classes(name)
     model = models.build(name, num_classes)
-    last = list(model.state_dict())[-1]  # the bias of the last layer, one number per class
+    # The bias of the last layer has one number per class; buffers come after it in a state_dict.
+    last = list(dict(model.named_parameters()))[-1]
     bias = weights.by_names_of(model, weights.read(path)).get(last)
     if bias is not None and bias.ndim == 1 and 1 <= len(bias) != num_classes:
         num_classes = len(bias)

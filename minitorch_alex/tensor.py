@@ -7,9 +7,10 @@ import numpy as np
 
 from . import autograd, backend
 from .errors import UsageError
+from .operators import Operators
 
 
-class Tensor:
+class Tensor(Operators):
     """An n-dimensional array that remembers where it came from.
 
         data            the raw array, float32 or float64, on the host or on a device
@@ -135,19 +136,19 @@ class Tensor:
     def __neg__(self) -> "Tensor":
         return _functional().neg(self)
 
-    def __pow__(self, p: float) -> "Tensor":
+    def __pow__(self, p: "Operand") -> "Tensor":
         return _functional().power(self, p)
 
     def __matmul__(self, other: "Tensor") -> "Tensor":
         return _functional().matmul(self, other)
 
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """The sum over `axis`, or over everything."""
-        return _functional().sum(self, axis, keepdims)
+    def sum(self, dim: Any = None, keepdim: bool = False, **words: Any) -> "Tensor":
+        """The sum over the axes `dim`, or over everything. See functional.sum."""
+        return _functional().sum(self, dim, keepdim, **words)
 
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """The mean over `axis`, or over everything."""
-        return _functional().mean(self, axis, keepdims)
+    def mean(self, dim: Any = None, keepdim: bool = False, **words: Any) -> "Tensor":
+        """The mean over the axes `dim`, or over everything. See functional.mean."""
+        return _functional().mean(self, dim, keepdim, **words)
 
     def reshape(self, *shape: Any) -> "Tensor":
         """The same elements in another shape, as reshape(2, 3) or reshape((2, 3)); one entry may
@@ -165,7 +166,7 @@ class Tensor:
     @property
     def T(self) -> "Tensor":
         """The transpose of a matrix."""
-        return _functional().transpose(self)
+        return _functional().t(self)
 
     def exp(self) -> "Tensor":
         """e^x of each element."""

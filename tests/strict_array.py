@@ -151,7 +151,8 @@ for _name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
     setattr(StrictArray, _name, _operator(_name))
 METHODS = (
     "__neg__", "__pos__", "__abs__", "__invert__", "reshape", "transpose", "swapaxes", "squeeze",
-    "ravel", "sum", "max", "min", "mean", "argmax", "any", "all", "copy", "dot", "clip", "take",
+    "ravel", "sum", "max", "min", "mean", "argmax", "argmin", "any", "all", "copy", "dot", "clip",
+    "take",
     "fill",
 )
 for _name in METHODS:
@@ -219,6 +220,7 @@ FUNCTIONS = (
     "matmul", "dot", "outer", "tensordot", "where", "clip", "copyto", "pad", "flip",
     "ascontiguousarray", "concatenate", "stack", "broadcast_to", "transpose", "swapaxes",
     "expand_dims", "squeeze", "reshape", "ravel", "moveaxis", "take", "take_along_axis",
+    "argsort", "searchsorted", "floor", "trunc",
 )
 CONSTANTS = (
     "float32", "float64", "int32", "int64", "uint8", "uint32", "bool_", "dtype", "floating",

@@ -678,7 +678,7 @@ def test_what_the_kernels_cannot_take_is_refused(on_host):
     with pytest.raises(ShapeError, match="use a smaller batch"):
         huge = StrictArray(np.broadcast_to(0.0, (2**16, 2**15)))
         launch.launch("relu", StrictArray(np.zeros(3)), 1, 1, (huge,))
-    with pytest.raises(UsageError, match="got rule 'adam', expected '2012' or 'torch'"):
+    with pytest.raises(UsageError, match="got rule 'adam', expected '2012', 'torch' or 'nesterov'"):
         checks.kernels.cpu.sgd(normal(3), normal(3), normal(3), 0.1, 0.9, 0.01, "adam")
     with pytest.raises(ShapeError, match="larger than the mean"):
         checks.kernels.cpu.augment(np.zeros((1, 8, 8, 3), np.uint8), (6, 6), np.zeros(1, np.int32),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minitorch_alex.errors import UsageError
-from minitorch_alex.kernels import Window, cpu, im2col, naive, set_winograd, workers
+from minitorch_alex.kernels import Window, cpu, im2col, naive, naive_later, set_winograd, workers
 from minitorch_alex.kernels.window import ceil_div, group_slices
 
 drawn = settings(deadline=None, derandomize=True, max_examples=40, database=None)
@@ -71,16 +71,17 @@ def test_naive_and_cpu_have_the_same_kernels_with_the_same_arguments():
     helpers = {"cells", "group_channels", "average_divisor", "window_around", "channel_window",
                "dropout_hash"}
     explained = {name for name, f in vars(naive).items() if inspect.isfunction(f)} - helpers
-    assert arguments(cpu, cpu.__all__) == arguments(naive, explained)
+    later = {name for name, f in vars(naive_later).items() if inspect.isfunction(f)}
+    assert arguments(cpu, cpu.__all__) == arguments(naive, explained) | arguments(naive_later, later)
     convolutions = {"conv2d", "conv2d_backward_weight", "conv2d_backward_input"}
     assert arguments(im2col, convolutions) == arguments(naive, convolutions)
 
 
-@pytest.mark.parametrize("module", (checks.kernels, checks.engine), ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", (checks.kernels, checks.engine, checks.later), ids=lambda m: m.__name__)
 def test_no_check_is_forgotten(module):
     """Each function check_... of the file is in its CHECKS, once."""
     names = [name for name in vars(module) if name.startswith("check_")]
-    assert sorted(names) == sorted(check.__name__ for check in module.CHECKS)
+    assert sorted(names) == sorted(check.__name__ for check in (*module.CHECKS, *getattr(module, "KERNEL_CHECKS", ())))
 
 
 KERNELS = Path(naive.__file__).parent
@@ -289,7 +290,7 @@ def test_a_nan_is_not_lost_in_relu_or_pooling(kernels):
 @pytest.mark.parametrize("kernels", (naive, cpu))
 def test_an_unknown_rule_is_refused(kernels):
     w = normal(3)
-    with pytest.raises(UsageError, match="'adam'.*'2012' or 'torch'"):
+    with pytest.raises(UsageError, match="'adam'.*'2012', 'torch' or 'nesterov'"):
         kernels.sgd(w, w, w, 0.1, 0.9, 0.0, "adam")
 
 

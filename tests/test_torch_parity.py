@@ -79,7 +79,7 @@ PAIRS = {
     **{f"cross_entropy, {r}": Pair(lambda x, r=r: F.cross_entropy(x, LABELS, r),
                                    lambda x, r=r: TF.cross_entropy(x, torch.from_numpy(LABELS), reduction=r), ((4, 5),))
        for r in ("mean", "sum", "none")},
-    "flatten": Pair(F.flatten, lambda x: torch.flatten(x, 1), (IMAGES,)),
+    "flatten": Pair(F.flatten, torch.flatten, (IMAGES,)),
     "arithmetic": Pair(lambda x, w: (x * w - x / (w * w + 1.0) + 2.0 * x) ** 2,
                        lambda x, w: (x * w - x / (w * w + 1.0) + 2.0 * x) ** 2, (IMAGES, (6, 1, 8))),
     "reductions": Pair(lambda x: x.mean(axis=(2, 3)) * x.sum(axis=1).sum(), lambda x: x.mean((2, 3)) * x.sum(1).sum(),

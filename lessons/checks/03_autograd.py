@@ -253,7 +253,7 @@ def check_small_net(m: ModuleType) -> Iterator[Case]:
     kernels = Tensor(rng.standard_normal((4, 3, 3, 3)), requires_grad=True)
     biases = Tensor(rng.standard_normal(4), requires_grad=True)
     y = F.relu(F.conv2d(images, kernels, biases, padding=1))
-    y = F.cross_entropy(F.flatten(F.max_pool2d(y, 3, 2) + F.avg_pool2d(y, 3, 2)), np.array([1, 5]))
+    y = F.cross_entropy(F.flatten(F.max_pool2d(y, 3, 2) + F.avg_pool2d(y, 3, 2), 1), np.array([1, 5]))
     y.backward(retain_graph=True)
     yield Same(
         "a small net: convolution, ReLU, two pools added, loss",

@@ -511,17 +511,21 @@ def _cross_entropy(yours: Functions) -> Callable[..., Tensor]:
     f = yours["softmax_cross_entropy"]
     package = functional.cross_entropy
 
-    def cross_entropy(logits, labels, reduction="mean"):
-        labels = np.asarray(labels)
-        if reduction != "mean" or not _are_valid(logits, labels):
-            return package(logits, labels, reduction)  # which raises the error, if there is one
-        return _CrossEntropy(f, labels.astype(np.int64))(logits)
+    def cross_entropy(logits, labels, weight=None, reduction="mean", **settings):
+        plain = weight is None and reduction == "mean" and not settings
+        if not plain or not _are_valid(logits, labels):
+            # which raises the error, if there is one
+            return package(logits, labels, weight, reduction, **settings)
+        return _CrossEntropy(f, np.asarray(labels).astype(np.int64))(logits)
 
     return cross_entropy
 
 
-def _are_valid(logits: Tensor, labels: np.ndarray) -> bool:
+def _are_valid(logits: Tensor, labels: Any) -> bool:
     """Whether logits are (N, K), N > 0, and labels N integers in 0 ... K - 1."""
+    if isinstance(labels, Tensor):  # probabilities
+        return False
+    labels = np.asarray(labels)
     if logits.ndim != 2 or not len(logits) or labels.shape != logits.shape[:1]:
         return False
     if labels.dtype.kind not in "iu":

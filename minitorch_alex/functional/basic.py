@@ -1,6 +1,6 @@
 """Arithmetic, reshaping, reduction. Broadcasting is NumPy's; autograd.unbroadcast undoes it,
 nobody here needs to."""
-import math
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from .. import backend
@@ -128,25 +128,6 @@ class Log(Function):
         return gy / x
 
 
-class MatMul(Function):
-    """y = a @ b for matrices a (M,K), b (K,N); saves each where the other's gradient is wanted.
-
-    ga = gy b^T,  gb = a^T gy.
-    """
-
-    def forward(self, a, b):
-        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-            raise ShapeError(f"matmul needs (M,K) @ (K,N), got {a.shape} @ {b.shape}")
-        self.save(a if self.needs[1] else None, b if self.needs[0] else None)
-        return a @ b
-
-    def backward(self, gy):
-        a, b = self.saved
-        ga = gy @ b.T if self.needs[0] else None  # (M,N) @ (N,K)
-        gb = a.T @ gy if self.needs[1] else None  # (K,M) @ (M,N)
-        return ga, gb
-
-
 class Sum(Function):
     """y = sum over `axis` (all axes if None)."""
 
@@ -198,7 +179,7 @@ class Permute(Function):
         return gy.transpose(tuple(self.axes.index(i) for i in range(len(self.axes))))
 
 
-def _check_broadcast(name: str, a: Tensor, b: Tensor) -> None:
+def check_broadcast(name: str, a: Tensor, b: Tensor) -> None:
     """Raises ShapeError unless the shapes fit, compared from the last axis on: (4, 3) and (3,) do,
     (4, 3) and (4,) do not."""
     for m, n in zip(reversed(a.shape), reversed(b.shape), strict=False):
@@ -212,43 +193,44 @@ def _tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def add(a: Operand, b: Operand) -> Tensor:
-    """a + b, broadcast."""
-    if _is_number(b):
+def add(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
+    """a + alpha b, broadcast."""
+    b = b if alpha == 1 else mul(b, alpha)
+    if is_number(b):
         return AddScalar(b)(a)
-    if _is_number(a):
+    if is_number(a):
         return AddScalar(a)(b)
     a = _tensor(a)
     b = _tensor(b)
-    _check_broadcast("add", a, b)
+    check_broadcast("add", a, b)
     return Add()(a, b)
 
 
 def mul(a: Operand, b: Operand) -> Tensor:
     """a b, element by element, broadcast."""
-    if _is_number(b):
+    if is_number(b):
         return MulScalar(b)(a)
-    if _is_number(a):
+    if is_number(a):
         return MulScalar(a)(b)
     a = _tensor(a)
     b = _tensor(b)
-    _check_broadcast("mul", a, b)
+    check_broadcast("mul", a, b)
     return Mul()(a, b)
 
 
-def div(a: Operand, b: Operand) -> Tensor:
+def quotient(a: Operand, b: Operand) -> Tensor:
     """a / b, element by element, broadcast."""
-    if _is_number(b):
+    if is_number(b):
         return DivScalar(b)(a)
-    if _is_number(a):
+    if is_number(a):
         return MulScalar(a)(Pow(-1)(b))  # a number has no gradient, so b^-1 is all there is
     a = _tensor(a)
     b = _tensor(b)
-    _check_broadcast("div", a, b)
+    check_broadcast("div", a, b)
     return Div()(a, b)
 
 
@@ -257,17 +239,9 @@ def neg(x: Tensor) -> Tensor:
     return MulScalar(-1.0)(x)
 
 
-def sub(a: Operand, b: Operand) -> Tensor:
-    """a - b, broadcast."""
-    return add(a, -b)
-
-
-def power(x: Tensor, p: float) -> Tensor:
-    """x^p for a number p."""
-    if not _is_number(p):
-        raise ShapeError(f"x ** p needs a number p, got {type(p).__name__}; write exp(p * log(x)) "
-                         "for a tensor")
-    return Pow(p)(x)
+def sub(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
+    """a - alpha b, broadcast."""
+    return add(a, -b, alpha=alpha)
 
 
 def exp(x: Tensor) -> Tensor:
@@ -280,21 +254,37 @@ def log(x: Tensor) -> Tensor:
     return Log()(x)
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """The product of two matrices, (M,K) @ (K,N)."""
-    return MatMul()(a, b)
+Dims = int | Sequence[int] | None  # one axis, several, or all
 
 
-def sum(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """The sum over `axis`, or over everything."""
-    return Sum(axis, keepdims)(x)
+def axes_of(name: str, x: Tensor, dim: Dims, axis: Dims = None) -> tuple[int, ...] | None:
+    """The axes that `dim`, or `axis` in NumPy's words, names, counted from the front; None for all.
+
+    As in PyTorch an empty tuple names all axes, and 0 and -1 those of a tensor without axes.
+    Raises ShapeError for an axis that x does not have.
+    """
+    dim = axis if dim is None else dim
+    dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    axes = tuple(d + x.ndim if d < 0 else d for d in dims)
+    if any(not 0 <= d < (x.ndim or 1) and (d, x.ndim) != (-1, 0) for d in axes):
+        raise ShapeError(f"{name}: got dim {dim} for a tensor of shape {x.shape}, expected "
+                         f"{-(x.ndim or 1)} to {(x.ndim or 1) - 1}")
+    return axes if axes and x.ndim else None
 
 
-def mean(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-    """The mean over `axis`, or over everything."""
+def sum(x: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None,
+        keepdims: bool = False) -> Tensor:
+    """The sum over the axes `dim`, or over everything; `axis` and `keepdims` are NumPy's words for
+    the same."""
+    return Sum(axes_of("sum", x, dim, axis), keepdim or keepdims)(x)
+
+
+def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None,
+         keepdims: bool = False) -> Tensor:
+    """The mean over the axes `dim`, or over everything; `axis` and `keepdims` as in `sum`."""
     if not x.size:
         raise ShapeError(f"mean of a tensor without elements, of shape {x.shape}")
-    total = Sum(axis, keepdims)(x)
+    total = Sum(axes_of("mean", x, dim, axis), keepdim or keepdims)(x)
     return MulScalar(total.size / x.size)(total)  # each sum has x.size / total.size terms
 
 
@@ -305,7 +295,7 @@ def _axes(arguments: tuple) -> tuple[int, ...]:
     return arguments
 
 
-def reshape(x: Tensor, *shape: int) -> Tensor:
+def reshape(x: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
     """x in another shape; one entry may be -1."""
     return Reshape(_axes(shape))(x)
 
@@ -321,11 +311,8 @@ def permute(x: Tensor, *dims: int) -> Tensor:
 
 def transpose(x: Tensor, dim0: int = 0, dim1: int = 1) -> Tensor:
     """x with two axes exchanged."""
+    if x.ndim == 0 and {dim0, dim1} <= {0, -1}:  # PyTorch's exception: nothing to exchange
+        return x
     order = list(range(x.ndim))
     order[dim0], order[dim1] = order[dim1], order[dim0]
     return Permute(tuple(order))(x)
-
-
-def flatten(x: Tensor, start_dim: int = 1) -> Tensor:
-    """x with all axes from start_dim on made into one: (N,C,H,W) becomes (N, C*H*W)."""
-    return Reshape((*x.shape[:start_dim], math.prod(x.shape[start_dim:])))(x)

@@ -1,10 +1,12 @@
-"""Convolution, and its sibling whose weights are not shared."""
+"""Convolution."""
 from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError, UsageError
 from ..kernels.window import Pair, Window
 from ..tensor import Tensor
+from .batch import one_or_many
 from .layout import contiguous, to_nchw, to_nhwc
+from .windows import padding_of
 
 
 class Conv2d(Function):
@@ -52,37 +54,6 @@ class Conv2d(Function):
         return None if gx is None else to_nchw(gx), gw, gb
 
 
-class LocallyConnected2d(Function):
-    """As Conv2d with a weight of its own at every output place: w[oh,ow,o,c,kh,kw], b[o,oh,ow].
-    Saves x and w, each where the other's gradient is wanted."""
-
-    def __init__(self, win: Window) -> None:
-        self.win = win
-
-    def forward(self, x, w, b):
-        x = to_nhwc(x)
-        w = contiguous(w)
-        self.x_shape = x.shape
-        self.save(x if self.needs[1] else None, w if self.needs[0] else None)
-        b = None if b is None else contiguous(b.transpose(1, 2, 0))  # (O,OH,OW) -> (OH,OW,O)
-        return to_nchw(backend.kernels_for(x, w, b).locally_connected2d(x, w, b, self.win))
-
-    def backward(self, gy):
-        x, w = self.saved
-        gy = to_nhwc(gy)
-        kernels = backend.kernels_for(gy)
-        gx = None
-        gw = None
-        gb = None
-        if self.needs[0]:
-            gx = to_nchw(kernels.locally_connected2d_backward_input(gy, w, self.x_shape, self.win))
-        if self.needs[1]:
-            gw = kernels.locally_connected2d_backward_weight(x, gy, self.win)
-        if self.needs[2]:
-            gb = gy.sum(axis=0).transpose(2, 0, 1)  # (N,OH,OW,O) -> (OH,OW,O) -> (O,OH,OW)
-        return gx, gw, gb
-
-
 def check_images(name: str, x: Tensor) -> None:
     """Raises ShapeError unless x is a batch of images."""
     if x.ndim != 4:
@@ -107,10 +78,12 @@ def out_size(name: str, win: Window, x: Tensor) -> Pair:
         raise ShapeError(f"{name}: {error}") from None
 
 
+@one_or_many
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1,
-           padding: int | Pair = 0, dilation: int | Pair = 1, groups: int = 1,
+           padding: int | Pair | str = 0, dilation: int | Pair = 1, groups: int = 1,
            ceil_mode: bool = False) -> Tensor:
-    """Convolve x (N,C,H,W) with weight (O,C/groups,KH,KW) and add bias (O,): (N,O,OH,OW).
+    """Convolve x (N,C,H,W) with weight (O,C/groups,KH,KW) and add bias (O,): (N,O,OH,OW). One image
+    (C,H,W) becomes (O,OH,OW).
 
         OH = 1 + floor((H + 2 padding - dilation (KH-1) - 1) / stride)
 
@@ -118,6 +91,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | 
     code's rounding, by which 224 gives 55 (AlexNet-Source-Code layer.py:1004). A window that this
     adds but that would see no pixel is left out, as in torch's pooling. `groups` splits input and
     output channels into that many separate convolutions, the paper's two GPUs (section 3.5).
+    padding may be "valid" (none) or "same" (the output has the input's size; stride 1).
     Raises ShapeError when the shapes do not fit, UsageError when the dtypes differ.
     """
     check_images("conv2d", x)
@@ -134,33 +108,12 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | 
     if bias is not None and bias.shape != (O,):
         raise ShapeError(f"conv2d: got bias {bias.shape}, expected ({O},)")
     check_dtypes("conv2d", x, weight, bias)
-    win = Window.of((KH, KW), stride, padding, dilation, ceil_mode)
+    cells = padding_of(padding, (KH, KW), stride, dilation)
+    win = Window.of((KH, KW), stride, cells, dilation, ceil_mode)
     out_size("conv2d", win, x)  # raises when the windows do not fit
-    return Conv2d(win, groups)(x, weight, bias)
-
-
-def locally_connected2d(x: Tensor, weight: Tensor, bias: Tensor | None = None,
-                        stride: int | Pair = 1, padding: int | Pair = 0,
-                        dilation: int | Pair = 1) -> Tensor:
-    """As conv2d with weights that differ from place to place: x (N,C,H,W), weight
-    (OH,OW,O,C,KH,KW), bias (O,OH,OW).
-
-    The `local` layers of the CIFAR nets of 2011 (AlexNet-Source-Code
-    example-layers/layers-conv-local-13pct.cfg). Raises ShapeError when the shapes do not fit,
-    UsageError when the dtypes differ.
-    """
-    check_images("locally_connected2d", x)
-    if weight.ndim != 6:
-        raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected "
-                         "(OH, OW, O, C, KH, KW)")
-    check_dtypes("locally_connected2d", x, weight, bias)
-    _, _, O, _, KH, KW = weight.shape
-    win = Window.of((KH, KW), stride, padding, dilation)
-    OH, OW = out_size("locally_connected2d", win, x)
-    expected = (OH, OW, O, x.shape[1], KH, KW)
-    if weight.shape != expected:
-        raise ShapeError(f"locally_connected2d: got weight {weight.shape}, expected {expected} "
-                         f"for input {x.shape}")
-    if bias is not None and bias.shape != (O, OH, OW):
-        raise ShapeError(f"locally_connected2d: got bias {bias.shape}, expected {(O, OH, OW)}")
-    return LocallyConnected2d(win)(x, weight, bias)
+    y = Conv2d(win, groups)(x, weight, bias)
+    if padding != "same" or y.shape[2:] == x.shape[2:]:
+        return y
+    # Padded alike on both sides, an even span gives one row or column more than the input has: the
+    # first, whose window begins a cell too early.
+    return y[:, :, y.shape[2] - x.shape[2]:, y.shape[3] - x.shape[3]:]

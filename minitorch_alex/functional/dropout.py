@@ -25,9 +25,9 @@ class Dropout(Function):
 
 
 def check_dropout(p: float, rule: str) -> None:
-    """Raises UsageError for a probability outside 0 <= p < 1 or an unknown rule."""
-    if not 0 <= p < 1:
-        raise UsageError(f"dropout: got p = {p}, expected 0 <= p < 1")
+    """Raises UsageError for a probability outside 0 <= p <= 1 or an unknown rule."""
+    if not 0 <= p <= 1:
+        raise UsageError(f"dropout: got p = {p}, expected 0 <= p <= 1")
     if rule not in ("inverted", "2012"):
         raise UsageError(f"dropout: got rule {rule!r}, expected 'inverted' or '2012'")
 
@@ -41,10 +41,12 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rule: str = "inver
 
     Both are the same function if the next layer's weights differ by the factor 1 - p, so an
     initialisation made for one does not suit the other. Masks follow manual_seed, set_step and the
-    order of calls. Raises UsageError when p is outside 0 <= p < 1 or the rule is unknown.
+    order of calls. Raises UsageError when p is outside 0 <= p <= 1 or the rule is unknown.
     """
     check_dropout(p, rule)
     if not training:
         return x if rule == "inverted" else x * (1 - p)
+    if p == 1:  # nothing is kept, and the scale would be infinite
+        return x * 0.0
     scale = 1 / (1 - p) if rule == "inverted" else 1.0
     return Dropout(p, scale, streams.next_dropout_key())(x)

@@ -1,4 +1,6 @@
 """The fully connected layer."""
+import math
+
 from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError
@@ -44,17 +46,23 @@ class Linear(Function):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (N,I) times weight (O,I) transposed, plus bias (O,): (N,O).
+    """x (..., I) times weight (O,I) transposed, plus bias (O,): (..., O). A weight (I,) is one
+    output without an axis: (...).
 
     Raises ShapeError when the shapes do not fit, UsageError when the dtypes differ.
     """
-    if x.ndim != 2:
-        raise ShapeError(f"linear: got input {x.shape}, expected (N, features); flatten images "
-                         "first")
-    if weight.ndim != 2 or x.shape[1] != weight.shape[1]:
-        raise ShapeError(f"linear: got input {x.shape}, expected (N, {weight.shape[-1]}) for "
-                         f"weight {weight.shape}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ShapeError(f"linear: got bias {bias.shape}, expected {weight.shape[:1]}")
+    if weight.ndim not in (1, 2) or x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
+        features = weight.shape[-1] if weight.ndim else "features"
+        raise ShapeError(f"linear: got input {x.shape}, expected (N, {features}) for weight "
+                         f"{weight.shape}; flatten images first")
+    if bias is not None and bias.shape != weight.shape[:-1]:
+        raise ShapeError(f"linear: got bias {bias.shape}, expected {weight.shape[:-1]}")
     check_dtypes("linear", x, weight, bias)
-    return Linear()(x, weight, bias)
+    if x.ndim == weight.ndim == 2:
+        return Linear()(x, weight, bias)
+    I = weight.shape[-1]
+    rows = x.reshape(math.prod(x.shape[:-1]), I)  # (..., I) -> (N, I)
+    matrix = weight.reshape(math.prod(weight.shape[:-1]), I)
+    offsets = None if bias is None else bias.reshape(len(matrix))
+    y = Linear()(rows, matrix, offsets)
+    return y.reshape(*x.shape[:-1], *weight.shape[:-1])  # (N, O) -> (..., O)

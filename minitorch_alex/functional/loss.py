@@ -1,52 +1,15 @@
-"""Softmax and the loss: multinomial logistic regression (paper section 3.5).
-
-Softmax and logarithm are one operation, so that neither overflow nor log(0) can happen.
-"""
+"""The loss: multinomial logistic regression (paper section 3.5). The kernel takes softmax and logarithm
+together, so that neither overflow nor log(0) can happen."""
 from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..autograd import Function
-from ..errors import ShapeError, UsageError
+from ..errors import UsageError
 from ..tensor import Tensor
+from .labels import check_labels, label_loss, probability_loss, reduced
 from .layout import contiguous
-
-
-class LogSoftmax(Function):
-    """y = x - log sum exp x over one axis; saves y.   gx = gy - softmax(x) sum gy."""
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def forward(self, x):
-        xp = backend.xp_of(x)
-        y = x - x.max(axis=self.dim, keepdims=True)  # exp of at most 0: it cannot overflow
-        y = y - xp.log(xp.exp(y).sum(axis=self.dim, keepdims=True))
-        self.save(y)
-        return y
-
-    def backward(self, gy):
-        (y,) = self.saved
-        return gy - backend.xp_of(y).exp(y) * gy.sum(axis=self.dim, keepdims=True)
-
-
-class Softmax(Function):
-    """y = exp x / sum exp x over one axis; saves y.   gx = y (gy - sum gy y)."""
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-    def forward(self, x):
-        # Shifting x by its maximum changes nothing in the quotient, and exp cannot overflow.
-        y = backend.xp_of(x).exp(x - x.max(axis=self.dim, keepdims=True))
-        y = y / y.sum(axis=self.dim, keepdims=True)
-        self.save(y)
-        return y
-
-    def backward(self, gy):
-        (y,) = self.saved
-        return y * (gy - (gy * y).sum(axis=self.dim, keepdims=True))
 
 
 class CrossEntropy(Function):
@@ -71,41 +34,35 @@ class CrossEntropy(Function):
         return backend.kernels_for(g, probs).softmax_cross_entropy_backward(g, probs, self.labels)
 
 
-def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """exp x / sum exp x over the axis `dim`."""
-    return Softmax(dim)(x)
-
-
-def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """log(softmax(x)) over the axis `dim`, without overflow."""
-    return LogSoftmax(dim)(x)
-
-
-def cross_entropy(logits: Tensor, labels: Any, reduction: str = "mean") -> Tensor:
+def cross_entropy(logits: Tensor, labels: Any, weight: Any = None, reduction: str = "mean", *,
+                  ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
     """-log softmax(logits)[label] for logits (N,K) and integer labels (N,), a raw array.
 
     The natural logarithm: ln K at chance level. `reduction` is "mean" over the batch, "sum", or
-    "none" for the N losses. Raises ShapeError for labels of the wrong shape or kind, or outside
-    0..K-1, and UsageError for another reduction.
+    "none" for the N losses. What functional/labels.py adds, as in PyTorch:
+
+        logits (K,), (N,K,d1,...)    one case, or a class for each place; labels (), (N,d1,...)
+        labels a Tensor like logits  the probability of each class, whose gradient is given too
+        weight (K,)                  a factor per class; the mean is then the weighted one
+        ignore_index                 a label that costs nothing and does not count
+        label_smoothing e            the label has probability 1 - e, and all K share the rest
+
+    A word in place of the weight is the reduction. On a device labels are not read back, so -100
+    is ignored there only if ignore_index is given as another number. Raises ShapeError for labels
+    of the wrong shape or kind, or outside 0..K-1, and UsageError for another reduction.
     """
-    labels = labels if backend.is_array(labels) else np.asarray(labels)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(logits):
-        raise ShapeError(f"cross_entropy: got logits {logits.shape} and labels {labels.shape}; "
-                         "expected (N, K) and (N,) with N of at least 1")
-    if labels.dtype.kind not in "iu":
-        raise ShapeError(f"cross_entropy: got labels of {labels.dtype}, expected integers")
-    if isinstance(labels, np.ndarray):  # on a device they are not read back to be checked
-        wrong = np.flatnonzero((labels < 0) | (labels >= logits.shape[1]))
-        if wrong.size:
-            raise ShapeError(f"cross_entropy: label {labels[wrong[0]]} at position {wrong[0]} is "
-                             f"not a class 0..{logits.shape[1] - 1}")
-        labels = backend.asarray(labels)
+    if isinstance(weight, str):
+        reduction = weight
+        weight = None
     if reduction not in ("mean", "sum", "none"):
         raise UsageError(f"cross_entropy: got reduction {reduction!r}, "
                          "expected 'mean', 'sum' or 'none'")
-    losses = CrossEntropy(labels)(logits)
-    if reduction == "mean":
-        return losses.mean()
-    if reduction == "sum":
-        return losses.sum()
-    return losses
+    if isinstance(labels, Tensor):
+        return probability_loss(logits, labels, weight, reduction, label_smoothing)
+    labels = labels if backend.is_array(labels) else np.asarray(labels)
+    some_ignored = check_labels(logits, labels, ignore_index)
+    if isinstance(labels, np.ndarray):
+        labels = backend.asarray(labels)
+    if logits.ndim != 2 or weight is not None or some_ignored or label_smoothing:
+        return label_loss(logits, labels, weight, reduction, ignore_index, label_smoothing)
+    return reduced(CrossEntropy(labels)(logits), reduction)

@@ -1,10 +1,13 @@
 """Local response normalisation (paper section 3.3): strong neighbours turn a response down."""
+import math
+
 from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError
 from ..tensor import Tensor
 from .conv import check_images
 from .layout import to_nchw, to_nhwc
+from .lrn_within import LocalResponseNormWithin
 
 
 class LocalResponseNorm(Function):
@@ -37,32 +40,10 @@ class LocalResponseNorm(Function):
         return to_nchw(gx)
 
 
-class LocalResponseNormWithin(Function):
-    """As LocalResponseNorm with a size x size spatial window of the same map in place of the
-    channels."""
-
-    def __init__(self, size: int, a: float, beta: float, k: float) -> None:
-        self.size = size
-        self.a = a
-        self.beta = beta
-        self.k = k
-
-    def forward(self, x):
-        x = to_nhwc(x)
-        y, scale = backend.kernels_for(x).lrn_within(x, self.size, self.a, self.beta, self.k)
-        self.save(x, scale)
-        return to_nchw(y)
-
-    def backward(self, gy):
-        x, scale = self.saved
-        gy = to_nhwc(gy)
-        kernels = backend.kernels_for(gy)
-        return to_nchw(kernels.lrn_within_backward(gy, x, scale, self.size, self.a, self.beta))
-
-
 def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75,
                         k: float = 1.0, groups: int = 1, within_map: bool = False) -> Tensor:
-    """y = x / (k + alpha / M * sum of squares over a window of M cells)^beta, for x (N,C,H,W).
+    """y = x / (k + alpha / M * sum of squares over a window of M cells)^beta, for x (N,C,H,W), or
+    across channels for x (N,C,L) and (N,C,D,H,W).
 
     The window is `size` channels, i - size//2 ... i - size//2 + size - 1 (M = size), cut at the
     edges and, with `groups`, at the seams between groups: in the paper the windows do not cross
@@ -74,6 +55,10 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     k = 2, torch and Caffe 1. Raises ShapeError for a size below 1 or groups that do not divide the
     channels.
     """
+    if x.ndim in (3, 5) and not within_map:
+        N, C = x.shape[:2]
+        flat = x.reshape(N, C, math.prod(x.shape[2:]), 1)  # each place is normalised by itself
+        return local_response_norm(flat, size, alpha, beta, k, groups).reshape(x.shape)
     check_images("local_response_norm", x)
     if size < 1 or groups < 1 or x.shape[1] % groups:
         raise ShapeError(f"local_response_norm: got size {size}, groups {groups} for {x.shape[1]} "

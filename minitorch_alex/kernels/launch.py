@@ -17,7 +17,8 @@ WARP = 32                 # threads that a GPU runs in step
 BLOCKS = 8192             # of a launch, at most: some ten for each place to run one
 LARGEST = 2**31 - 2**24   # elements of an array: beyond, the kernels' int indices could overflow
 
-FILES = ("conv", "pool", "lrn", "elementwise", "dense", "half", "loss", "input")
+FILES = ("conv", "pool", "lrn", "elementwise", "dense", "half", "loss", "input", "batch_norm",
+         "later")
 # What FLOAT is in the kernels, by the dtype of the arrays. half_bits is two bytes of either kind.
 NUMBERS = {
     "float32": "float",

@@ -506,9 +506,10 @@ def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float,
 
     "2012"   v := m v - wd lr w - lr g;   w := w + v        (Krizhevsky et al. 2012, 5)
     "torch"  v := m v + g + wd w;         w := w - lr v     (torch.optim.SGD)
+    "nesterov"  v as in "torch";          w := w - lr (g + wd w + m v)
 
     The two take the same steps while lr stays the same, and part when it changes.
-    Raises UsageError when the rule is neither.
+    Raises UsageError for another rule.
     """
     for i in range(w.shape[0]):
         if rule == "2012":
@@ -517,5 +518,9 @@ def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float,
         elif rule == "torch":
             v[i] = momentum * v[i] + g[i] + weight_decay * w[i]
             w[i] = w[i] - lr * v[i]
+        elif rule == "nesterov":
+            step = g[i] + weight_decay * w[i]
+            v[i] = momentum * v[i] + step
+            w[i] = w[i] - lr * (step + momentum * v[i])
         else:
-            raise UsageError(f"sgd: got rule {rule!r}, expected '2012' or 'torch'")
+            raise UsageError(f"sgd: got rule {rule!r}, expected '2012', 'torch' or 'nesterov'")

@@ -22,11 +22,12 @@ def group_slices(channels: int, groups: int) -> list[slice]:
 
 
 def pair(value: int | Sequence[int], name: str, least: int) -> Pair:
-    """`value` as a pair (rows, columns); one integer counts for both.
+    """`value` as a pair (rows, columns); one integer, or one alone in a tuple, counts for both.
 
     Raises ShapeError when it is neither an integer of at least `least` nor a pair of them.
     """
-    values = value if isinstance(value, tuple | list) else (value, value)
+    values = value if isinstance(value, tuple | list) else (value,)
+    values = values * 2 if len(values) == 1 else values
     if len(values) != 2 or not all(hasattr(v, "__index__") and int(v) >= least for v in values):
         raise ShapeError(f"{name} must be an integer of at least {least}, or a pair of them, "
                          f"got {value!r}")

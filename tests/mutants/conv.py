@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant("winograd-piece-forgotten", "one thread's share of the weight gradient is not added",
            "kernels.cpu.winograd:_kernel_gradient", "in sums[1:]", "in sums[2:]", "check_winograd"),
     Mutant("local-bias-gradient-mean", "the locally connected layer averages its bias gradient",
-           "functional.conv:LocallyConnected2d.backward", "gy.sum(axis=0)", "(gy.sum(axis=0) / gy.shape[0])",
+           "functional.local:LocallyConnected2d.backward", "gy.sum(axis=0)", "(gy.sum(axis=0) / gy.shape[0])",
            "check_gradients_of_locally_connected2d"),
     Mutant("floor-for-ceil", "ceil_mode rounds output sizes down: 224 gives 54",
            "kernels.window:Window.out", "if self.ceil_mode and", "if False and", "check_output_sizes"),

@@ -18,7 +18,7 @@ MUTANTS = (
     Mutant("group-decay-ignored", "biases decay like weights",
            "optim:SGD.step", "group[\"weight_decay\"]", "self.groups[0][\"weight_decay\"]", "check_sgd_optimizer"),
     Mutant("zero-grad-does-nothing", "gradients pile up from step to step",
-           "optim:SGD.zero_grad", "p.grad = None", "pass", "check_sgd_optimizer"),
+           "optimizer:Optimizer.zero_grad", "p.grad = None", "pass", "check_sgd_optimizer"),
     Mutant("state-dict-is-a-view", "a saved state changes as training goes on",
            "nn:Module.state_dict", "np.array(backend.to_numpy(p.data))", "backend.to_numpy(p.data)",
            "check_state_dict_is_a_copy"),

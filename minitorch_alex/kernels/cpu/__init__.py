@@ -14,6 +14,7 @@ carry the speed:
    the cache what the last one wrote.
 5. Gather, not scatter, where possible: at stride 1 the input gradient is itself a convolution.
 """
+from .batch_norm import batch_moments, batch_norm, batch_norm_backward
 from .conv import conv2d, conv2d_backward_input, conv2d_backward_weight
 from .dense import (
     linear,
@@ -24,6 +25,7 @@ from .dense import (
     sum_rows,
 )
 from .elementwise import dropout, relu, relu_backward, sgd, tanh, tanh_backward
+from .later import adam, scatter_add
 from .local import (
     locally_connected2d,
     locally_connected2d_backward_input,
@@ -33,10 +35,11 @@ from .lrn import lrn, lrn_backward, lrn_within, lrn_within_backward
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 
 __all__ = [
-    "avg_pool2d", "avg_pool2d_backward", "conv2d", "conv2d_backward_input",
+    "adam", "avg_pool2d", "avg_pool2d_backward", "batch_moments", "batch_norm",
+    "batch_norm_backward", "conv2d", "conv2d_backward_input",
     "conv2d_backward_weight", "dropout", "linear", "linear_backward_input",
     "linear_backward_weight", "locally_connected2d", "locally_connected2d_backward_input",
     "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_within",
-    "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward", "sgd",
+    "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward", "scatter_add", "sgd",
     "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows", "tanh", "tanh_backward",
 ]

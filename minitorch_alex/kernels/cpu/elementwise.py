@@ -93,10 +93,11 @@ def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float,
 
     "2012"   v := m v - wd lr w - lr g;   w := w + v        (Krizhevsky et al. 2012, 5)
     "torch"  v := m v + g + wd w;         w := w - lr v     (torch.optim.SGD)
-    Raises UsageError when the rule is neither.
+    "nesterov"  v as in "torch";          w := w - lr (g + wd w + m v)
+    Raises UsageError for another rule.
     """
-    if rule not in ("2012", "torch"):
-        raise UsageError(f"sgd: got rule {rule!r}, expected '2012' or 'torch'")
+    if rule not in ("2012", "torch", "nesterov"):
+        raise UsageError(f"sgd: got rule {rule!r}, expected '2012', 'torch' or 'nesterov'")
     inner = lr if rule == "2012" else 1.0  # the rate, where it multiplies inside v
 
     def body(t: slice) -> None:
@@ -111,6 +112,6 @@ def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float,
             w_t += v_t
         else:
             v_t += step
-            w_t -= lr * v_t
+            w_t -= lr * (v_t if rule == "torch" else step + momentum * v_t)
 
     tiles(w.size, body)

@@ -17,6 +17,7 @@ which launch.py starts; common.cu says how those are written. Four things to kno
 CuPy is not imported: its module comes from the arrays (backend.xp_of). So the tests can run all of
 this on a stand-in, with the .cu files compiled for the CPU.
 """
+from .batch_norm import batch_moments, batch_norm, batch_norm_backward
 from .conv import (
     conv2d,
     conv2d_backward,
@@ -34,6 +35,7 @@ from .dense import (
 )
 from .elementwise import dropout, relu, relu_backward, sgd, tanh, tanh_backward
 from .input import augment, enlarge
+from .later import adam, scatter_add
 from .local import (
     locally_connected2d,
     locally_connected2d_backward_input,
@@ -44,11 +46,13 @@ from .lrn import lrn, lrn_backward, lrn_within, lrn_within_backward
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 
 __all__ = [
-    "augment", "avg_pool2d", "avg_pool2d_backward", "conv2d", "conv2d_backward",
+    "adam", "augment", "avg_pool2d", "avg_pool2d_backward", "batch_moments", "batch_norm",
+    "batch_norm_backward", "conv2d", "conv2d_backward",
     "conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward", "dropout", "enlarge",
     "linear", "linear_backward", "linear_backward_input", "linear_backward_weight",
     "linear_forward", "locally_connected2d", "locally_connected2d_backward_input",
     "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_within",
-    "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward", "sgd",
+    "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward",
+    "scatter_add", "sgd",
     "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows", "tanh", "tanh_backward",
 ]

@@ -9,7 +9,7 @@ from ..launch import launch
 
 Array = Any  # a CuPy array
 
-UPDATES = {"2012": "sgd_2012", "torch": "sgd_torch"}  # rule -> kernel
+UPDATES = {"2012": "sgd_2012", "torch": "sgd_torch", "nesterov": "sgd_nesterov"}  # rule -> kernel
 
 
 def _elementwise(name: str, *arrays: Array, args: tuple = ()) -> Array:
@@ -54,9 +54,10 @@ def sgd(w: Array, g: Array, v: Array, lr: float, momentum: float, weight_decay: 
 
     "2012"   v := m v - wd lr w - lr g;   w := w + v        (Krizhevsky et al. 2012, 5)
     "torch"  v := m v + g + wd w;         w := w - lr v     (torch.optim.SGD)
-    Raises UsageError when the rule is neither.
+    "nesterov"  v as in "torch";          w := w - lr (g + wd w + m v)
+    Raises UsageError for another rule.
     """
     if rule not in UPDATES:
-        raise UsageError(f"sgd: got rule {rule!r}, expected '2012' or 'torch'")
+        raise UsageError(f"sgd: got rule {rule!r}, expected '2012', 'torch' or 'nesterov'")
     launch(UPDATES[rule], w, w.size, 1, (w, g, v), w.size,
            float(lr), float(momentum), float(weight_decay))

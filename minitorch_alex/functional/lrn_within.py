@@ -1,0 +1,28 @@
+"""Response normalisation within a map: the `rnorm` layers of the 2012 code, which are not in the
+paper."""
+from .. import backend
+from ..autograd import Function
+from .layout import to_nchw, to_nhwc
+
+
+class LocalResponseNormWithin(Function):
+    """As lrn.LocalResponseNorm with a size x size spatial window of the same map in place of the
+    channels."""
+
+    def __init__(self, size: int, a: float, beta: float, k: float) -> None:
+        self.size = size
+        self.a = a
+        self.beta = beta
+        self.k = k
+
+    def forward(self, x):
+        x = to_nhwc(x)
+        y, scale = backend.kernels_for(x).lrn_within(x, self.size, self.a, self.beta, self.k)
+        self.save(x, scale)
+        return to_nchw(y)
+
+    def backward(self, gy):
+        x, scale = self.saved
+        gy = to_nhwc(gy)
+        kernels = backend.kernels_for(gy)
+        return to_nchw(kernels.lrn_within_backward(gy, x, scale, self.size, self.a, self.beta))

@@ -1,0 +1,89 @@
+"""Batch normalisation (Ioffe and Szegedy 2015): what came after local response normalisation."""
+import math
+from typing import Any
+
+from .. import backend
+from ..autograd import Function
+from ..errors import ShapeError
+from ..tensor import Tensor
+from .layout import contiguous, to_nchw, to_nhwc
+
+
+class BatchNorm(Function):
+    """y = (x - mean) / sqrt(var + eps) w + b, channel by channel, over a batch and all places.
+
+    In training mean and var are those of the batch, and the gradient passes through them too; in
+    evaluation they are constants. Saves x, the mean, 1 / sqrt(var + eps) and the scale. Of a batch
+    its `moments` (mean, biased var) stay for the running statistics.
+    """
+
+    moments: tuple[Any, Any]
+
+    def __init__(self, mean: Any, var: Any, training: bool, eps: float) -> None:
+        self.moments = mean, var
+        self.training = training
+        self.eps = eps
+
+    def forward(self, x, w, b):
+        x = to_nhwc(x)
+        kernels = backend.kernels_for(x, w, b)
+        if self.training:
+            self.moments = kernels.batch_moments(x)
+        mean, var = self.moments
+        inv_std = 1 / backend.xp_of(var).sqrt(var + self.eps)
+        scale = inv_std if w is None else contiguous(w * inv_std)
+        shift = backend.xp_of(x).zeros_like(mean) if b is None else contiguous(b)
+        self.save(x, mean, inv_std, scale)
+        return to_nchw(kernels.batch_norm(x, mean, scale, shift))
+
+    def backward(self, gy):
+        x, mean, inv_std, scale = self.saved
+        gy = to_nhwc(gy)
+        kernels = backend.kernels_for(gy)
+        gx, gw, gb = kernels.batch_norm_backward(gy, x, mean, inv_std, scale, self.training)
+        return to_nchw(gx), gw, gb
+
+
+def batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | None,
+               weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False,
+               momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) weight + bias for each channel of x (N,C), (N,C,L),
+    (N,C,H,W) or (N,C,D,H,W).
+
+    In training mean and var are the batch's, var divided by the number M of its values, and the
+    running ones move towards them, in place, with var divided by M - 1:
+
+        running := (1 - momentum) running + momentum batch
+
+    In evaluation (or where there is none in training) the running ones take their place. Raises
+    ShapeError when shapes do not fit, in training for a single value per channel, and in
+    evaluation without running statistics.
+    """
+    if x.ndim < 2:
+        raise ShapeError(f"batch_norm: got input {x.shape}, expected (N, C) or (N, C, H, W)")
+    C = x.shape[1]
+    M = x.size // max(1, C)
+    for name, value in (("running_mean", running_mean), ("running_var", running_var),
+                        ("weight", weight), ("bias", bias)):
+        if value is not None and value.shape != (C,):
+            raise ShapeError(f"batch_norm: got {name} {value.shape}, expected ({C},)")
+    if training and M < 2:
+        raise ShapeError(f"batch_norm: got {M} values per channel in training (input {x.shape}), "
+                         "expected at least 2; use a larger batch, or evaluate")
+    if running_mean is None or running_var is None:
+        if not training:
+            raise ShapeError("batch_norm: got no running_mean or running_var, which evaluation "
+                             "needs")
+        function = BatchNorm(None, None, training, eps)
+    else:
+        function = BatchNorm(running_mean.data, running_var.data, training, eps)
+    images = x
+    if x.ndim not in (2, 4):
+        # (N, C, D, H, W) -> (N, C, D*H*W, 1): each place counts for itself
+        images = x.reshape(x.shape[0], C, math.prod(x.shape[2:]), 1)
+    y = function(images, weight, bias)
+    if training and running_mean is not None and running_var is not None:
+        mean, var = function.moments
+        for running, batch in ((running_mean, mean), (running_var, var * (M / (M - 1)))):
+            running.data[...] = running.data * (1 - momentum) + batch * momentum
+    return y if images is x else y.reshape(x.shape)
