@@ -76,11 +76,12 @@ def _groups(controller: str) -> Iterator[Path]:
     do not exist are harmless.
     """
     try:
-        lines = (ROOT / "proc/self/cgroup").read_text().splitlines()
-    except (OSError, ValueError):  # not Linux
+        # Names of groups are bytes, of any encoding.
+        text = (ROOT / "proc/self/cgroup").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:  # not Linux
         return
     mount = ROOT / "sys/fs/cgroup"
-    for line in lines:  # number:controllers:path; version 2 has no controllers
+    for line in text.splitlines():  # number:controllers:path; version 2 has no controllers
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:

@@ -243,7 +243,7 @@ def open_target(settings: Settings, work: list[Shard], wanted: dict[str, Any],
         remove(partial, ["*.part"])
         started = wanted
         if (target / PLAN).exists():
-            started = json.loads((target / PLAN).read_text())
+            started = json.loads((target / PLAN).read_text(encoding="utf-8"))
             if not isinstance(started, dict):
                 raise ValueError("not a plan")
         changed = [key for key in wanted if started.get(key) != wanted[key]]

@@ -3,6 +3,7 @@ kind."""
 import io
 import os
 import struct
+import subprocess
 import sys
 import tarfile
 import threading
@@ -619,6 +620,8 @@ GROUPS = {
     "version 1 without a quota": ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
     "both versions": ("3:memory:/a\n0::/a\n", {"unified/a/cpu.max": "200000 100000",
                                                "memory/a/memory.limit_in_bytes": "5000000"}, (2, 5_000_000)),
+    "a name that is not ASCII": ("0::/caf\N{LATIN SMALL LETTER E WITH ACUTE}\n", {
+        "caf\N{LATIN SMALL LETTER E WITH ACUTE}/cpu.max": "200000 100000"}, (2, None)),
     "damaged": ("what\n0::/\n:\n3:cpu\n", {"cpu.max": "x y", "memory.max": "", "cpu/cpu.cfs_quota_us": "1"}, None),
     "a strange period": ("0::/\n", {"cpu.max": "100000 0", "memory.max": "0"}, None),
     "no groups": (None, {}, None),
@@ -757,3 +760,34 @@ def test_classes_of_a_damaged_index_are_one_line(tmp_path):
         (tmp_path / "index.json").write_text(f'{{{classes} "version": 1, "format": "tar"}}')
         with pytest.raises(DataError, match="no list of classes"):
             data.class_names("imagenet", tmp_path)
+
+
+LACKING = """
+import os, signal, sys
+for name in ("pread", "sched_getaffinity", "register_at_fork", "fork", "sysconf", "O_CLOEXEC"):
+    vars(os).pop(name, None)
+for name in ("pthread_sigmask", "SIGALRM", "alarm", "setitimer", "SIGHUP", "SIGUSR1"):
+    vars(signal).pop(name, None)
+from minitorch_alex import data, prepare
+source, target = sys.argv[1:]
+assert prepare.main([source, target, "--size", "16", "-j", "2"]) == 0
+for sets in (data.load("imagenet", target), data.load("folder", source, size=16)):
+    for part in sets:
+        print(len(part), *part.classes, ascii(part.images[:].sum(dtype=int)))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_without_what_python_lacks_on_windows(encoding, tmp_path):
+    """Imitated here: functions that are missing, processes that are spawned, another encoding of files and streams."""
+    names = ("cat", "Smith, John")
+    source = two_classes(tmp_path / "src", classes=names)
+    (source / "words.txt").write_bytes(b"\xef\xbb\xbfcat\tthe cat\r\n")
+    (tmp_path / "run.py").write_text(f"if __name__ == '__main__':\n    exec({LACKING!r})\n")
+    result = subprocess.run([sys.executable, "-W", "error::EncodingWarning", "-X", "utf8=0", str(tmp_path / "run.py"),
+                             str(source), str(tmp_path / "set")], capture_output=True, text=True, check=False,
+                            env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()[-4:]
+    assert all(line.startswith("6 Smith, John the cat") for line in lines), lines
+    assert not [line for line in result.stderr.splitlines() if "Error" in line or "Warning" in line]
