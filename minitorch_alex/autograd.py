@@ -211,7 +211,7 @@ def walk(root: Function, gradient: Array, add_to_leaf: Callable[["Tensor", Array
             raise UsageError(f"backward() through {type(node).__name__} a second time: its graph "
                              "was freed by the first; use backward(retain_graph=True) there to "
                              "keep it")
-        check_unwritten(type(node).__name__, node.watch)
+        check_unwritten(type(node).__name__, len(node.edges), node.watch)
         gradients = node.backward(flight.pop(node))
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         for (source, shape), g in zip(node.edges, gradients, strict=True):

@@ -38,7 +38,7 @@ SAMPLE = 256   # of a larger one at least so many elements, evenly spread: one i
 class Watched(NamedTuple):
     """A saved array, the tensor that it is, and what both were like in the forward pass."""
 
-    role: str
+    position: int  # of the tensor among the inputs of the operation, then its result
     tensor: "weakref.ref[Tensor]"  # the graph must not keep the tensor alive, nor itself through it
     version: int
     array: Any
@@ -50,40 +50,50 @@ def watch(saved: tuple[Any, ...], tensors: "tuple[Tensor | None, ...]") -> tuple
     inputs of an operation followed by its result."""
     watched = []
     for array in saved:
-        for i, tensor in enumerate(tensors):
-            if tensor is not None and _is_same_memory(array, tensor.data):
-                role = f"input {i}" if i < len(tensors) - 1 else "the result"
-                watched.append(Watched(role, weakref.ref(tensor), tensor.version, array,
-                                       fingerprint(array)))
+        i = _position(array, tensors) if array is not None else None
+        tensor = None if i is None else tensors[i]
+        if i is not None and tensor is not None:
+            watched.append(Watched(i, weakref.ref(tensor), tensor.version, array,
+                                   fingerprint(array)))
     return tuple(watched)
 
 
-def _is_same_memory(saved: Any, data: Any) -> bool:
-    """Whether a write into one shows in the other; on a GPU, whether one is the other or a view
-    of it."""
-    if isinstance(saved, np.ndarray) and isinstance(data, np.ndarray):
-        return np.may_share_memory(saved, data)
-    return saved is not None and (saved is data or getattr(saved, "base", None) is data)
+def _position(array: Any, tensors: "tuple[Tensor | None, ...]") -> int | None:
+    """Which tensor a write into the array would change; on a GPU, of which it is the array itself.
+    None for a copy."""
+    for i, tensor in enumerate(tensors):
+        if tensor is not None and tensor.data is array:
+            return i
+    if not isinstance(array, np.ndarray):
+        return None
+    for i, tensor in enumerate(tensors):  # a view of it, and the slower question
+        if (tensor is not None and isinstance(tensor.data, np.ndarray)
+                and np.may_share_memory(array, tensor.data)):
+            return i
+    return None
 
 
 def fingerprint(array: Any) -> bytes:
     """All bytes of a small array, those of a sample of a large one; of a device's array none."""
     if not isinstance(array, np.ndarray):
         return b""
-    step = 1 if array.size <= WHOLE else array.size // SAMPLE
+    if array.size <= WHOLE:
+        return array.tobytes()
     flat = array.reshape(-1) if array.flags.c_contiguous else array.flat  # neither copies it all
-    return flat[::step].tobytes()
+    return flat[::array.size // SAMPLE].tobytes()
 
 
-def check_unwritten(operation: str, watched: tuple[Watched, ...]) -> None:
-    """Raises UsageError, which names the tensor, when one was written after the forward pass."""
-    for role, reference, version, array, before in watched:
+def check_unwritten(operation: str, inputs: int, watched: tuple[Watched, ...]) -> None:
+    """Raises UsageError, which names the tensor, when one was written after the forward pass of an
+    operation of so many inputs."""
+    for position, reference, version, array, before in watched:
         tensor = reference()
         is_same = tensor is None or tensor.version == version
         if is_same and fingerprint(array) == before:
             continue
         name = getattr(tensor, "name", "")
-        what = f"parameter {name!r}" if name else role
+        place = "the result" if position == inputs else f"input {position}"
+        what = f"parameter {name!r}" if name else place
         raise UsageError(f"backward() through {operation}: {what}, of shape {array.shape}, was "
                          "overwritten after the forward pass (by an optimizer's step, "
                          "load_state_dict or a write into .data), so the gradient would be wrong; "

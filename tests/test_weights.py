@@ -386,6 +386,25 @@ def test_a_storage_is_read_once_however_many_tensors_show_it(tmp_path):
     assert error is None and len(weights.read(file)) == 100 and peak < 8 << 20
 
 
+def test_a_storage_that_claims_more_than_the_file_holds_reserves_nothing(tmp_path):
+    claim = 1 << 30
+    file = archive(tmp_path / "w.pth", rebuilt(claim // 4, 0, (4,), (1,)), _0=b"0123456789abcdef")
+    content = bytearray(file.read_bytes())
+    entry = content.rindex(b"PK\x01\x02", 0, content.index(b"archive/data/0", content.index(b"PK\x01\x02")))
+    content[entry + 20:entry + 28] = struct.pack("<2I", claim, claim)  # packed and unpacked size
+    file.write_bytes(content)
+    peak, error = peak_of(lambda: weights.read(file))
+    assert peak < 4 << 20 and "more than the archive" in str(error)
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62], [1] * 65, [2**62, 0, 2]])
+def test_shapes_that_numpy_lacks_are_one_line(tmp_path, shape):
+    file = safetensors_file(tmp_path / "w.safetensors", {"a": ("F32", shape, b"" if 0 in shape else bytes(4))})
+    with pytest.raises(RunError) as error:
+        weights.load_into(small(), file)
+    assert len(str(error.value).splitlines()) == 1
+
+
 def end_of(content, **fields):
     """The content with other fields in its end-of-directory record."""
     at = content.rindex(b"PK\x05\x06")

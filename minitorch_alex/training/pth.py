@@ -102,11 +102,19 @@ def _entry(archive: zipfile.ZipFile, name: str, size: int, exactly: bool = True)
                        f"{'' if exactly else ' at most'}")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise RunError(f"{name} is compressed in a way that PyTorch does not use")
+    if info.compress_size > _size_of(archive):  # or reading would reserve memory for it
+        raise RunError(f"{name} has {info.compress_size} bytes, more than the archive")
     with archive.open(info) as file:
         content = file.read(info.file_size)  # a bound: without one it would inflate all at once
     if len(content) != info.file_size:
         raise RunError(f"{name} ends after {len(content)} of {info.file_size} bytes")
     return content
+
+
+def _size_of(archive: zipfile.ZipFile) -> int:
+    """The bytes of the archive's own file."""
+    assert archive.fp is not None  # it is open
+    return archive.fp.seek(0, os.SEEK_END)
 
 
 def _check_program(code: bytes) -> None:

@@ -72,7 +72,11 @@ def _decode(path: Path, content: bytes) -> dict[str, np.ndarray]:
         else:
             raise RunError(f"{path}: {name} holds numbers of the type {kind}, which NumPy cannot "
                            "read; save float32: {name: t.float() for name, t in state.items()}")
-        state[name] = numbers.reshape(entry["shape"])  # (size,) -> its own
+        try:
+            state[name] = numbers.reshape(entry["shape"])  # (size,) -> its own
+        except ValueError as error:  # more axes, or longer ones, than NumPy has
+            raise RunError(f"{path}: {name} has the shape {str(entry['shape'])[:100]}: "
+                           f"{error}") from None
     return state
 
 

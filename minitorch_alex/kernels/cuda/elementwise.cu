@@ -10,7 +10,7 @@ extern "C" __global__ void relu(IN(FLOAT) x, OUT(FLOAT) y, int M)
 extern "C" __global__ void relu_backward(IN(FLOAT) gy, IN(FLOAT) y, OUT(FLOAT) gx, int M)
 {
     EACH(i, M)
-        gx[i] = y[i] > 0 ? gy[i] : 0;
+        gx[i] = y[i] <= 0 ? 0 : gy[i];  // NaN passes its gradient on
 }
 
 // Not `tanh`: C has a function of that name.
