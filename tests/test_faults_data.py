@@ -518,6 +518,22 @@ def test_tiny_imagenet_sorted_by_the_usual_scripts(to, left, drawn, tmp_path):
     assert [Path(name).name for name in val.names] == [Path(name).name for name in whole.names]
 
 
+@pytest.mark.parametrize("to", [None, "val/images/{}", "val/{}"])
+@pytest.mark.parametrize("lists", [True, False])
+def test_tiny_imagenet_is_also_a_folder_of_folders(to, lists, drawn, tmp_path, capsys):
+    """Sorted or not, with an empty val/images left behind, and whether wnids.txt was copied too."""
+    train, val = drawn
+    good = {wnid: {k: v for k, v in files.items() if k not in trees.REJECTED} for wnid, files in train.items()}
+    trees.tiny(tmp_path, good, val)
+    if to:
+        sort_tiny(tmp_path, to)
+    if not lists:
+        (tmp_path / "wnids.txt").unlink()
+    (folder, prepared), told, notes = both(tmp_path, capsys)
+    assert folder == prepared and len(folder[2]) == 7 and not told and not notes
+    assert folder[0] == ("tench", "English springer", "parachute")
+
+
 def test_tiny_imagenet_half_sorted(drawn, tmp_path):
     trees.tiny(tmp_path, *drawn)
     whole = list_source(tmp_path).splits["val"]
@@ -565,6 +581,15 @@ def test_a_tar_that_is_not_cifar_is_one_line(tmp_path):
     (tmp_path / "cifar-10-python.tar").write_bytes(b"<html>")
     with pytest.raises(DataError, match="is damaged or not CIFAR-10: md5"):
         data.load("cifar10", tmp_path)
+
+
+def test_an_archive_in_a_folder_of_its_name(small_cifar, tmp_path):
+    """As 7-Zip leaves it."""
+    (tmp_path / "cifar-10-binary.tar").mkdir()
+    with tarfile.open(tmp_path / "cifar-10-binary.tar" / "cifar-10-binary.tar", "w") as tar:
+        tar.add(small_cifar, "cifar-10-batches-bin")
+    for _ in range(2):
+        assert len(data.load("cifar10", tmp_path)[0]) == 50_000
 
 
 @pytest.mark.parametrize("place", ["a/cifar-10-batches-bin", "CIFAR-10/renamed", "a", "."])

@@ -88,11 +88,12 @@ def load_cifar10(data_dir: str | Path = "data",
 
 
 def _find_archive(data_dir: Path, download: bool) -> Path:
-    """Either archive in `data_dir`; where there is none, the python archive is downloaded."""
-    for name in ARCHIVES:
-        for archive in (data_dir / name, data_dir / name.removesuffix(".gz")):
-            if archive.is_file():
-                return archive
+    """Either archive in `data_dir` or in a folder of it; where there is none, the python archive is downloaded."""
+    names = [form for name in ARCHIVES for form in (name, name.removesuffix(".gz"))]
+    for folder in (data_dir, *_folders_in(data_dir)):  # some programs make a folder for each file
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
     if not download:
         raise DataError(f"CIFAR-10 is not in {data_dir}/\n{_instructions(data_dir, online=True)}")
     archive = data_dir / "cifar-10-python.tar.gz"

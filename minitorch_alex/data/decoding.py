@@ -137,13 +137,15 @@ def grey_to_8_bits(image: Image.Image) -> Image.Image:
 
 def _float_to_8_bits(image: Image.Image) -> Image.Image:
     """An image of floats, from 0 to 1, 255 or 65,535 as its largest value says, as 8 bits."""
-    values = np.nan_to_num(np.asarray(image), nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.array(image)  # a copy, which the steps change in place: images can be large
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     largest = values.max(initial=0)
     if largest <= 1:
-        values = np.rint(values * np.float32(255))
+        values *= 255
+        np.rint(values, out=values)
     elif largest > 255:
-        values = values / np.float32(256)
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+        values /= 256
+    return Image.fromarray(values.clip(0, 255, out=values).astype(np.uint8))
 
 
 def _turn_upright(rgb: Image.Image, image: Image.Image, metadata: Metadata) -> Image.Image:

@@ -202,20 +202,29 @@ def _read_tiny(root: Path) -> Contents:
     passed = PassedOver()
     train = Part(root, _class_folders(root, "train", passed),
                  f"expected {root}/train/WNID/images/*.JPEG")
-    answers = root / "val" / TINY_ANSWERS
-    val = Part(root, {}, f"expected {root}/val/images/*.JPEG with {answers}")
-    # Many people have sorted the images by class: into val/images/WNID/ or into val/WNID/.
-    images = images_in(root / "val" / "images", "val/images/", passed)
-    inside = _class_folders(root, "val/images", PassedOver())
-    outside = _class_folders(root, "val", passed, {"images", TINY_ANSWERS})
+    val, notes = _tiny_validation(root, "val", passed)
+    return Contents(names, train, val, notes, passed)
+
+
+def _tiny_validation(root: Path, folder: str, passed: PassedOver) -> tuple[Part, list[str]]:
+    """(the images of Tiny-ImageNet's folder for validation, a note on those left out).
+
+    As published, they lie in val/images, and a list says their classes. Many people have sorted
+    them by class, into val/images/WNID/ or into val/WNID/, whole or in part.
+    """
+    place = f"{folder}/images"
+    answers = root / folder / TINY_ANSWERS
+    val = Part(root, {}, f"expected {root / place}/*.JPEG with {answers}", folder)
+    images = images_in(root / place, f"{place}/", passed)
+    inside = _class_folders(root, place, PassedOver())
+    outside = _class_folders(root, folder, passed, {"images", TINY_ANSWERS})
     for wnid in sorted({*inside, *outside}):
         val.members[wnid] = inside.get(wnid, []) + outside.get(wnid, [])
     if not images:
-        return Contents(names, train, val, [], passed)
+        return val, []
     rows = [split_fields(line) for line in read_lines(answers, "the labels of the images")]
     labels = {row[0]: row[1] for row in rows if len(row) > 1}
-    notes = _add_labelled(val, images, labels.get, answers)
-    return Contents(names, train, val, notes, passed)
+    return val, _add_labelled(val, images, labels.get, answers)
 
 
 def read_folders(root: Path) -> Contents:
@@ -230,13 +239,16 @@ def read_folders(root: Path) -> Contents:
     train = Part(root, _class_folders(root, train_folder, passed),
                  f"expected {root}/{train_folder}/CLASS/*.JPEG", train_folder)
     folder = part_folder(root, VAL_FOLDERS) or "val"
+    unread = [name for name in VAL_FOLDERS if name != folder and subfolders(root / name)]
+    notes = [f"the folder {root / name} is not read: validation images are those of {folder}"
+             for name in unread]
+    if "images" in subfolders(root / folder) and "images" not in train.members:
+        val, more_notes = _tiny_validation(root, folder, passed)
+        return Contents(names, train, val, notes + more_notes, passed)
     expected = f"expected {root}/{folder}/CLASS/*.JPEG"
     if not subfolders(root / folder) and images_in(root / folder, "", PassedOver()):
         expected += ", but the images lie in it without folders"
     val = Part(root, _class_folders(root, folder, passed), expected, folder)
-    unread = [name for name in VAL_FOLDERS if name != folder and subfolders(root / name)]
-    notes = [f"the folder {root / name} is not read: validation images are those of {folder}"
-             for name in unread]
     return Contents(names, train, val, notes, passed)
 
 
