@@ -13,7 +13,7 @@ unexport OPENBLAS_L2_SIZE
 SPHINX  = MINITORCH_LESSON="--out $(CURDIR)/runs/lessons $(ARGS)" $(RUN) -m sphinx -W --keep-going -q -c docs/site
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-lessons lessons docs clean
+.PHONY: help train test test-lessons lessons notebooks docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test-lessons: $(VENV)/installed-test  ## run all lessons with --quick and compar
 lessons: $(VENV)/installed-docs  ## run the nine lessons and render them as a book, build/lessons/index.html (ARGS=--quick is shorter)
 	$(SPHINX) -t lessons lessons build/lessons
 	@echo "open build/lessons/index.html"
+
+notebooks: $(VENV)/installed-docs  ## the nine lessons as notebooks that open anywhere, build/notebooks/
+	$(RUN) docs/site/notebooks.py build/notebooks
 
 docs: $(VENV)/installed-docs  ## the whole site: guides, lessons and API reference, build/docs/index.html (ARGS=--quick is shorter)
 	$(SPHINX) . build/docs

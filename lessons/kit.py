@@ -13,6 +13,7 @@ import argparse
 import html
 import json
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -30,14 +31,27 @@ from minitorch_alex.plots.style import STYLE, load_matplotlib  # noqa: E402  (af
 
 matplotlib = load_matplotlib()  # also where MPLBACKEND names a backend that is not installed
 
-IN_NOTEBOOK = "ipykernel" in sys.modules
-if not IN_NOTEBOOK:
+
+# nbconvert's own style for <pre> is a proportional font
+TABLE = "white-space: pre; overflow-x: auto; font-family: monospace"
+
+
+def in_notebook() -> bool:
+    """Whether cells are run in a notebook; a script that is started by %run in one is a script."""
+    script = re.fullmatch(r"0\d_\w+\.py", Path(sys.argv[0]).name)
+    return "ipykernel" in sys.modules and not script
+
+
+if "ipykernel" not in sys.modules:
     matplotlib.use("Agg")  # no window, no display
 
 import numpy as np  # noqa: E402
 
 import minitorch_alex as mt  # noqa: E402
 from minitorch_alex import data, kernels  # noqa: E402
+from minitorch_alex.check import commentary, lesson_name  # noqa: E402
+from minitorch_alex.check.__main__ import report  # noqa: E402
+from minitorch_alex.check.cell import check_cell  # noqa: E402
 from minitorch_alex.errors import DataError, UserError  # noqa: E402
 from minitorch_alex.training import cli  # noqa: E402
 
@@ -53,6 +67,19 @@ def fastest(f: Callable[[], Any], rounds: int = 3) -> float:
         f()
         times.append(time.perf_counter() - begin)
     return min(times)
+
+
+def check(number: str) -> bool:
+    """Check exercise `number` ("2.1") as you wrote it in a cell, and print the verdict.
+
+    Returns whether it is right.
+    """
+    names = sys.modules["__main__"].__dict__
+    exercise, verdict = check_cell(number, names)
+    report(exercise, verdict, None)
+    if verdict.passed:
+        print(_wrapped(commentary(exercise, lesson_name(number))))
+    return verdict.passed
 
 
 class Lesson:
@@ -88,7 +115,7 @@ class Lesson:
         cli.use_device(vars(args))
         kernels.keep_freed_memory()
         mt.manual_seed(self.seed)
-        if not IN_NOTEBOOK:
+        if not in_notebook():
             seconds = about.get("quick_seconds" if self.quick else "full_seconds", "?")
             shorter = "" if self.quick else "; --quick is shorter"
             print(f"{self.title}\n{about.get('goal', '')}")
@@ -103,7 +130,9 @@ class Lesson:
         )
         add = parser.add_argument
         add("--quick", action="store_true", help="smaller sizes: under a minute on two cores")
-        add("--ask", action="store_true", help="wait for your prediction before each result")
+        add("--ask", action="store_true", default=True,
+            help="wait for your prediction before each result (the default at a terminal)")
+        add("--no-ask", action="store_false", dest="ask", help="do not wait")
         add("--data", default="shapes", choices=("shapes", "cifar10"), metavar="NAME",
             help="shapes (drawn on the fly, the default) or cifar10")
         add("--data-dir", type=cli.home, default="data", metavar="DIR", help="where cifar10 is (default: data)")
@@ -119,7 +148,7 @@ class Lesson:
         for flag in cli.DEVICE_FLAGS:
             if flag.dest in ("backend", "threads"):
                 flag.add_to(parser)
-        if IN_NOTEBOOK:
+        if in_notebook():
             return parser.parse_args(shlex.split(os.environ.get("MINITORCH_LESSON", "")))
         return parser.parse_args()
 
@@ -129,12 +158,12 @@ class Lesson:
 
     def section(self, heading: str) -> None:
         """Print a heading in the terminal; in a notebook the text has it already."""
-        if not IN_NOTEBOOK:
+        if not in_notebook():
             print(f"\n{heading}\n{'-' * len(heading)}")
 
     def predict(self, question: str, *choices: str) -> None:
         """Ask before a result is shown: a wrong guess is remembered longer than a fact read."""
-        if IN_NOTEBOOK:
+        if in_notebook():
             listed = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices)
             return _display(
                 f'<div class="predict"><strong>Predict:</strong> {html.escape(question)}'
@@ -143,14 +172,15 @@ class Lesson:
         print(_wrapped(f"predict: {question}"))
         for letter, choice in zip("abcdefgh", choices, strict=False):
             print(textwrap.fill(f"    {letter}) {choice}", 96, subsequent_indent="       "))
-        if self.ask and sys.stdin.isatty():
-            input("    your guess: ")
+        if self.ask and sys.stdin.isatty() and sys.stdout.isatty():
+            input("    your guess (Enter goes on): ")
 
     def answer(self, text: str) -> None:
         """The answer to the last prediction, shown after the result."""
-        if IN_NOTEBOOK:
+        if in_notebook():
             return _display(
-                f'<div class="answer"><strong>Answer:</strong> {html.escape(text)}</div>'
+                '<details class="answer"><summary><strong>Answer</strong></summary>'
+                f"{html.escape(text)}</details>"
             )
         print(_wrapped(f"answer: {text}") + "\n")
 
@@ -170,9 +200,9 @@ class Lesson:
 
         rule = "-" * (sum(widths) + 2 * len(widths) - 2)
         lines = [align(list(header)), rule, *map(align, cells)]
-        if IN_NOTEBOOK:  # the lines scroll where a window is narrow, and never wrap
+        if in_notebook():  # the lines scroll where a window is narrow, and never wrap
             text = html.escape("\n".join(lines))
-            return _display(f'<pre style="white-space: pre; overflow-x: auto">{text}</pre>')
+            return _display(f'<pre style="{TABLE}">{text}</pre>')
         print(*lines, "", sep="\n")
 
     def show(self, figure: Any, name: str) -> None:
@@ -183,7 +213,7 @@ class Lesson:
             path = self.out / f"{name}.png"
             figure.savefig(path, dpi=200, bbox_inches="tight")
             self.files.append(path)
-            if IN_NOTEBOOK:
+            if in_notebook():
                 from IPython.display import Image, display
 
                 display(Image(path, retina=True))  # at 100 dots per inch: sharp on fine screens
@@ -216,7 +246,7 @@ class Lesson:
         content = {"quick": self.quick, "data": self.data_name, "seconds": round(seconds, 1),
                    "numbers": self.numbers}
         path.write_text(json.dumps(content, indent=1) + "\n")
-        if not IN_NOTEBOOK:
+        if not in_notebook():
             print(f"\n{seconds:.0f} s; {len(self.files)} figures in {self.out}")
             print(f"now you: edit lessons/exercises/{self.name}.py, then   "
                   f"python -m minitorch_alex.check {self.name[:2]}")

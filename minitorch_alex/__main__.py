@@ -6,6 +6,7 @@ from .training.cli import guest_of_process, run_cli
 
 COMMANDS = {
     "learn": {
+        "lessons": "copy the lessons and their exercises into a folder",
         "check": "check your solutions to the exercises of the lessons",
         "models.compare": "compare the variants of AlexNet, setting by setting, with sources",
     },

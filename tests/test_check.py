@@ -10,7 +10,7 @@ import learner_mistakes
 import numpy as np
 import pytest
 
-from minitorch_alex import check
+from minitorch_alex import check, lessons
 from minitorch_alex.check import Answer, Bug, Exercise, Faster, Holds, Same, difference, judge
 from minitorch_alex.check.__main__ import NOT_SOLVED, main
 from minitorch_alex.errors import DataError, UsageError
@@ -391,6 +391,50 @@ def test_yours_is_the_learners_once_it_passes_and_the_solution_before(tmp_path):
         assert check.yours("02", "im2col").__code__.co_filename.endswith("solutions/02_im2col.py")
         shutil.copy(ROOT / "lessons" / "solutions" / "02_im2col.py", path)
         assert check.yours("02", "im2col").__code__.co_filename == str(path)
+
+
+def test_the_lessons_are_copied_and_checked_where_they_are(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "course"
+    assert lessons.main([str(folder)]) == 0
+    assert (folder / "exercises" / "02_im2col.py").exists() and (folder / "kit.py").exists()
+    monkeypatch.chdir(folder)
+    assert check.lessons_folder() == folder
+    shutil.copy(folder / "solutions" / "01_conv.py", folder / "exercises")
+    assert main(["1.1"]) == 0
+    with pytest.raises(DataError, match="not empty"):
+        lessons.main([str(folder)])
+
+
+def test_an_installed_package_says_how_to_copy_the_lessons(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "minitorch_alex"
+    (package / "lesson_files" / "exercises").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(check, "__file__", str(package / "check" / "__init__.py"))
+    assert check.lessons_folder() == package / "lesson_files"
+    with pytest.raises(DataError, match="minitorch_alex.lessons DIR"):
+        check.exercises_folder()
+
+
+CELL = """
+import sys
+sys.path.insert(0, "lessons")
+import kit
+def out_size(size, kernel, stride, padding, ceil_mode):
+    return (size + 2 * padding - kernel) // {}
+kit.check("1.1")
+"""
+
+
+def test_a_function_of_a_cell_is_checked(tmp_path):
+    def said(divisor):
+        done = subprocess.run([sys.executable, "-c", CELL.format(divisor)], cwd=ROOT, text=True,
+                              capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    assert "not right yet" in said("stride") and "got 2, expected 3" in said("stride")
+    assert "right (12 checks)" in said("stride + 1 + bool(ceil_mode and "
+                                       "(size + 2 * padding - kernel) % stride)")
+    assert "ZeroDivisionError" in said("0")
 
 
 def test_the_command_from_outside(tmp_path):

@@ -24,7 +24,7 @@ LAYERS = (
     ("models",),
     ("training",),
     ("plots", "profile"),
-    ("__main__", "train", "evaluate", "predict", "prepare", "check", "check.__main__", "selftest", "onnx",
+    ("__main__", "train", "evaluate", "predict", "prepare", "check", "check.__main__", "lessons", "selftest", "onnx",
      "claims", "verdict", "ablate", "models.compare", "plots.__main__"),
 )
 # Tensor's operators stand in tensor.py, where everybody looks for them, and call functional/ when they are used.

@@ -13,11 +13,10 @@ import sys
 import tomllib
 from pathlib import Path
 
-import jupytext
-
 SITE = Path(__file__).resolve().parent
 sys.path.insert(0, str(SITE))
-import plain_text  # noqa: E402  a file of this folder
+import notebooks  # noqa: E402  files of this folder
+import plain_text  # noqa: E402
 
 ROOT = SITE.parent.parent
 LESSONS = ROOT / "lessons"
@@ -54,7 +53,7 @@ extensions = [
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]
 myst_heading_anchors = 3
-nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_custom_formats = {".py": ["notebooks.read", {}]}
 nb_execution_mode = "force"
 nb_execution_timeout = -1
 nb_execution_raise_on_error = True
@@ -95,7 +94,7 @@ def add_links(app, docname: str, content: list[str]) -> None:
     if name not in ABOUT:
         return
     _, title, rest = content[0].split("\n", 2)
-    links = (f'# <a href="notebooks/{name}.ipynb" download>Notebook to download</a> (keep it in `lessons/`), or '
+    links = (f'# <a href="notebooks/{name}.ipynb" download>Notebook to download</a> (it opens anywhere), or '
              f"`python lessons/{name}.py`; then the exercises in `lessons/exercises/{name}.py`.")
     content[0] = f"# %% [markdown]\n{title}\n#\n{links}\n{rest}"
 
@@ -118,10 +117,7 @@ def write_extras(app, error: Exception | None) -> None:
     """Write each lesson as a notebook next to its page; send the site's top folder to its front page."""
     if error is not None or app.builder.name != "html":
         return
-    folder = Path(app.outdir) / lesson_prefix / "notebooks"
-    folder.mkdir(exist_ok=True)
-    for name in ABOUT:
-        jupytext.write(jupytext.read(LESSONS / f"{name}.py"), folder / f"{name}.ipynb")
+    notebooks.write_all(Path(app.outdir) / lesson_prefix / "notebooks")
     if not lessons_alone:
         (Path(app.outdir) / "index.html").write_text(FRONT, encoding="utf-8")
 

@@ -251,15 +251,44 @@ def looking_in(folder: Path) -> Iterator[None]:
 
 
 def lessons_folder() -> Path:
-    """The folder lessons/: in the current folder, or next to the package.
+    """The folder with the lessons: the current one, lessons/ in it, or the package's.
 
-    Raises DataError when it is in neither place.
+    Raises DataError when there is none.
     """
-    for place in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if (place / "lessons" / "exercises").is_dir():
-            return place / "lessons"
-    raise DataError("there is no folder lessons/ with the exercises and their checks: it is not "
-                    "part of the installed package; run this command in a clone of the repository")
+    here = Path.cwd()
+    if (here / "lessons" / "exercises").is_dir():
+        return here / "lessons"
+    if all((here / part).is_dir() for part in ("exercises", "checks", "solutions")):
+        return here
+    return packaged_lessons()
+
+
+def packaged_lessons() -> Path:
+    """The lessons that came with the package: lessons/ next to it in a clone, a folder in it where
+    it was installed.
+
+    Raises DataError when they are in neither place.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for place in (package.parent / "lessons", package / "lesson_files"):
+        if (place / "exercises").is_dir():
+            return place
+    raise DataError("there is no folder lessons/ with the exercises and their checks: they are "
+                    "not part of the installed package; run this command in a clone of the "
+                    "repository")
+
+
+def exercises_folder() -> Path:
+    """Where the learner's files are, if nothing else is said.
+
+    Raises DataError where that would be inside the installed package.
+    """
+    folder = lessons_folder()
+    if folder.name == "lesson_files":
+        raise DataError("the exercises are still in the installed package; "
+                        "python -m minitorch_alex.lessons DIR copies them into a folder, then run "
+                        "this command there or give --exercises DIR/exercises")
+    return folder / "exercises"
 
 
 def lesson_name(number: str) -> str:
@@ -331,7 +360,7 @@ def yours(lesson: str, name: str) -> Callable[..., Any]:
     It is the learner's own once it passes its check, and the solution's until then: a mistake in
     lesson 2 must not make a right answer in lesson 4 look wrong.
     """
-    folder = learner_folder or lessons_folder() / "exercises"
+    folder = learner_folder or exercises_folder()
     path = folder / f"{lesson_name(lesson)}.py"
     return _own_or_solution(path, path.stat().st_mtime if path.exists() else 0.0, name)
 
@@ -400,10 +429,15 @@ class Attempt:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-def judge(exercise: Exercise, path: Path, module: ModuleType | None = None) -> Verdict:
-    """Check the exercise in the learner's file at `path`, or in a module loaded from it."""
+def judge(exercise: Exercise, path: Path, module: ModuleType | None = None,
+          sources: tuple[str, ...] = ()) -> Verdict:
+    """Check the exercise in the learner's file at `path`, or in a module in place of it.
+
+    sources   further files whose lines are the learner's, such as the cells of a notebook
+    """
+    files = str(path), *sources
     with looking_in(path.parent):
-        rest = attempts(exercise, lambda: module or load(path), str(path))
+        rest = attempts(exercise, lambda: module or load(path), files)
         passed: list[Attempt] = []
         failed = None
         for attempt in rest:
@@ -431,7 +465,7 @@ def judge(exercise: Exercise, path: Path, module: ModuleType | None = None) -> V
 
 
 def attempts(
-    exercise: Exercise, load_module: Callable[[], ModuleType], file: str
+    exercise: Exercise, load_module: Callable[[], ModuleType], files: tuple[str, ...]
 ) -> Iterator[Attempt]:
     """The cases of an exercise as they go, in order, those after a failed one too.
 
@@ -444,17 +478,19 @@ def attempts(
         cases = exercise.check(module)
         label = "the first call"
         while (case := next(cases, None)) is not None:
-            yield _attempt(exercise, case, calls, file)
+            yield _attempt(exercise, case, calls, files)
             label = f"after {case.label}"
     except GeneratorExit:
         raise
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # anything that a learner's code can raise, sys.exit included
-        yield _raised(exercise, label, error, file, calls)
+        yield _raised(exercise, label, error, files, calls)
 
 
-def _attempt(exercise: Exercise, case: Case, calls: Calls, file: str) -> Attempt:
+def _attempt(
+    exercise: Exercise, case: Case, calls: Calls, files: tuple[str, ...]
+) -> Attempt:
     """Run one case."""
     calls.reset()
     timed = calls.pause() if isinstance(case, Faster) else contextlib.nullcontext()
@@ -464,7 +500,7 @@ def _attempt(exercise: Exercise, case: Case, calls: Calls, file: str) -> Attempt
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return replace(_raised(exercise, case.label, error, file, calls), case=case)
+        return replace(_raised(exercise, case.label, error, files, calls), case=case)
     if not problem and calls.changed:
         names = " and ".join(dict.fromkeys(calls.changed))
         got = "changed", names
@@ -479,13 +515,13 @@ def _attempt(exercise: Exercise, case: Case, calls: Calls, file: str) -> Attempt
 
 
 def _raised(
-    exercise: Exercise, label: str, error: BaseException, file: str, calls: Calls
+    exercise: Exercise, label: str, error: BaseException, files: tuple[str, ...], calls: Calls
 ) -> Attempt:
     """The attempt that ended in this exception."""
     got = type(error), str(error)
     if isinstance(error, NotImplementedError) and _is_given(exercise, error):
         return Attempt(label, got, str(error) or "not written yet", written=False)
-    return Attempt(label, got, _error_line(error, file), arguments=calls.arguments)
+    return Attempt(label, got, _error_line(error, files), arguments=calls.arguments)
 
 
 def _is_given(exercise: Exercise, error: NotImplementedError) -> bool:
@@ -497,7 +533,7 @@ def _is_given(exercise: Exercise, error: NotImplementedError) -> bool:
     return text.startswith((f"exercise {exercise.number}", "no answer yet"))
 
 
-def _error_line(error: BaseException, file: str) -> str:
+def _error_line(error: BaseException, files: tuple[str, ...]) -> str:
     """An exception of the learner's code as one line: where in their file, and what.
 
     The shapes of the arrays that the line names are added.
@@ -508,11 +544,11 @@ def _error_line(error: BaseException, file: str) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {text}"
     frames = [(frame, number) for frame, number in traceback.walk_tb(error.__traceback__)
-              if frame.f_code.co_filename == file]
+              if frame.f_code.co_filename in files]
     if not frames:
         return text
     frame, number = frames[-1]
-    line = linecache.getline(file, number).strip()
+    line = linecache.getline(frame.f_code.co_filename, number).strip()
     shapes = {name: value.shape for name, value in frame.f_locals.items()
               if isinstance(value, np.ndarray) and re.search(rf"\b{re.escape(name)}\b", line)}
     told = ", ".join(f"{name} is {shape}" for name, shape in shapes.items())
@@ -575,7 +611,7 @@ def _exception(attempt: Attempt) -> type | None:
 def _attempts_with(exercise: Exercise, path: Path, bug: Bug) -> Callable[[int], Attempt | None]:
     """A function that gives attempt i of the solution with a mistake in it, each made once."""
     module = _with_bug(path, bug)
-    rest = attempts(exercise, lambda: module, str(module.__file__))
+    rest = attempts(exercise, lambda: module, (str(module.__file__),))
     made: list[Attempt] = []
 
     def get(i: int) -> Attempt | None:
@@ -638,5 +674,6 @@ def commentary(exercise: Exercise, lesson: str) -> str:
 
 
 __all__ = ["LESSONS", "Answer", "Bug", "Case", "Exercise", "Faster", "Holds", "Same", "Verdict",
-           "checks", "commentary", "difference", "exercises", "judge", "lesson_name",
-           "lessons_folder", "load", "looking_in", "solution", "yours"]
+           "checks", "commentary", "difference", "exercises", "exercises_folder", "judge",
+           "lesson_name", "lessons_folder", "load", "looking_in", "packaged_lessons", "solution",
+           "yours"]

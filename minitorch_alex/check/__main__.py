@@ -17,9 +17,9 @@ from . import (
     Verdict,
     commentary,
     exercises,
+    exercises_folder,
     judge,
     lesson_name,
-    lessons_folder,
     solution,
 )
 from .limit import Late, time_limit
@@ -198,7 +198,7 @@ def watch(names: Iterable[str], only: str | None, folder: Path, hints: int | Non
 @cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    folder = args.exercises or lessons_folder() / "exercises"
+    folder = args.exercises or exercises_folder()
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; give --exercises the folder of your files")
     if args.hint is not None and args.hint < 1:

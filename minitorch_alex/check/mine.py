@@ -98,7 +98,7 @@ def use(folder: str | Path | None = None) -> list[Part]:
     if backend.current().name != "numpy":
         raise UsageError(f"--mine runs your NumPy code, got the backend {backend.current().name}; "
                          "leave out --backend")
-    folder = (Path(folder) if folder else check.lessons_folder() / "exercises").resolve()
+    folder = (Path(folder) if folder else check.exercises_folder()).resolve()
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; give --mine the folder of your exercises")
     print(f"your exercises in {folder}")
