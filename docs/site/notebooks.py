@@ -46,7 +46,12 @@ def cut_at_questions(cells: list[NotebookNode]) -> list[NotebookNode]:
             result.append(cell)
             continue
         lines = cell.source.splitlines()
-        end = max(node.end_lineno or 0 for node in ast.parse(cell.source).body if _is_question(node))
+        questions = [node for node in ast.walk(ast.parse(cell.source)) if _is_question(node)]
+        top = [node for node in ast.parse(cell.source).body if _is_question(node)]
+        if not top or len(questions) > len(top):  # in a loop or behind an if: stays whole
+            result.append(cell)
+            continue
+        end = max(node.end_lineno or 0 for node in top)
         for part, tags in ((lines[:end], ["hide-input"]), (lines[end:], ["hide-cell"])):
             text = "\n".join(part).strip("\n")
             if text:
