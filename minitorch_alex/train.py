@@ -67,6 +67,15 @@ class Job:
 @cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args, given = settings.parse(argv)
+    try:
+        return run(args, given)
+    finally:
+        if args.mine is not None:
+            mine.restore()  # whoever called goes on with the package's own parts
+
+
+def run(args: argparse.Namespace, given: set[str]) -> int:
+    """Train as the flags say; `given` are those that the user typed. Returns the exit code."""
     job = prepare(args, given)
     describe(job)
     if args.dry_run or args.check_init:

@@ -19,7 +19,7 @@ from PIL import Image
 from prepared_set import write_prepared
 from small_run import make_run
 
-from minitorch_alex import evaluate, onnx, plots, predict, profile, train
+from minitorch_alex import evaluate, functional, kernels, onnx, plots, predict, profile, train
 from minitorch_alex.errors import DataError, RunError, UsageError, UserError
 from minitorch_alex.plots import style
 from minitorch_alex.plots.__main__ import main as draw
@@ -275,10 +275,15 @@ def test_names_are_shown_as_they_are_or_as_escapes(tmp_path):
 def test_the_users_own_settings_of_matplotlib_neither_spoil_a_figure_nor_change(tmp_path):
     import matplotlib
 
-    with matplotlib.rc_context({"text.usetex": True, "font.family": "no such font", "axes.grid": False}):
-        before = dict(matplotlib.rcParams)
-        plots.confusion(np.eye(2, dtype=int), ["a_b", "50 % $"], tmp_path / "x.png")
-        assert dict(matplotlib.rcParams) == before
+    theirs = {"text.usetex": True, "font.family": "no such font", "axes.formatter.use_mathtext": True,
+              "figure.constrained_layout.use": True, "savefig.bbox": "tight", "path.sketch": (1, 100, 2)}
+    for name in ("x", "y"):
+        with matplotlib.rc_context(theirs if name == "y" else {}), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            before = dict(matplotlib.rcParams)
+            plots.confusion(np.eye(2, dtype=int), ["a_b", "50 % $"], tmp_path / f"{name}.png")
+            assert dict(matplotlib.rcParams) == before
+    assert (tmp_path / "x.png").read_bytes() == (tmp_path / "y.png").read_bytes()
 
 
 @pytest.mark.parametrize("named", ["module://matplotlib_inline.backend_inline", "module://no.such.thing", "inline",
@@ -431,14 +436,14 @@ def test_it_trains_twice_in_a_row_and_in_a_thread_and_leaves_the_process_as_it_w
     handled = []
     own = signal.signal(signal.SIGTERM, lambda *_: handled.append(1))
     try:
-        before = handlers(), dict(os.environ), list(warnings.filters)
+        before = handlers(), dict(os.environ), list(warnings.filters), kernels.get_threads()
         for name in ("one", "two"):
             assert train.main([*TINY, "--runs-dir", str(tmp_path), "--name", name]) == 0
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(train.main, [*TINY, "--runs-dir", str(tmp_path), "--name", "three"]).result() == 0
             flags = [str(tmp_path / "three"), "--views", "single"]
             assert pool.submit(evaluate.main, flags).result() == 0
-        assert (handlers(), dict(os.environ), list(warnings.filters)) == before
+        assert (handlers(), dict(os.environ), list(warnings.filters), kernels.get_threads()) == before
         os.kill(os.getpid(), signal.SIGTERM)
         assert handled == [1]
     finally:
@@ -446,6 +451,17 @@ def test_it_trains_twice_in_a_row_and_in_a_thread_and_leaves_the_process_as_it_w
     files = [tmp_path / name / "checkpoint.safetensors" for name in ("one", "two", "three")]
     one, two, three = (checkpoint.load(file)[0] for file in files)
     assert all(one[name].tobytes() == two[name].tobytes() == three[name].tobytes() for name in one)
+
+
+def test_a_training_with_the_exercises_leaves_the_packages_parts_to_the_next_one(tmp_path, monkeypatch, capsys):
+    def parts():
+        return dict(vars(kernels.cpu)), dict(vars(functional))
+
+    before = parts()
+    during = []
+    monkeypatch.setattr(train, "explain", lambda *_: during.append(parts()))
+    assert train.main([*TINY, "--mine", str(ROOT / "lessons" / "solutions"), "--dry-run"]) == 0
+    assert during[0] != before and parts() == before
 
 
 @pytest.mark.parametrize("error", [ValueError("no\nbackend"), OSError(28, "No space left"), UserError("no font"),

@@ -34,8 +34,12 @@ STYLE = {
 }
 
 
-# Names are shown as they are: "$" is no formula, whatever the user's own settings say.
-PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}
+# Whatever the user's own settings say: names are shown as they are ("$" is no formula), figures
+# place their parts themselves, and lines are straight.
+OWN_SETTINGS: dict[str, Any] = {
+    "text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False,
+    "figure.autolayout": False, "figure.constrained_layout.use": False, "savefig.bbox": None,
+    "savefig.dpi": "figure", "path.sketch": None, "path.effects": []}
 # Where they are installed, these draw the characters that the first font does not have.
 MORE_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Source Han Sans",
               "WenQuanYi Zen Hei", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo",
@@ -85,7 +89,7 @@ def styled(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
 
     Raises UserError for whatever goes wrong in matplotlib itself.
     """
-    settings: Any = {**STYLE, **PLAIN_TEXT, "font.family": [FONT, *_more_fonts()],
+    settings: Any = {**STYLE, **OWN_SETTINGS, "font.family": [FONT, *_more_fonts()],
                      **(changes or {})}
     with _drawing, contextlib.ExitStack() as stack:
         stack.enter_context(load_matplotlib().rc_context(settings))

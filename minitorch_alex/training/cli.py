@@ -88,12 +88,13 @@ def run_cli(main: Callable[[], int | None]) -> None:
 @contextlib.contextmanager
 def guest_of_process() -> Iterator[None]:
     """Inside, a name that the encoding of stdout or stderr lacks is printed as an escape; after it
-    both are as they were, and so is the one variable of the environment that a program sets
-    (_fix_workspace).
+    both are as they were, and so are the number of threads and the one variable of the environment
+    that a program sets (_fix_workspace).
 
     Every program's `main` runs in it, also where a notebook or a script calls it.
     """
     variable = os.environ.get(WORKSPACE_VARIABLE)
+    threads = kernels.get_threads()
     handlers = []
     for stream in (sys.stdout, sys.stderr):
         # A user's own choice, PYTHONIOENCODING=ascii:replace, never fails. A notebook's stream
@@ -108,6 +109,8 @@ def guest_of_process() -> Iterator[None]:
         for stream, errors in handlers:
             if not stream.closed:
                 stream.reconfigure(errors=errors)
+        if kernels.get_threads() != threads:
+            kernels.set_threads(threads)
         if variable is None and WORKSPACE_VARIABLE in os.environ:
             del os.environ[WORKSPACE_VARIABLE]
             _started_fixed.append(sys.modules.get("cupy"))
