@@ -46,12 +46,12 @@ clean:  ## remove the virtual environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/installed: requirements.txt
+$(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "minitorch_alex needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)."; \
 	  echo "Name another one, say: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; } >&2
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet -r requirements.txt
+	$(RUN) -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed pyproject.toml

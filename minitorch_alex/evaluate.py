@@ -253,8 +253,9 @@ class Member:
         """(kind of views, probabilities (N, K), seconds) for each kind."""
         saved = runs.load_model(self.file, self.config)
         transform = runs.build_transform(self.config, saved.arrays["data.mean"])
+        part = images.name if f"({self.split})" in images.name else f"{images.name} ({self.split})"
         print(f"{self.config['model']} from {self.file}, epoch {saved.meta['epoch']}; "
-              f"{len(images):,} images of {images.name} ({self.split})")
+              f"{len(images):,} images of {part}")
         for views in kinds:
             begin = time.perf_counter()
             probs = predict(saved.model, images, transform, views, batch_size, progress=True)

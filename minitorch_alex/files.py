@@ -9,6 +9,7 @@ And the other way round: reading a text that people edit, with whatever their ed
 """
 import codecs
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview],
     """Replace the file `path` by these bytes; its folder is created if necessary.
 
     With `spare`, the file that was at `path` is kept under that name. Raises DiskError when the
-    file cannot be written; the message says how much room it needs, and the old file is untouched.
+    file cannot be written; the message says how much room it needs, or that the folder is closed to
+    this user, and the old file is untouched.
     """
     path = Path(path)
     try:
@@ -32,7 +34,9 @@ def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview],
             file.writelines(chunks)
     except OSError as error:
         n_bytes = sum(len(chunk) for chunk in chunks)
-        raise disk_error(path, error, f"{_room(path, n_bytes)}. Nothing changed") from error
+        refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        cause = "choose a folder that you may write to" if refused else _room(path, n_bytes)
+        raise disk_error(path, error, f"{cause}. Nothing changed") from error
 
 
 @contextlib.contextmanager

@@ -92,8 +92,8 @@ def _load_onnx() -> Any:
         import onnx.helper
         import onnx.numpy_helper
     except ImportError:
-        raise UsageError("ONNX files need the package onnx, which is not installed: pip install "
-                         "'minitorch_alex[onnx]'") from None
+        raise UsageError("ONNX files need the package onnx, which is not installed: "
+                         "pip install onnx") from None
     return onnx
 
 

@@ -175,6 +175,9 @@ def choose(path: Path | None, name: str | None, previous: bool, views: str) -> P
     if name is None and path.is_file() and not (path.parent / "config.json").exists():
         raise UsageError(f"{path} does not belong to a run; say which model its weights are for, "
                          "with --model NAME")
+    if name and path.is_dir():
+        raise UsageError(f"{path} is a directory, and a run knows its model; remove --model, or "
+                         "give a weights file")
     return of_weights(path, name, views) if name else of_run(path, previous, views)
 
 

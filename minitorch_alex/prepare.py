@@ -60,8 +60,8 @@ finished shards are kept, and the result is byte-identical."""
 
 
 def parser() -> argparse.ArgumentParser:
-    epilog = cli.EXIT_CODES.replace("; a checkpoint was written first",
-                                    "; finished shards are kept")
+    epilog = cli.EXIT_CODES.replace(cli.INTERRUPTED,
+                                    f"{cli.INTERRUPTED}; finished shards are kept")
     p = cli.parser("minitorch_alex.prepare", DESCRIPTION, epilog,
                    usage="%(prog)s SRC DST [flags]\n       %(prog)s --synthetic N DST [flags]")
     p.add_argument("paths", nargs="+", type=cli.path, metavar="SRC DST",

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from . import __version__, backend, data, kernels, models, plots, profile, streams
 from . import functional as F
 from .check import mine
-from .errors import DataError, DivergedError, RunError, UsageError
+from .errors import DataError, DivergedError, RunError, ShapeError, UsageError
 from .evaluate import error_rates, predict
 from .files import write_atomic
 from .models import Network, Recipe
@@ -184,11 +184,16 @@ def check_data(train: data.Dataset, config: dict[str, Any]) -> None:
 def check_image_size(still: data.Transform, train: data.Dataset, model: Network,
                      config: dict[str, Any]) -> None:
     """Raises UsageError when the transform gives images of another size than the model takes."""
-    side = still(train.images[:1]).shape[1]
+    try:
+        side = still(train.images[:1]).shape[1]
+    except ShapeError as error:  # a crop that is larger than the image
+        raise UsageError(f"{error}: {config['model']} takes images of {model.image_size} x "
+                         f"{model.image_size}; enlarge those of {config['data']} with --set "
+                         f"enlarge={config['data_size']}, or choose another --model") from None
     if side != model.image_size:
         raise UsageError(f"{config['model']} takes images of {model.image_size} x "
                          f"{model.image_size}, {config['data']} with this recipe gives {side} x "
-                         f"{side}; set crop, pad or image_size with --set")
+                         f"{side}; set enlarge, crop, pad or image_size with --set")
 
 
 def open_directory(job: Job) -> None:
@@ -203,8 +208,14 @@ def open_directory(job: Job) -> None:
             write_atomic(job.run.checkpoint, [job.source.read_bytes()])
         where = f"epoch {job.progress.epoch}, step {job.progress.step:,}"
         print(f"resuming    {job.source} at {where}")
+        if job.progress.epoch >= job.recipe.epochs:
+            print("            all epochs are done, only the test is left; a larger --epochs "
+                  "trains on")
     job.config.setdefault("command", runs.provenance(job.config["seed"])["command"])
     job.run.write_json(job.run.config, job.config)
+    if job.progress.epoch < job.recipe.epochs:
+        print("each epoch  loss and top-1 error of the training images, of the validation images; "
+              "learning rate, speed, time")
 
 
 # The loop.
@@ -386,8 +397,8 @@ def check_finite(value: float, what: str, step: int) -> None:
     """Raises DivergedError when the value is NaN or infinite."""
     if not math.isfinite(value):
         raise DivergedError(f"the {what} is {value} by step {step:,}: training stops; try a "
-                            "lower --lr or --set warmup_epochs=1. The last checkpoint is from "
-                            "before that")
+                            "lower --lr or --set warmup_epochs=1. The last checkpoint, if "
+                            "there is one, is from before that")
 
 
 # After the loop.

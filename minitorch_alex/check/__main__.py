@@ -147,7 +147,7 @@ def listing(folder: Path) -> None:
             right = path.exists() and quietly(exercise, path).passed
             count += 1
             solved += right
-            print(f"  {'x' if right else ' '} {exercise.number}  {exercise.name:<28} "
+            print(f"  {'x' if right else ' '} {exercise.number}  {exercise.name:<31} "
                   f"{exercise.goal}", flush=True)
     print(f"{solved} of {count} are solved (x)")
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..errors import DataError
 from ..files import writing
 
-ADVICE = "free some room, or choose another folder with --data-dir"  # when the disk refuses
+ADVICE = "free some room, or choose a folder that you may write to with --data-dir"
 ATTEMPTS = 5  # at one source, as long as each attempt gets further than the one before
 BLOCK = 1 << 18  # bytes that are read and written at a time
 

@@ -1,5 +1,6 @@
 """The networks, by name."""
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -91,7 +92,14 @@ def _config(name: str) -> AlexNetConfig:
 
 def _check_name(name: str) -> None:
     if name not in MODELS:
-        raise UsageError(f"unknown model {name!r}; there are: {', '.join(MODELS)}")
+        raise UsageError(f"unknown model {name!r}{_similar(name, MODELS)}; there are: "
+                         f"{', '.join(MODELS)}")
+
+
+def _similar(name: str, known: Iterable[str]) -> str:
+    """" (did you mean ...?)" for a name that is nearly one of the known ones, otherwise ""."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:
@@ -105,7 +113,10 @@ def changed(settings: Settings, **changes: Any) -> Settings:
     values = {}
     for name, value in changes.items():
         if name not in known:
-            raise UsageError(f"no field {name!r}; there are: {', '.join(known)}")
+            recipe = [field.name for field in fields(Recipe)]
+            raise UsageError(f"no field {name!r}{_similar(name, [*known, *recipe])}; there are: "
+                             f"{', '.join(known)}; --set also takes those of the recipe: "
+                             f"{', '.join(recipe)}")
         old = getattr(settings, name)
         if "parse" in known[name].metadata:
             value = known[name].metadata["parse"](value)

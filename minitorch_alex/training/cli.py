@@ -43,8 +43,9 @@ EXIT_CODES = """exit codes:
   5  the loss became NaN or infinite
   6  a run directory or checkpoint cannot be used
   7  a file could not be written (disk full, no permission)
-  130, 143  interrupted by Ctrl-C or SIGTERM; a checkpoint was written first
+  130, 143  interrupted by Ctrl-C or SIGTERM
   141  the reader of the output (head, say) went away"""
+INTERRUPTED = "interrupted by Ctrl-C or SIGTERM"  # in EXIT_CODES, where a command says what is kept
 
 
 # Programs: parse, run, end.

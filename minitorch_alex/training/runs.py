@@ -134,6 +134,9 @@ def find(path: str | os.PathLike, use_previous: bool = False) -> tuple[Run, Path
     if not file.exists():
         raise RunError(f"there is no checkpoint at {file}; give a run directory such as "
                        "runs/NAME, or a checkpoint.safetensors in one")
+    if path.is_file() and not run.config.exists():
+        raise RunError(f"{file} is not in a run directory (no {run.config.name} next to it); give "
+                       "a run such as runs/NAME, or a checkpoint.safetensors in one")
     return run, file
 
 

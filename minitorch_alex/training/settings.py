@@ -35,7 +35,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
              "reads what prepare has written", "cifar10", stored="config", options=NAME),
         Flag("--data-dir", "where the data is, or is downloaded to", "data",
              stored="config", on_resume="any", options=FOLDER),
-        Flag("--limit", "train on the first N images only", 0, shown="all", minimum=0,
+        Flag("--limit", "train on the first N images only; validation and test keep "
+             "theirs", 0, shown="all", minimum=0,
              stored="config", options=INTEGER),
         Flag("--val-split", "share of the training images that is held out for validation; 0 "
              "trains on all", 0.1, minimum=0, stored="config",
@@ -96,7 +97,9 @@ def parser() -> argparse.ArgumentParser:
     """The parser. Flags that are not given are absent from its result, so that a resumed run can
     tell them apart."""
     about = "Train a network from scratch. --dry-run prints the model and its recipe."
-    result = cli.parser("minitorch_alex.train", about)
+    epilog = cli.EXIT_CODES.replace(cli.INTERRUPTED,
+                                    f"{cli.INTERRUPTED}; a checkpoint was written first")
+    result = cli.parser("minitorch_alex.train", about, epilog)
     for title, flags in FLAGS.items():
         group = result.add_argument_group(title)
         for flag in flags:
