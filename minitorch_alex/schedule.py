@@ -76,9 +76,14 @@ class Schedule:
             setattr(self, name, state[name])
         self._apply()
 
+    def rate(self, initial: float) -> float:
+        """The learning rate, now, of a group that began with this one."""
+        return initial * self.scale()
+
     def _apply(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * (1.0 if group.get("constant") else self.scale())
+            initial = group["initial_lr"]
+            group["lr"] = initial if group.get("constant") else self.rate(initial)
 
 
 class MultiStepLR(Schedule):
@@ -118,6 +123,28 @@ class ExponentialLR(Schedule):
 
     def scale(self) -> float:
         return self.gamma ** self.last_epoch
+
+
+class CosineAnnealingLR(Schedule):
+    """lr = eta_min + (initial_lr - eta_min) (1 + cos(pi epoch / T_max)) / 2: half a wave down to
+    eta_min at epoch T_max, and up again after it, as in PyTorch (Loshchilov and Hutter 2017).
+
+    Not of 2012: one number, the length of training, in place of milestones.
+    Raises UsageError for T_max < 1 or a negative eta_min.
+    """
+
+    def __init__(self, optimizer: HasGroups, T_max: int, eta_min: float = 0.0) -> None:
+        if T_max < 1 or not eta_min >= 0:
+            raise UsageError(f"expected T_max >= 1 and eta_min >= 0, got {T_max} and {eta_min}")
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer)
+
+    def scale(self) -> float:
+        return (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
+
+    def rate(self, initial: float) -> float:
+        return self.eta_min + (initial - self.eta_min) * self.scale()
 
 
 class ReduceLROnPlateau(Schedule):
@@ -192,9 +219,18 @@ class WarmUp(Schedule):
         super().__init__(schedule.optimizer)
 
     def scale(self) -> float:
+        return self._ramp() * self.schedule.scale()
+
+    def rate(self, initial: float) -> float:
+        # Floating-point products depend on their order: this is the one of `initial * scale()`,
+        # unless the wrapped schedule has a rate of its own kind.
+        if type(self.schedule).rate is Schedule.rate:
+            return super().rate(initial)
+        return self._ramp() * self.schedule.rate(initial)
+
+    def _ramp(self) -> float:
         progress = min(1.0, self.last_epoch / self.epochs)
-        ramp = self.start_factor + (1 - self.start_factor) * progress
-        return ramp * self.schedule.scale()
+        return self.start_factor + (1 - self.start_factor) * progress
 
     def step(self, metric: float | None = None) -> None:
         self.schedule.step(metric)  # which sets rates without the ramp,

@@ -283,6 +283,9 @@ def layer_operations(at: Points) -> dict[str, Operation]:
         "local_response_norm within maps": (
             lambda x: F.local_response_norm(x, 3, 1.0, 0.75, 1.0, within_map=True),
             [n(2, 2, 5, 4)]),
+        "batch_norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+                       [n(3, 2, 3, 2), n(2), n(2)]),
+        "indexing": (lambda x: x[[0, 2, 0]], [n(3, 4)]),
         "relu": (F.relu, [at.away_from_zero(4, 9)]),
         "tanh": (F.tanh, [n(4, 9)]),
         "dropout": (dropout, [n(4, 9)]),

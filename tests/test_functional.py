@@ -156,6 +156,7 @@ OPERATIONS = {
     "avg_pool2d": (lambda x, w: F.avg_pool2d(x, 3, 2), (1,)),
     "local_response_norm": (lambda x, w: F.local_response_norm(x, 3, 1.0), (1,)),
     "within one map": (lambda x, w: F.local_response_norm(x, 3, 1.0, within_map=True), (1,)),
+    "batch_norm": (lambda x, w: F.batch_norm(x, None, None, w, training=True), (4,)),
     "relu": (lambda x, w: F.relu(x), (1,)),
     "tanh": (lambda x, w: F.tanh(x), (1,)),
     "add": (lambda x, w: x + w, (4, 1, 1)),

@@ -5,7 +5,14 @@ import math
 import pytest
 
 from minitorch_alex.errors import UsageError
-from minitorch_alex.schedule import ExponentialLR, MultiStepLR, ReduceLROnPlateau, Schedule, WarmUp
+from minitorch_alex.schedule import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    MultiStepLR,
+    ReduceLROnPlateau,
+    Schedule,
+    WarmUp,
+)
 
 
 class Groups:
@@ -53,6 +60,15 @@ def test_exponential_decays_every_epoch():
     assert rates(ExponentialLR(Groups(1.0), 0.5), [None] * 3) == [1.0, 0.5, 0.25, 0.125]
 
 
+def test_cosine_is_half_a_wave_down_to_eta_min():
+    schedule = CosineAnnealingLR(Groups(0.1), 4, eta_min=0.02)
+    half = 0.04 * math.sqrt(0.5)
+    assert rates(schedule, [None] * 4) == pytest.approx([0.1, 0.06 + half, 0.06, 0.06 - half, 0.02], rel=1e-12)
+    for settings in ({"T_max": 0}, {"T_max": 4, "eta_min": -1.0}):
+        with pytest.raises(UsageError, match="T_max >= 1"):
+            CosineAnnealingLR(Groups(0.1), **settings)
+
+
 def test_plateau_waits_for_more_than_patience_epochs_and_drops_three_times():
     schedule = ReduceLROnPlateau(Groups(1.0), factor=0.1, patience=1, threshold=0.0)
     #          improves  stalls    drop  better  stalls    drop  stalls    drop  and no fourth
@@ -91,6 +107,8 @@ SCHEDULES = {
     "constant": Schedule,
     "steps": lambda o: MultiStepLR(o, [3, 7], gamma=0.3),
     "exponential": lambda o: ExponentialLR(o, 0.93),
+    "cosine": lambda o: CosineAnnealingLR(o, 8, eta_min=1e-4),
+    "warm-up, cosine": lambda o: WarmUp(CosineAnnealingLR(o, 9, eta_min=1e-4), 3, 0.2),
     "plateau": lambda o: ReduceLROnPlateau(o, factor=0.3, patience=1),
     "warm-up, steps": lambda o: WarmUp(MultiStepLR(o, [3, 7]), 4, 0.1),
     "warm-up, plateau": lambda o: WarmUp(ReduceLROnPlateau(o, patience=0), 4, 0.3),
@@ -139,11 +157,12 @@ def torch_lr():
 @pytest.mark.parametrize("ours, theirs", [
     (lambda o: MultiStepLR(o, [2, 5, 5, 9], 0.2), lambda lib, o: lib.MultiStepLR(o, [2, 5, 5, 9], 0.2)),
     (lambda o: ExponentialLR(o, 0.9), lambda lib, o: lib.ExponentialLR(o, 0.9)),
+    (lambda o: CosineAnnealingLR(o, 8, 1e-4), lambda lib, o: lib.CosineAnnealingLR(o, 8, 1e-4)),
     (lambda o: ReduceLROnPlateau(o, factor=0.5, patience=1, threshold=0.01, max_drops=99),
      lambda lib, o: lib.ReduceLROnPlateau(o, factor=0.5, patience=1, threshold=0.01, eps=0)),
     (lambda o: WarmUp(MultiStepLR(o, [3, 8]), epochs=4, start_factor=0.25),
      lambda lib, o: lib.ChainedScheduler([lib.LinearLR(o, 0.25, total_iters=4), lib.MultiStepLR(o, [3, 8])])),
-], ids=["MultiStepLR", "ExponentialLR", "ReduceLROnPlateau", "WarmUp"])
+], ids=["MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "ReduceLROnPlateau", "WarmUp"])
 def test_same_rates_as_torch(torch_lr, ours, theirs):
     make_optimizer, lib = torch_lr
     optimizer = make_optimizer()

@@ -78,7 +78,8 @@ class AlexNetConfig:
         "Caffe: convolutions round down (conv_layer.cpp:18-19), pools up (pooling_layer.cpp:93-96)",
         False)
     # What follows each convolution, in the order of the source where the order matters (ReLU and
-    # the maximum commute); "rnorm" is the normalisation within a map.
+    # the maximum commute); "rnorm" is the normalisation within a map, "bn" batch normalisation
+    # (Ioffe and Szegedy 2015; before the ReLU in cvjena/cnn-models AlexNet_cvgj/train.prototxt).
     after: tuple[str, str, str, str, str] = _from(
         "section 3.5", ("relu lrn pool", "relu lrn pool", "relu", "relu", "relu pool"))
     activation: str = _from("section 3.1: relu; tanh is what it is compared with", "relu")
@@ -228,7 +229,7 @@ class AlexNetConfig:
             if value not in expected:
                 raise UsageError(f"AlexNetConfig: {name} is {value!r}, "
                                  f"expected {' or '.join(expected)}")
-        known = {"relu", "lrn", "rnorm", "pool"}
+        known = {"relu", "lrn", "rnorm", "bn", "pool"}
         unknown = set(" ".join(self.after).split()) - known
         if unknown:
             raise UsageError(f"AlexNetConfig: after has {', '.join(sorted(unknown))}, expected "
@@ -319,7 +320,7 @@ class AlexNet(Network):
             ceil_mode=ceil_mode, **self._init(i))
         size, _ = Window.of(kernel, stride, padding, 1, ceil_mode).out(size, size)
         for kind in config.after[i].split():
-            layers[f"{kind}{i + 1}"] = self._layer(kind)
+            layers[f"{kind}{i + 1}"] = self._layer(kind, config.channels[i])
         if "pool" in config.after[i].split():
             pool = Window.of(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode)
             size, _ = pool.out(size, size)
@@ -351,13 +352,15 @@ class AlexNet(Network):
         weight: Init = he() if config.init == "he" and fan_in else gaussian(std)
         return {"weight_init": weight, "bias_init": constant(bias)}
 
-    def _layer(self, kind: str) -> nn.Module:
-        """A new layer of a kind that `after` names."""
+    def _layer(self, kind: str, channels: int = 0) -> nn.Module:
+        """A new layer of a kind that `after` names, on so many channels."""
         config = self.config
         if kind == "relu":
             return nn.ReLU() if config.activation == "relu" else nn.Tanh()
         if kind == "pool":
             return nn.MaxPool2d(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode)
+        if kind == "bn":
+            return nn.BatchNorm2d(channels)
         if kind == "rnorm":  # layers-145: scale 0.001 / 25, pow 0.75, minDiv 1, not in the paper
             return nn.LocalResponseNorm(5, alpha=0.001, beta=0.75, k=1.0, within_map=True)
         # The layer divides alpha by its size; the paper's formula does not.
