@@ -35,7 +35,11 @@ class Parameter(Tensor):
 class Buffer(Tensor):
     """A tensor that training changes without a gradient: a part of state_dict and no parameter."""
 
-    __slots__ = ()
+    __slots__ = ("name",)
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.name = ""  # as Parameter's
 
 
 class Module:
@@ -49,7 +53,8 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Checks that a layer is not replaced by a function, nor a parameter by an array.
-        check_attribute(self, name, value, {Parameter: "parameter", Module: "child module"})
+        check_attribute(self, name, value, {Parameter: "parameter", Buffer: "buffer",
+                                             Module: "child module"})
         super().__setattr__(name, value)
 
     def __call__(self, *inputs: Any) -> Any:
@@ -103,7 +108,9 @@ class Module:
         pairs = ((join(prefix, name), buffer)
                  for prefix, module in self.named_modules("", remove_duplicate)
                  for name, buffer in attributes(module, Buffer))
-        return first_of_each(pairs) if remove_duplicate else pairs
+        for name, buffer in first_of_each(pairs) if remove_duplicate else pairs:
+            buffer.name = max(buffer.name, name, key=len)
+            yield name, buffer
 
     def _named_state(self) -> dict[str, Tensor]:
         """All that state_dict holds, by name; what is shared under each of its names."""

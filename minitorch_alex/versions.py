@@ -93,7 +93,7 @@ def check_unwritten(operation: str, inputs: int, watched: tuple[Watched, ...]) -
             continue
         name = getattr(tensor, "name", "")
         place = "the result" if position == inputs else f"input {position}"
-        what = f"parameter {name!r}" if name else place
+        what = f"{type(tensor).__name__.lower()} {name!r}" if name else place
         raise UsageError(f"backward() through {operation}: {what}, of shape {array.shape}, was "
                          "overwritten after the forward pass (by an optimizer's step, "
                          "load_state_dict or a write into .data), so the gradient would be wrong; "

@@ -259,6 +259,30 @@ def test_input_buffers_and_results_are_looked_at():
         y.sum().backward()
 
 
+@pytest.mark.parametrize("buffer", ["running_mean", "running_var"])
+@pytest.mark.parametrize("how", ["data[...] =", "data +=", "load_state_dict", "a batch in training"])
+def test_buffers_written_before_backward_are_refused_by_name(buffer, how):
+    net = nn.Sequential(conv=nn.Conv2d(3, 4, 3), bn=nn.BatchNorm2d(4)).eval()
+    x = images()
+    state = {**net.state_dict(), "bn.running_mean": np.arange(4), "bn.running_var": np.arange(1, 5)}
+    y = net(x)
+    if how == "data[...] =":
+        getattr(net.bn, buffer).data[1] = 7
+    elif how == "data +=":
+        getattr(net.bn, buffer).data += 1
+    elif how == "load_state_dict":
+        net.load_state_dict(state)
+    else:
+        net.train()(x)
+    named = buffer if how.startswith("data") else "running_mean"  # the first of both
+    with pytest.raises(UsageError, match=f"through BatchNorm: buffer 'bn.{named}'"):
+        y.sum().backward()
+    net.train()
+    (net(x) + net(x)).sum().backward()  # in training each batch has statistics of its own
+    with pytest.raises(KindError, match="as buffer 'running_mean'"):
+        net.bn.running_mean = np.zeros(4)
+
+
 def test_what_backward_does_not_read_may_be_written():
     """As in PyTorch: sums save nothing, and a first layer's weight is only read for the gradient of its input."""
     layer = nn.Linear(4, 3)

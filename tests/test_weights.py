@@ -467,3 +467,10 @@ def test_weights_whose_last_entry_counts_no_classes_are_refused(tmp_path, bias):
     np_state |= {"module.fc10.bias": np.zeros(7, np.float32), "module.fc10.weight": np.zeros((7, 64), np.float32)}
     safetensors.numpy.save_file(np_state, tmp_path / "w.safetensors")
     assert len(predict.of_weights(tmp_path / "w.safetensors", "quick_26").classes) == 7
+
+
+def test_counts_of_batches_are_passed_over(tmp_path):
+    model = nn.Sequential(conv=nn.Conv2d(3, 4, 3), bn=nn.BatchNorm2d(4))
+    state = {**model.state_dict(), "bn.num_batches_tracked": np.array(3)}
+    safetensors.numpy.save_file({f"module.{name}": a for name, a in state.items()}, tmp_path / "w.safetensors")
+    weights.load_into(model, tmp_path / "w.safetensors")

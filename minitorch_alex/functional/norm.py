@@ -6,6 +6,7 @@ from .. import backend
 from ..autograd import Function
 from ..errors import ShapeError
 from ..tensor import Tensor
+from ..versions import watch
 from .layout import contiguous, to_nchw, to_nhwc
 
 
@@ -82,8 +83,12 @@ def batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | Non
         # (N, C, D, H, W) -> (N, C, D*H*W, 1): each place counts for itself
         images = x.reshape(x.shape[0], C, math.prod(x.shape[2:]), 1)
     y = function(images, weight, bias)
+    if y.creator is function and not training:  # backward needs the running ones as they are now
+        buffers = running_mean, running_var
+        function.watch += watch(tuple(t.data for t in buffers if t is not None), buffers)
     if training and running_mean is not None and running_var is not None:
         mean, var = function.moments
         for running, batch in ((running_mean, mean), (running_var, var * (M / (M - 1)))):
             running.data[...] = running.data * (1 - momentum) + batch * momentum
+            running.version += 1
     return y if images is x else y.reshape(x.shape)

@@ -101,12 +101,15 @@ def load_into(model: Module, path: str | os.PathLike) -> None:
 
 
 def by_names_of(model: Module, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`state` under the names that the model has, as far as they can be found.
+    """`state` under the names that the model has, as far as they can be found, and without the
+    counts of batches (num_batches_tracked) that PyTorch keeps and this package does not.
 
     Of the ways to read the names that give all of the model's, the first; if none does, the first
     of those that give the most, so that an error names what is really missing.
     """
     own = set(model.state_dict())
+    state = {name: array for name, array in state.items()
+             if name in own or not name.endswith(".num_batches_tracked")}
     best = state
     for candidate in _readings(state):
         if own == candidate.keys():
