@@ -117,7 +117,7 @@ def draw_predictions(subject: Subject, file: Path) -> None:
     probs = predict(subject.model, test, subject.prepare)
     plots.predictions(test.images, probs, test.classes, file,
                       [test.classes[k] for k in test.labels], labels=test.labels,
-                      title=f"{subject.title}: test images")
+                      title=f"{subject.title}: test images (red: the true class)")
 
 
 def draw_neighbours(subject: Subject, file: Path) -> None:

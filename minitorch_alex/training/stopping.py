@@ -1,4 +1,5 @@
 """Ctrl-C and SIGTERM: a training is asked to stop, and does so at a moment that can be resumed."""
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -44,5 +45,8 @@ class StopSignal:
             raise Stopped(self.number)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
+        if not self.number and os.isatty(2):  # a step of a large network takes seconds
+            os.write(2, b"\nstopping at the next step; Ctrl-C again stops at once, without a "
+                     b"checkpoint\n")
         self.number = self.number or number
         signal.signal(signal.SIGINT, signal.default_int_handler)
