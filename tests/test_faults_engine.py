@@ -493,6 +493,17 @@ def test_copies_of_net_and_optimizer_train_on_as_the_originals_do(how, turned):
     assert (optimizer2.velocity == optimizer.velocity).all() and optimizer2.flat is not optimizer.flat
 
 
+def test_adam_is_copied_with_what_it_keeps():
+    net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+    optimizer = optim.Adam(net.parameters(), lr=0.1)
+    train(net, optimizer)
+    copies = [how((net, optimizer)) for how in COPIES.values()]
+    train(net, optimizer)
+    for net2, optimizer2 in copies:
+        train(net2, optimizer2)
+        assert all((value == net.state_dict()[name]).all() for name, value in net2.state_dict().items())
+
+
 def test_a_copy_of_an_optimizer_keeps_gradients_and_the_checks():
     net = nn.Sequential(nn.Linear(4, 2))
     optimizer = optim.SGD(net.parameters(), lr=0.1)
@@ -649,6 +660,7 @@ EMPTY = {
     "max": lambda: nn.MaxPool2d(3, 2, 1), "avg": lambda: nn.AvgPool2d(3, 2), "adaptive": lambda: nn.AdaptiveAvgPool2d(
         2), "lrn": lambda: nn.LocalResponseNorm(5), "lrn in groups": lambda: nn.LocalResponseNorm(3, groups=3),
     "lrn within": lambda: nn.LocalResponseNorm(3, within_map=True), "relu": nn.ReLU, "tanh": nn.Tanh,
+    "batch norm": lambda: nn.BatchNorm2d(3).eval(),
     "dropout": nn.Dropout, "flatten": nn.Flatten, "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 2)),
 }
 
@@ -667,6 +679,17 @@ def test_a_batch_without_images_passes_both_ways(layer, winograd):
         mt.kernels.set_winograd(False)
     assert x.grad.shape == x.shape
     assert all(p.grad.shape == p.shape and not p.grad.any() for p in module.parameters())
+
+
+def test_means_of_a_batch_without_images():
+    x = mt.Tensor(np.zeros((0, 4)), requires_grad=True)
+    y = x.mean(axis=1)
+    assert y.shape == (0,)
+    y.sum().backward()
+    assert x.grad.shape == (0, 4)
+    for axis in (None, 0):
+        with pytest.raises(ShapeError, match="mean of a tensor without elements"):
+            x.mean(axis=axis)
 
 
 def test_a_whole_network_takes_a_batch_without_images():

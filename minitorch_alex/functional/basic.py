@@ -282,10 +282,10 @@ def sum(x: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None
 def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None,
          keepdims: bool = False) -> Tensor:
     """The mean over the axes `dim`, or over everything; `axis` and `keepdims` as in `sum`."""
-    if not x.size:
-        raise ShapeError(f"mean of a tensor without elements, of shape {x.shape}")
     total = Sum(axes_of("mean", x, dim, axis), keepdim or keepdims)(x)
-    return MulScalar(total.size / x.size)(total)  # each sum has x.size / total.size terms
+    if total.size and not x.size:  # the means of no images are none; those of no pixels are unknown
+        raise ShapeError(f"mean of a tensor without elements, of shape {x.shape}")
+    return MulScalar(total.size / max(1, x.size))(total)  # each sum has x.size / total.size terms
 
 
 def _axes(arguments: tuple) -> tuple[int, ...]:

@@ -71,6 +71,7 @@ def batch_norm_backward(gy: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std
     M = len(x_rows)
     gb = _sum_of(M, C, x.dtype, lambda t: g_rows[t])
     gw = _sum_of(M, C, x.dtype, lambda t: g_rows[t] * (x_rows[t] - mean)) * inv_std
+    M = max(1, M)  # a batch may be empty
     level = gb / M
     slope = scale * inv_std * gw / M
 
