@@ -114,7 +114,8 @@ def changed(settings: Settings, **changes: Any) -> Settings:
     for name, value in changes.items():
         if name not in known:
             recipe = [field.name for field in fields(Recipe)]
-            raise UsageError(f"no field {name!r}{_similar(name, [*known, *recipe])}; there are: "
+            similar = _similar(name, list(known) + recipe)
+            raise UsageError(f"no field {name!r}{similar}; there are: "
                              f"{', '.join(known)}; --set also takes those of the recipe: "
                              f"{', '.join(recipe)}")
         old = getattr(settings, name)
