@@ -781,7 +781,8 @@ def test_folders_of_a_disk_that_numbers_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_classes_of_a_damaged_index_are_one_line(tmp_path):
-    for classes in ("", '"classes": [1],', '"classes": "ab",', '"classes": [{"wnid": 1}],', '"classes": null,'):
+    for classes in ("", '"classes": [1],', '"classes": "ab",', '"classes": [{"wnid": 1}],', '"classes": [],',
+                    '"classes": null,'):
         (tmp_path / "index.json").write_text(f'{{{classes} "version": 1, "format": "tar"}}')
         with pytest.raises(DataError, match="no list of classes"):
             data.class_names("imagenet", tmp_path)

@@ -250,7 +250,7 @@ def plant(root, draw):
             if draw.random() < 0.9:  # most classes have something
                 trees.put(root / split / name / "sure.png", trees.file_of(trees.picture(len(name), 12, 9), "PNG"))
     if draw.random() < 0.1:
-        (root / val / NAMES[draw.integers(len(NAMES))]).mkdir(exist_ok=True)
+        (root / val / NAMES[draw.integers(len(NAMES))]).mkdir(parents=True, exist_ok=True)
     if draw.random() < 0.2:
         trees.put(root / train / FILES[draw.integers(len(FILES))], b"loose")
 

@@ -107,7 +107,10 @@ def prepared_classes(index: dict[str, Any]) -> tuple[str, ...]:
     """A name for each class, as short_names makes it. Raises DataError for an index without
     them."""
     try:
-        return short_names([(entry["wnid"], entry.get("name", "")) for entry in index["classes"]])
+        pairs = [(entry["wnid"], entry.get("name", "")) for entry in index["classes"]]
+        if not pairs:
+            raise LookupError("it is empty")
+        return short_names(pairs)
     except (LookupError, AttributeError, TypeError) as error:
         raise DataError("the index of a prepared set has no list of classes "
                         f"({type(error).__name__}: {error}); prepare the set again") from None
