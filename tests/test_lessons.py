@@ -146,3 +146,18 @@ def test_places_in_the_package_that_a_lesson_names_exist(name):
     assert named
     for path in named:
         assert (FOLDER.parent / path).exists(), path
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_in_a_notebook_no_open_cell_has_a_question_and_its_answer(name, monkeypatch):
+    pytest.importorskip("jupytext")
+    monkeypatch.syspath_prepend(str(FOLDER.parent / "docs" / "site"))
+    import notebooks
+
+    book = notebooks.notebook(name)
+    compile(book.cells[1].source, "first cell", "exec")
+    assert "minitorch_alex.lessons" in book.cells[1].source
+    for cell in book.cells:
+        if cell.cell_type == "code" and "lesson.answer(" in cell.source:
+            conditional = "    lesson.predict(" in cell.source  # a full lesson's second race
+            assert conditional or {"hide-cell", "hide-input"} & set(cell.metadata.get("tags", ()))

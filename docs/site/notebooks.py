@@ -1,7 +1,8 @@
 """Each lesson as a notebook that opens anywhere: `python docs/site/notebooks.py [DIR]`, make notebooks.
 
 A first cell finds the package and the lessons, or installs and copies them. A cell that asks for a prediction is cut
-after the question, so that the question stands alone; the part with the result is tagged for the book, which folds it.
+after the question, so that the question stands alone; the part with the result is tagged for the book, which folds it,
+as is the code of an answer.
 """
 import ast
 import sys
@@ -46,6 +47,8 @@ def cut_at_questions(cells: list[NotebookNode]) -> list[NotebookNode]:
     result = []
     for cell in cells:
         if cell.cell_type != "code" or "lesson.predict(" not in cell.source:
+            if cell.cell_type == "code" and "lesson.answer(" in cell.source:
+                cell.metadata["tags"] = ["hide-input"]  # the answer stands in the code
             result.append(cell)
             continue
         lines = cell.source.splitlines()
