@@ -498,7 +498,7 @@ lesson.answer(
 # about blocks, and about Winograd's algorithm, on the machine named below:
 
 # %%
-record = json.loads((kit.HERE.parent / "results" / "cpu_speed.json").read_text(encoding="utf-8"))
+record = json.loads(kit.results("cpu_speed.json").read_text(encoding="utf-8"))
 print(
     f"{record['device']}, {record['machine']['blas']}, {record['date']}; images per second in "
     "training"

@@ -32,6 +32,10 @@ def copy_lessons(folder: Path) -> None:
                                     ".ipynb_checkpoints")
     shutil.copytree(source, folder, ignore=hidden, dirs_exist_ok=True)
     shutil.copytree(source / "given", folder / "exercises", ignore=hidden)
+    measured = source.parent / "results" / "cpu_speed.json"  # in a clone; lesson 02 shows it
+    if measured.exists():
+        (folder / "results").mkdir()
+        shutil.copy(measured, folder / "results")
 
 
 def main(argv: list[str] | None = None) -> int:
