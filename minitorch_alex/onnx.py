@@ -152,10 +152,7 @@ class _Graph:
         elif isinstance(layer, LocallyConnected2d):
             self.last = self._local(name, layer, after)
         elif isinstance(layer, Scale):
-            factor = np.asarray(layer.factor, np.float32)
-            if factor.ndim:
-                factor = factor[:, None, None]  # (3,) -> (3, 1, 1)
-            self.last = self._times(name, "factor", factor)
+            self.last = self._scale(name, layer)
         elif isinstance(layer, ReLU | Tanh | Flatten):
             ops = {ReLU: "Relu", Tanh: "Tanh", Flatten: "Flatten"}
             self.last = self.add(ops[type(layer)], [self.last], name)
@@ -169,6 +166,12 @@ class _Graph:
         """The input times a number, or times one number for each channel."""
         return self.add("Mul", [self.last, self.constant(f"{name}.{label}", np.float32(factor))],
                         name)
+
+    def _scale(self, name: str, layer: Scale) -> str:
+        factor = np.asarray(layer.factor, np.float32)
+        if factor.ndim:
+            factor = factor[:, None, None]  # (3,) -> (3, 1, 1)
+        return self._times(name, "factor", factor)
 
     def _adaptive(self, name: str, layer: AdaptiveAvgPool2d, before: tuple[int, ...]) -> str:
         """Means over rows and columns, as two products with matrices."""

@@ -438,13 +438,7 @@ def judge(exercise: Exercise, path: Path, module: ModuleType | None = None,
     files = str(path), *sources
     with looking_in(path.parent):
         rest = attempts(exercise, lambda: module or load(path), files)
-        passed: list[Attempt] = []
-        failed = None
-        for attempt in rest:
-            if attempt.problem:
-                failed = attempt
-                break
-            passed.append(attempt)
+        passed, failed = _until_failure(rest)
         if failed is None:
             note = ROUNDED if any(a.rounded for a in passed) else ""
             return Verdict(True, len(passed), note=note)
@@ -454,14 +448,29 @@ def judge(exercise: Exercise, path: Path, module: ModuleType | None = None,
             return Verdict(False, len(passed), True, failed.label, failed.problem)
         later = list(_for_a_while(rest)) if exercise.restart else []
     bugs, sure = _matching_bugs(exercise, path.stem, [*passed, failed, *later], len(passed))
-    clue = ""
-    if (not bugs or not sure) and not failed.unsteady:
-        clue = explain.clue(failed.got, getattr(failed.case, "expected", None),
-                            failed.arguments, [a.label for a in passed])
+    clue = "" if bugs and sure else _clue(failed, passed)
     if bugs and not sure:
         clue = ("only this case looks like it, others do not: there may be a second mistake, or "
                 "another one" + (f". {clue}" if clue else ""))
     return Verdict(False, len(passed), True, failed.label, failed.problem, bugs, clue)
+
+
+def _until_failure(rest: Iterator[Attempt]) -> tuple[list[Attempt], Attempt | None]:
+    """The attempts that passed, and the first that did not; None when all passed."""
+    passed: list[Attempt] = []
+    for attempt in rest:
+        if attempt.problem:
+            return passed, attempt
+        passed.append(attempt)
+    return passed, None
+
+
+def _clue(failed: Attempt, passed: list[Attempt]) -> str:
+    """What the wrong result has to do with the right one; "" when it changes from call to call."""
+    if failed.unsteady:
+        return ""
+    return explain.clue(failed.got, getattr(failed.case, "expected", None), failed.arguments,
+                        [a.label for a in passed])
 
 
 def attempts(

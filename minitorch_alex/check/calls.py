@@ -148,6 +148,10 @@ def _same(a: Any, b: Any, exact: bool = False) -> bool:
         y = np.asarray(b)
     except ValueError:  # lists that are not rectangular
         return True
+    return _same_arrays(x, y, exact)
+
+
+def _same_arrays(x: np.ndarray, y: np.ndarray, exact: bool) -> bool:
     if x.shape != y.shape or x.dtype != y.dtype:
         return False
     if x.dtype.kind not in "fc":

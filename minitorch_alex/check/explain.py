@@ -82,31 +82,48 @@ def _of_exception(kind: type, message: str, arguments: dict[str, Any]) -> str:
 # A tuple of results
 
 def _of_tuple(got: Any, expected: tuple, arguments: dict[str, Any], passed: list[str]) -> str:
-    if not isinstance(got, tuple | list) or len(got) != len(expected):
-        return ""
-    g = [_array(v) for v in got]
-    e = [_array(v) for v in expected]
-    if any(v is None for v in g + e):
-        return ""
-    pairs = [(a, b) for a, b in zip(g, e, strict=True) if a is not None and b is not None]
+    pairs = _pairs(got, expected)
     right = [i for i, (a, b) in enumerate(pairs) if _close(a, b)]
-    for order in itertools.permutations(range(len(pairs))):
-        if len(right) == len(pairs):
-            break
-        if all(_close(pairs[i][0], pairs[j][1]) for i, j in enumerate(order)):
-            places = ", ".join(str(j + 1) for j in order)
-            return f"the results are right but in another order: yours are number {places}"
-    wrong = [i for i in range(len(pairs)) if i not in right]
-    if not wrong:
+    if len(right) == len(pairs):
         return ""
+    order = _order_of_results(pairs)
+    if order is not None:
+        places = ", ".join(str(j + 1) for j in order)
+        return f"the results are right but in another order: yours are number {places}"
+    wrong = [i for i in range(len(pairs)) if i not in right]
     texts = [f"result {i + 1}: {text}" for i in wrong
              if (text := clue(got[i], expected[i], arguments, passed))]
+    return "; ".join(texts) + (_praise(right) if texts else "")
+
+
+def _pairs(got: Any, expected: tuple) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(result, expected one) as arrays; none unless all are numbers and there are equally many."""
+    if not isinstance(got, tuple | list) or len(got) != len(expected):
+        return []
+    pairs = []
+    for result, wanted in zip(got, expected, strict=True):
+        g = _array(result)
+        e = _array(wanted)
+        if g is None or e is None:
+            return []
+        pairs.append((g, e))
+    return pairs
+
+
+def _order_of_results(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, ...] | None:
+    """Which expected result each of the results is; None unless all are there."""
+    for order in itertools.permutations(range(len(pairs))):
+        if all(_close(pairs[i][0], pairs[j][1]) for i, j in enumerate(order)):
+            return order
+    return None
+
+
+def _praise(right: list[int]) -> str:
+    """Which results of a tuple are right, to be told after what is wrong."""
+    if not right:
+        return ""
     numbers = " and ".join(str(i + 1) for i in right)
-    others = ""
-    if right:
-        others = f"; result {numbers} is right" if len(right) == 1 else (
-            f"; results {numbers} are right")
-    return "; ".join(texts) + (others if texts else "")
+    return f"; result {numbers} is right" if len(right) == 1 else f"; results {numbers} are right"
 
 
 # Another shape
@@ -121,15 +138,7 @@ def _border(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
         return
     more = [a - b for a, b in zip(g.shape, e.shape, strict=True)]
     if any(more) and all(m >= 0 for m in more):
-        middle = tuple(slice(m // 2, m // 2 + n) for m, n in zip(more, e.shape, strict=True))
-        start = tuple(slice(0, n) for n in e.shape)
-        padding = arguments.get("padding", 0)
-        if padding and all(m in (0, 2 * padding) for m in more):
-            same = "; inside it the numbers are right" if _close(g[middle], e) else ""
-            yield f"the result still has the border of {padding} on each side: cut it off{same}"
-        elif _close(g[start], e):
-            yield (f"the numbers are right, and there are {max(more)} more than asked for along "
-                   f"axis {more.index(max(more))}")
+        yield from _too_large(g, e, more, arguments.get("padding", 0))
     if any(more) and all(m <= 0 for m in more):
         start = tuple(slice(0, n) for n in g.shape)
         axes = [i for i, m in enumerate(more) if m]
@@ -138,13 +147,23 @@ def _border(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
             yield f"what is there is right; the end of {what} is missing"
 
 
+def _too_large(g: np.ndarray, e: np.ndarray, more: list[int], padding: Any) -> Iterator[str]:
+    """A result that has `more` indices than expected along each axis."""
+    middle = tuple(slice(m // 2, m // 2 + n) for m, n in zip(more, e.shape, strict=True))
+    start = tuple(slice(0, n) for n in e.shape)
+    if padding and all(m in (0, 2 * padding) for m in more):
+        same = "; inside it the numbers are right" if _close(g[middle], e) else ""
+        yield f"the result still has the border of {padding} on each side: cut it off{same}"
+    elif _close(g[start], e):
+        yield (f"the numbers are right, and there are {max(more)} more than asked for along "
+               f"axis {more.index(max(more))}")
+
+
 def _axes(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
     """The same numbers with axes exchanged, or in another shape."""
-    if g.ndim == e.ndim <= 4:
-        for order in itertools.permutations(range(e.ndim)):
-            if order != tuple(range(e.ndim)) and _close(g, e.transpose(order)):
-                yield ("the result is transposed: it is the expected one with its axes in the "
-                       f"order {order}")
+    for order in _orders_of_axes(g, e):
+        yield ("the result is transposed: it is the expected one with its axes in the "
+               f"order {order}")
     if g.size == e.size:
         if _close(g.ravel(), e.ravel()):
             yield ("the numbers are right and in order, the shape is not: a keepdims too many or "
@@ -152,6 +171,16 @@ def _axes(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
         elif _close(np.sort(g, axis=None), np.sort(e, axis=None)):
             yield ("the numbers are right, in another order and shape: which axis runs fastest? "
                    "A transpose has to come before the reshape")
+
+
+def _orders_of_axes(g: np.ndarray, e: np.ndarray) -> Iterator[tuple[int, ...]]:
+    """The orders of axes, other than their own, in which the expected array is the result."""
+    if not g.ndim == e.ndim <= 4:
+        return
+    for order in itertools.permutations(range(e.ndim)):
+        # (n0, n1, ...) -> (n of axis order[0], n of axis order[1], ...)
+        if order != tuple(range(e.ndim)) and _close(g, e.transpose(order)):
+            yield order
 
 
 def _sums(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
@@ -235,6 +264,16 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> float | None:
 
 def _quantities(arguments: dict) -> Iterator[tuple[str, float]]:
     """Numbers that a factor may be, with their names."""
+    yield from _settings(arguments)
+    for name, value in arguments.items():
+        if isinstance(value, np.ndarray):
+            yield from _sizes(name, value.shape)
+    yield "ln 2", math.log(2)
+    yield "ln 10", math.log(10)
+
+
+def _settings(arguments: dict) -> Iterator[tuple[str, float]]:
+    """The arguments that are numbers, and what formulas make of them."""
     for name, value in arguments.items():
         if isinstance(value, int | float) and not isinstance(value, bool) and value:
             yield name, float(value)
@@ -242,24 +281,32 @@ def _quantities(arguments: dict) -> Iterator[tuple[str, float]]:
                 yield f"1 - {name}", 1 - float(value)
             if isinstance(value, int):
                 yield f"{name}^2", float(value) ** 2
-    for name, value in arguments.items():
-        if isinstance(value, np.ndarray):
-            letters: tuple[str, ...] = ("N", "C", "H", "W") if value.ndim == 4 else (
-                ("N", "K") if value.ndim == 2 else ("the length",))
-            if name == "w":
-                letters = ("O", "C", "KH", "KW")
-            if name == "gy" and value.ndim == 4:
-                letters = ("N", "O", "OH", "OW")
-            for count in range(1, min(value.ndim, 4) + 1):
-                for axes in itertools.combinations(range(min(value.ndim, 4)), count):
-                    if len(letters) < value.ndim:
-                        continue
-                    size = math.prod(value.shape[i] for i in axes)
-                    label = " ".join(letters[i] for i in axes)
-                    what = {"N": "N, the batch size"}.get(label, label)
-                    yield f"{what} of {name}", float(size)
-    yield "ln 2", math.log(2)
-    yield "ln 10", math.log(10)
+
+
+def _sizes(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, float]]:
+    """How many elements an array has along one axis or several: N, C, ..., N C H W."""
+    letters = _letters(name, len(shape))
+    if len(letters) < len(shape):
+        return
+    for count in range(1, len(shape) + 1):
+        for axes in itertools.combinations(range(len(shape)), count):
+            size = math.prod(shape[i] for i in axes)
+            label = " ".join(letters[i] for i in axes)
+            what = {"N": "N, the batch size"}.get(label, label)
+            yield f"{what} of {name}", float(size)
+
+
+def _letters(name: str, ndim: int) -> tuple[str, ...]:
+    """What the lessons call the axes of an argument."""
+    if name == "w":
+        return "O", "C", "KH", "KW"
+    if name == "gy" and ndim == 4:
+        return "N", "O", "OH", "OW"
+    if ndim == 4:
+        return "N", "C", "H", "W"
+    if ndim == 2:
+        return "N", "K"
+    return ("the length",)
 
 
 def _factor(c: float, arguments: dict) -> str:
@@ -311,45 +358,46 @@ def _with_argument(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[st
                 yield (f"the result is the expected one {'plus' if c > 0 else 'minus'} "
                        f"{abs(c):.6g} times {name}{_factor(c, arguments)}: does it start from "
                        f"{name} in place of zeros, or is a term of it too many or missing?")
-            if (np.abs(a) > 1e-12).all() and (e != 0).all() and g.size > 2:
-                r = g / e
-                if (a > 0).all() and (r > 0).all():
-                    q = np.log(r) / np.log(a)
-                    if np.allclose(q, q.flat[0], rtol=1e-6) and abs(q.flat[0]) > 1e-9:
-                        yield (f"each number is the expected one times {name} to the power of "
-                               f"{q.flat[0]:.4g}")
-                        continue
-                for power, words in ((1, "times"), (-1, "divided by")):
-                    c = _ratio(r, a ** power)
-                    if c is not None:
-                        factor = f"{c:.4g} times " if not math.isclose(c, 1, rel_tol=1e-6) else ""
-                        yield f"each number is {factor}the expected one {words} {name}"
+            yield from _product(g, e, name, a)
         if a.ndim == 1 and g.ndim == 4 and len(a) == g.shape[1]:
-            c = _ratio(off, np.broadcast_to(a[:, None, None], g.shape))
-            if c is not None:
-                yield (f"each map is off by {c:+.4g} times its number in {name}: added "
-                       f"{'not at all' if math.isclose(c, -1) else 'too often'}?")
+            yield from _per_channel(off, name, a)
+
+
+def _per_channel(off: np.ndarray, name: str, a: np.ndarray) -> Iterator[str]:
+    """The difference is a multiple of an argument with one number per channel: a bias."""
+    # (C,) -> (C, 1, 1) -> (N, C, H, W)
+    c = _ratio(off, np.broadcast_to(a[:, None, None], off.shape))
+    if c is not None:
+        yield (f"each map is off by {c:+.4g} times its number in {name}: added "
+               f"{'not at all' if math.isclose(c, -1) else 'too often'}?")
+
+
+def _product(g: np.ndarray, e: np.ndarray, name: str, a: np.ndarray) -> Iterator[str]:
+    """The result is the expected one times a power of argument `a`, number by number."""
+    if not ((np.abs(a) > 1e-12).all() and (e != 0).all() and g.size > 2):
+        return
+    r = g / e
+    if (a > 0).all() and (r > 0).all():
+        q = np.log(r) / np.log(a)
+        if np.allclose(q, q.flat[0], rtol=1e-6) and abs(q.flat[0]) > 1e-9:
+            yield f"each number is the expected one times {name} to the power of {q.flat[0]:.4g}"
+            return
+    for power, words in ((1, "times"), (-1, "divided by")):
+        c = _ratio(r, a ** power)
+        if c is not None:
+            factor = f"{c:.4g} times " if not math.isclose(c, 1, rel_tol=1e-6) else ""
+            yield f"each number is {factor}the expected one {words} {name}"
 
 
 def _turned(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
     """The right numbers in wrong places."""
     if g.ndim == 0 or g.size < 2:
         return
-    if g.ndim >= 2 and _close(g, e[..., ::-1, ::-1]):
-        yield "the last two axes are turned by 180 degrees"
-    for axis in range(g.ndim):
-        if e.shape[axis] > 1 and _close(g, np.flip(e, axis)):
-            yield f"axis {axis} is in reverse order"
-    if g.ndim <= 4:
-        for order in itertools.permutations(range(e.ndim)):
-            if order != tuple(range(e.ndim)) and _close(g, e.transpose(order)):
-                yield (f"the result is transposed: its axes are in the order {order} of the "
-                       "expected one's")
-    for axis in range(g.ndim):
-        for shift in range(1, min(e.shape[axis], 8)):
-            for s in (shift, -shift):
-                if np.abs(e).sum() and _close(g, np.roll(e, s, axis)):
-                    yield f"everything is shifted by {s:+d} along axis {axis}"
+    yield from _reversed(g, e)
+    for order in _orders_of_axes(g, e):
+        yield (f"the result is transposed: its axes are in the order {order} of the "
+               "expected one's")
+    yield from _shifted(g, e)
     for axis in range(g.ndim):
         numbers = _slices(g, e, axis)
         if numbers is not None:
@@ -360,6 +408,23 @@ def _turned(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
                "come before a reshape")
     if _close(np.abs(g), np.abs(e)):
         yield "only signs are wrong"
+
+
+def _reversed(g: np.ndarray, e: np.ndarray) -> Iterator[str]:
+    if g.ndim >= 2 and _close(g, e[..., ::-1, ::-1]):
+        yield "the last two axes are turned by 180 degrees"
+    for axis in range(g.ndim):
+        if e.shape[axis] > 1 and _close(g, np.flip(e, axis)):
+            yield f"axis {axis} is in reverse order"
+
+
+def _shifted(g: np.ndarray, e: np.ndarray) -> Iterator[str]:
+    """What leaves an axis at one end comes in again at the other, as np.roll does it."""
+    for axis in range(g.ndim):
+        for shift in range(1, min(e.shape[axis], 8)):
+            for s in (shift, -shift):
+                if np.abs(e).sum() and _close(g, np.roll(e, s, axis)):
+                    yield f"everything is shifted by {s:+d} along axis {axis}"
 
 
 def _slices(g: np.ndarray, e: np.ndarray, axis: int) -> list[int] | None:
@@ -426,15 +491,24 @@ def _slabs(wrong: np.ndarray) -> Iterator[str]:
             continue
         what = names.get(wrong.ndim, ())[axis:axis + 1]
         name = what[0] if what else f"index of axis {axis},"
-        where = [i for i in range(n) if bad[i]]
-        if n > 3 and where == [0, n - 1]:
-            yield f"only the first and the last {name} are wrong: what happens at the edge?"
-        elif where == [0] or where == [n - 1]:
-            yield f"only the {'first' if where == [0] else 'last'} {name} is wrong"
-        elif not bad[0] and bad[1:].all():
-            yield f"the first {name} is right, all others are wrong"
-        elif len(where) <= 6:
-            yield f"wrong are the {name}s {', '.join(map(str, where))} of {n} (counted from 0)"
+        text = _slab(name, bad)
+        if text:
+            yield text
+
+
+def _slab(name: str, bad: np.ndarray) -> str:
+    """Which indices of one axis are bad, some and not all of them; "" when there is no pattern."""
+    n = len(bad)
+    where = [i for i in range(n) if bad[i]]
+    if n > 3 and where == [0, n - 1]:
+        return f"only the first and the last {name} are wrong: what happens at the edge?"
+    if where == [0] or where == [n - 1]:
+        return f"only the {'first' if where == [0] else 'last'} {name} is wrong"
+    if not bad[0] and bad[1:].all():
+        return f"the first {name} is right, all others are wrong"
+    if len(where) <= 6:
+        return f"wrong are the {name}s {', '.join(map(str, where))} of {n} (counted from 0)"
+    return ""
 
 
 def _amounts(g: np.ndarray, e: np.ndarray, wrong: np.ndarray) -> Iterator[str]:

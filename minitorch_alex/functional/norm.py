@@ -64,10 +64,7 @@ def batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | Non
         raise ShapeError(f"batch_norm: got input {x.shape}, expected (N, C) or (N, C, H, W)")
     C = x.shape[1]
     M = x.size // max(1, C)
-    for name, value in (("running_mean", running_mean), ("running_var", running_var),
-                        ("weight", weight), ("bias", bias)):
-        if value is not None and value.shape != (C,):
-            raise ShapeError(f"batch_norm: got {name} {value.shape}, expected ({C},)")
+    _check_vectors(C, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if training and M < 2:
         raise ShapeError(f"batch_norm: got {M} values per channel in training (input {x.shape}), "
                          "expected at least 2; use a larger batch, or evaluate")
@@ -88,7 +85,19 @@ def batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | Non
         function.watch += watch(tuple(t.data for t in buffers if t is not None), buffers)
     if training and running_mean is not None and running_var is not None:
         mean, var = function.moments
-        for running, batch in ((running_mean, mean), (running_var, var * (M / (M - 1)))):
-            running.data[...] = running.data * (1 - momentum) + batch * momentum
-            running.version += 1
-    return y if images is x else y.reshape(x.shape)
+        _move(running_mean, mean, momentum)
+        _move(running_var, var * (M / (M - 1)), momentum)
+    return y if images is x else y.reshape(x.shape)  # (N, C, D*H*W, 1) -> (N, C, D, H, W)
+
+
+def _check_vectors(C: int, **vectors: Tensor | None) -> None:
+    """Raises ShapeError unless each of them has one number per channel."""
+    for name, value in vectors.items():
+        if value is not None and value.shape != (C,):
+            raise ShapeError(f"batch_norm: got {name} {value.shape}, expected ({C},)")
+
+
+def _move(running: Tensor, batch: Any, momentum: float) -> None:
+    """running := (1 - momentum) running + momentum batch"""
+    running.data[...] = running.data * (1 - momentum) + batch * momentum
+    running.version += 1

@@ -48,7 +48,7 @@ MUTANTS = (
     Mutant("batch-norm-biased", "the running variance follows the biased one",
            "functional.norm:batch_norm", "var * (M / (M - 1))", "var * 1.0", "check_batch_norm_layer"),
     Mutant("batch-norm-momentum-turned", "the running statistics keep what they should take",
-           "functional.norm:batch_norm", "running.data * (1 - momentum) + batch * momentum",
+           "functional.norm:_move", "running.data * (1 - momentum) + batch * momentum",
            "running.data * momentum + batch * (1 - momentum)", "check_batch_norm_layer"),
     Mutant("batch-norm-always-trains", "evaluation normalises with the batch",
            "layers:BatchNorm2d.forward", "self.training or not", "True or not", "check_batch_norm_layer"),
