@@ -54,8 +54,10 @@ def export(model: Network, path: str | os.PathLike, softmax: bool = False,
 
     Input "images" (N, 3, S, S) float32, prepared as in training; output "logits" (N, K), or with
     `softmax` "probabilities". Weights keep their names. The names of the `classes` are in the
-    file's metadata: "classes", a JSON list in the order of the outputs. Raises UsageError when the package onnx is
-    missing or a layer has no form in ONNX, DiskError when the file cannot be written.
+    file's metadata: "classes", a JSON list in the order of the outputs.
+
+    Raises UsageError when the package onnx is missing or a layer has no form in ONNX, DiskError
+    when the file cannot be written.
     """
     write_atomic(path, [build(model, softmax, classes).SerializeToString()])
 
@@ -279,8 +281,8 @@ class _Graph:
             ends = self.constant(f"{tap}.ends", last + 1, np.int64)
             taps.append(self.add("Slice", [x, starts, ends, axes, steps], tap))
         columns = self.add("Concat", taps, f"{name}.columns", axis=1)
-        # (OH,OW,O,C,KH,KW) -> (OH,OW,O,KH,KW,C) -> (OH,OW,O,KH*KW*C), in the order of the taps
         weight = backend.to_numpy(layer.weight.data)
+        # (OH,OW,O,C,KH,KW) -> (OH,OW,O,KH,KW,C) -> (OH,OW,O,KH*KW*C), in the order of the taps
         weight = weight.transpose(0, 1, 2, 4, 5, 3).reshape(OH, OW, O, -1)
         y = self.add("Einsum", [columns, self.weight(layer.weight, weight)],
                      f"{name}.sums",

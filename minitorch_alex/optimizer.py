@@ -76,7 +76,7 @@ class Optimizer:
             self._places[id(p)] = place
             self.flat[place] = p.data.reshape(-1)  # (O,C,KH,KW) -> (O*C*KH*KW,)
             p.data = self.flat[place].reshape(p.shape)  # a view of the same numbers
-            p.grad_place = self.flat_grad[place].reshape(p.shape)
+            p.grad_place = self.flat_grad[place].reshape(p.shape)  # (O*C*KH*KW,) -> (O,C,KH,KW)
             if p.grad is not None:
                 p.grad_place[...] = p.grad
                 p.grad = p.grad_place

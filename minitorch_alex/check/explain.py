@@ -242,9 +242,11 @@ def _nans(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
 
 def _constants(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
     """Nothing but one number, or one of the arguments."""
-    if g.size > 1 and np.all(g == g.flat[0]) and (not g.any() or _ratio(g, e) is None or not np.ptp(e)):
-        yield f"every number is {g.flat[0]:g}" + (": nothing was written into the result"
-                                                  if not g.any() else "")
+    if g.size > 1 and np.all(g == g.flat[0]):
+        # not where numbers that differ hardly at all came out with a factor: `_multiples` says so
+        if not g.any() or _ratio(g, e) is None or not np.ptp(e):
+            yield f"every number is {g.flat[0]:g}" + (": nothing was written into the result"
+                                                      if not g.any() else "")
     for name, value in arguments.items():
         a = _array(value)
         if a is not None and a.shape == g.shape and a.ndim and _close(g, a):

@@ -157,6 +157,7 @@ def _turn_upright(rgb: Image.Image, image: Image.Image, metadata: Metadata) -> I
         block = image.info.get(key)
         metadata.add(block.encode() if isinstance(block, str) else block)
     turn = None if image.format == "TIFF" else TURNS.get(metadata.orientation())
+    # Pillow's transpose, not NumPy's: (H, W), flipped or turned, and (W, H) after a quarter turn
     return rgb if turn is None else rgb.transpose(turn)
 
 

@@ -155,7 +155,7 @@ class Pictures:
     def __getitem__(self, key: Any) -> np.ndarray:
         rows = np.asarray(np.arange(len(self))[key])  # any index of NumPy, as numbers of rows
         images = np.empty((rows.size, *self.shape[1:]), np.uint8)
-        self.read(rows.reshape(-1), images)
+        self.read(rows.reshape(-1), images)  # (*rows.shape) -> (rows.size,)
         # (rows.size, S, S, 3) -> (*rows.shape, S, S, 3)
         return images.reshape(*rows.shape, *self.shape[1:])
 
@@ -240,6 +240,7 @@ class TarShard:
             out: np.ndarray) -> None:
         height, width = out.shape[:2]
         window = self.decode(offset, length).crop((left, top, left + width, top + height))
+        # Pillow's transpose, not NumPy's: (H, W, 3), the columns from right to left
         out[...] = window.transpose(MIRRORED) if mirrored else window
 
 

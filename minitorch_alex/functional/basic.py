@@ -162,7 +162,7 @@ class Reshape(Function):
                              f"{self.shape}") from None
 
     def backward(self, gy):
-        return gy.reshape(self.x_shape)
+        return gy.reshape(self.x_shape)  # the shape of y -> the shape of x
 
 
 class Permute(Function):
@@ -172,6 +172,7 @@ class Permute(Function):
         self.axes = axes
 
     def forward(self, x):
+        # (2, 3, 4) -> (4, 2, 3) for the axes (2, 0, 1)
         return x.transpose(self.axes)
 
     def backward(self, gy):

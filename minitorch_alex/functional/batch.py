@@ -13,8 +13,10 @@ def one_or_many(operation: Operation) -> Operation:
     def call(x, *args, **settings):
         if x.ndim != 3:
             return operation(x, *args, **settings)
+        # (C, H, W) -> (1, C, H, W)
         y = operation(x.reshape(1, *x.shape), *args, **settings)
         if isinstance(y, tuple):
+            # each of (1, C, OH, OW) -> (C, OH, OW)
             return tuple(part.reshape(part.shape[1:]) for part in y)
-        return y.reshape(y.shape[1:])
+        return y.reshape(y.shape[1:])  # (1, C, OH, OW) -> (C, OH, OW)
     return cast(Operation, call)

@@ -35,8 +35,8 @@ class Index(Function):
             return gx
         # The number of each element of x, indexed as x was: where each element of y came from.
         places = xp.arange(size).reshape(self.x_shape)[self.index]
-        places = xp.ascontiguousarray(places.reshape(-1))
-        grads = xp.ascontiguousarray(xp.asarray(gy).reshape(-1))
+        places = xp.ascontiguousarray(places.reshape(-1))         # shape of y -> (M,)
+        grads = xp.ascontiguousarray(xp.asarray(gy).reshape(-1))  # shape of y -> (M,)
         total = backend.kernels_for(grads, places).scatter_add(grads, places, size)
         return total.reshape(self.x_shape)  # (size,) -> the shape of x
 

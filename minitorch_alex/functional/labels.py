@@ -50,9 +50,9 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
 def _class_rows(x: Tensor) -> Tensor:
     """(K,), (N,K) or (N,K,d1,...) -> (M, K), a row for each case and place."""
     if x.ndim == 1:
-        return x.reshape(1, -1)
+        return x.reshape(1, -1)  # (K,) -> (1, K)
     last = x.permute(0, *range(2, x.ndim), 1)  # (N, K, d1, ...) -> (N, d1, ..., K)
-    return last.reshape(-1, x.shape[1])
+    return last.reshape(-1, x.shape[1])        # (N, d1, ..., K) -> (N*d1*..., K)
 
 
 def _class_weights(logits: Tensor, weight: Any) -> Tensor | None:
@@ -88,7 +88,7 @@ def label_loss(logits: Tensor, labels: Any, weight: Any, reduction: str, ignore_
     losses = where(kept, losses, 0.0)         # 0 times an infinite loss would be NaN
     if reduction == "mean":
         return sum(losses) / Tensor(counts.sum())
-    return reduced(losses.reshape(labels.shape), reduction)
+    return reduced(losses.reshape(labels.shape), reduction)  # (M,) -> (N, d1, ...)
 
 
 def probability_loss(logits: Tensor, target: Tensor, weight: Any, reduction: str,
@@ -107,4 +107,4 @@ def probability_loss(logits: Tensor, target: Tensor, weight: Any, reduction: str
     if reduction == "mean":
         return mean(losses)
     shape = logits.shape[:1] + logits.shape[2:] if logits.ndim > 1 else ()
-    return reduced(losses.reshape(shape), reduction)
+    return reduced(losses.reshape(shape), reduction)  # (M,) -> (N, d1, ...)

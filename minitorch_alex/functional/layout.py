@@ -21,9 +21,11 @@ def contiguous(x: Any) -> Any:
 
 def to_nhwc(x: Any) -> Any:
     """(N,C,H,W) -> (N,H,W,C), C-contiguous; other ranks just C-contiguous. A view if possible."""
+    # axes (N, C, H, W) -> (N, H, W, C), and a copy unless they lie in this order already
     return contiguous(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
 
 
 def to_nchw(x: Any) -> Any:
     """(N,H,W,C) -> (N,C,H,W) as a view; other ranks unchanged."""
+    # axes (N, H, W, C) -> (N, C, H, W): other strides over the same memory, nothing is copied
     return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x

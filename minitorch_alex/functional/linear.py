@@ -62,7 +62,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return Linear()(x, weight, bias)
     I = weight.shape[-1]
     rows = x.reshape(math.prod(x.shape[:-1]), I)  # (..., I) -> (N, I)
-    matrix = weight.reshape(math.prod(weight.shape[:-1]), I)
-    offsets = None if bias is None else bias.reshape(len(matrix))
+    matrix = weight.reshape(math.prod(weight.shape[:-1]), I)  # (O, I) or (I,) -> (O, I)
+    offsets = None if bias is None else bias.reshape(len(matrix))  # (O,) or () -> (O,)
     y = Linear()(rows, matrix, offsets)
     return y.reshape(*x.shape[:-1], *weight.shape[:-1])  # (N, O) -> (..., O)

@@ -57,7 +57,9 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     """
     if x.ndim in (3, 5) and not within_map:
         N, C = x.shape[:2]
-        flat = x.reshape(N, C, math.prod(x.shape[2:]), 1)  # each place is normalised by itself
+        # (N, C, D, H, W) -> (N, C, D*H*W, 1) and back: each place is normalised by itself
+        flat = x.reshape(N, C, math.prod(x.shape[2:]), 1)
+        # (N, C, D*H*W, 1) -> (N, C, D, H, W)
         return local_response_norm(flat, size, alpha, beta, k, groups).reshape(x.shape)
     check_images("local_response_norm", x)
     if size < 1 or groups < 1 or x.shape[1] % groups:

@@ -22,6 +22,7 @@ class Extreme(Function):
         y = getattr(x, self.name)(axis=self.axis, keepdims=True)
         ties = (x == y).astype(x.dtype)
         self.save(ties / ties.sum(axis=self.axis, keepdims=True))
+        # (N, 1, W) -> (N, W), where axis 1 was reduced
         return y if self.keepdims else y.reshape(_without(y.shape, self.axis))
 
     def backward(self, gy):
@@ -92,7 +93,7 @@ def _where_extreme(name: str, x: Tensor, dim: int | None, keepdim: bool) -> Any:
         return indices
     xp = backend.xp_of(data)
     if axis is None:
-        return xp.asarray(indices).reshape((1,) * x.ndim)
+        return xp.asarray(indices).reshape((1,) * x.ndim)  # () -> (1, ..., 1)
     return xp.expand_dims(indices, axis)
 
 
@@ -117,6 +118,7 @@ def _extremes(name: str, x: Tensor, dim: int, keepdim: bool) -> Extremes:
     if keepdim:
         return Extremes(values, indices)
     shape = _without(values.shape, axes)
+    # (N, 1, W) -> (N, W), where dim is 1
     return Extremes(values.reshape(shape), indices.reshape(shape))
 
 

@@ -61,5 +61,6 @@ def _along(name: str, function: type[LogSoftmax] | type[Softmax], x: Tensor, dim
     if not x.size:  # there is no largest element to subtract
         return cast(x, dtype or x.dtype)
     if x.ndim == 0:
+        # () -> (1,) -> ()
         return function(0)(cast(x, dtype or x.dtype).reshape(1)).reshape(())
     return function(dim)(cast(x, dtype or x.dtype))

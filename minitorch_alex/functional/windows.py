@@ -37,7 +37,7 @@ def winning_cells(x: Tensor, win: Window) -> Any:
     xp = backend.xp_of(x.data)
     N, C, H, W = x.shape
     OH, OW = win.out(H, W)
-    cells = xp.arange(H * W).reshape(H, W)
+    cells = xp.arange(H * W).reshape(H, W)  # (H*W,) -> (H, W): the number of each cell
     best = xp.full((N, C, OH, OW), -np.inf, x.dtype)
     winners = xp.zeros((N, C, OH, OW), xp.int64)
     for kh, kw in np.ndindex(*win.kernel):

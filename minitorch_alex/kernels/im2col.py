@@ -103,8 +103,9 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
     col = im2col(x, win)
     gw = np.empty((O, cg, KH, KW), x.dtype)
     for seen, out in zip(group_slices(C, groups), group_slices(O, groups)):
-        # (N, OH, OW, KH, KW, C/G) -> (N*OH*OW, KH*KW*C/G), and (N, OH, OW, O/G) -> (N*OH*OW, O/G)
+        # (N, OH, OW, KH, KW, C/G) -> (N*OH*OW, KH*KW*C/G)
         rows = col[..., seen].reshape(N * OH * OW, KH * KW * cg)
+        # (N, OH, OW, O/G) -> (N*OH*OW, O/G)
         gys = gy[..., out].reshape(N * OH * OW, O // groups)
         # (KH*KW*C/G, O/G) -> (KH, KW, C/G, O/G) -> (O/G, C/G, KH, KW)
         gw[out] = (rows.T @ gys).reshape(KH, KW, cg, O // groups).transpose(3, 2, 0, 1)

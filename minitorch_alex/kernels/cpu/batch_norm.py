@@ -43,9 +43,8 @@ def batch_norm(x: np.ndarray, mean: np.ndarray, scale: np.ndarray,
     """y = (x - mean) scale + shift, channel by channel: x (..., C) -> (..., C)."""
     C = x.shape[-1]
     y = np.empty_like(x)
-    # (..., C) -> (M, C)
-    x_rows = x.reshape(-1, C)
-    y_rows = y.reshape(-1, C)
+    x_rows = x.reshape(-1, C)  # (..., C) -> (M, C)
+    y_rows = y.reshape(-1, C)  # (..., C) -> (M, C), a view: what is written there stands in y
 
     def body(t: slice) -> None:
         part = np.subtract(x_rows[t], mean, out=y_rows[t])

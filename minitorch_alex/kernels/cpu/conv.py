@@ -127,9 +127,9 @@ def _backward_weight_blocks(x: np.ndarray, gy: np.ndarray, win: Window, groups: 
                    for (start, stop), total in zip(cuts, sums, strict=True)])
     for other in sums[1:]:
         sums[0] += other
-    # (G, KH*KW*C/G, O/G) -> (G, KH, KW, C/G, O/G) -> (G, O/G, C/G, KH, KW) -> (O, C/G, KH, KW)
+    # (G, KH*KW*C/G, O/G) -> (G, KH, KW, C/G, O/G) -> (G, O/G, C/G, KH, KW)
     gw = sums[0].reshape(groups, KH, KW, cg, O // groups).transpose(0, 4, 3, 1, 2)
-    return gw.reshape(O, cg, KH, KW)
+    return gw.reshape(O, cg, KH, KW)  # (G, O/G, C/G, KH, KW) -> (O, C/G, KH, KW)
 
 
 # Several outputs from one window
@@ -215,8 +215,9 @@ def conv2d_backward_input(gy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...
     around = _padding_of_gradient(win)
     if win.stride == (1, 1) and min(around) >= 0:
         O, cg = w.shape[:2]
-        # (O, C/G, KH, KW) -> (G, O/G, C/G, KH, KW), turned -> (G, C/G, O/G, KH, KW)
+        # (O, C/G, KH, KW) -> (G, O/G, C/G, KH, KW), turned by 180 degrees
         turned = w.reshape(groups, O // groups, cg, KH, KW)[..., ::-1, ::-1]
+        # (G, O/G, C/G, KH, KW) -> (G, C/G, O/G, KH, KW)
         turned = turned.transpose(0, 2, 1, 3, 4)
         # (G, C/G, O/G, KH, KW) -> (C, O/G, KH, KW)
         kernels = turned.reshape(groups * cg, O // groups, KH, KW)

@@ -82,10 +82,9 @@ def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
     C = x.shape[3]
     y = np.empty_like(x)
     scale = np.empty_like(x)
-    # (N, H, W, C) -> (N*H*W, C)
-    x_rows = x.reshape(-1, C)
-    y_rows = y.reshape(-1, C)
-    s_rows = scale.reshape(-1, C)
+    x_rows = x.reshape(-1, C)  # (N, H, W, C) -> (N*H*W, C)
+    y_rows = y.reshape(-1, C)  # (N, H, W, C) -> (N*H*W, C), a view: written there, it stands in y
+    s_rows = scale.reshape(-1, C)  # (N, H, W, C) -> (N*H*W, C), a view too
     bands = _bands(C, size, groups, alpha, x.dtype)
 
     def body(t: slice) -> None:

@@ -145,9 +145,9 @@ def fold_kernel(w: np.ndarray, win: Window) -> np.ndarray:
     r = ceil_div(K, S)
     whole = np.zeros((O, C, r * S, r * S), w.dtype)
     whole[:, :, :K, :K] = w
-    # (O, C, r*S, r*S) -> (O, C, r, S, r, S) -> (O, S, S, C, r, r) -> (O, S*S*C, r, r)
+    # (O, C, r*S, r*S) -> (O, C, r, S, r, S) -> (O, S, S, C, r, r)
     patches = whole.reshape(O, C, r, S, r, S).transpose(0, 3, 5, 1, 2, 4)
-    return patches.reshape(O, S * S * C, r, r)
+    return patches.reshape(O, S * S * C, r, r)  # (O, S, S, C, r, r) -> (O, S*S*C, r, r)
 
 
 def unfold_kernel(gw: np.ndarray, win: Window) -> np.ndarray:
@@ -158,8 +158,9 @@ def unfold_kernel(gw: np.ndarray, win: Window) -> np.ndarray:
     S = win.stride[0]
     O, patch, r, _ = gw.shape
     C = patch // (S * S)
-    # (O, S*S*C, r, r) -> (O, S, S, C, r, r) -> (O, C, r, S, r, S) -> (O, C, r*S, r*S)
+    # (O, S*S*C, r, r) -> (O, S, S, C, r, r) -> (O, C, r, S, r, S)
     whole = gw.reshape(O, S, S, C, r, r).transpose(0, 3, 4, 1, 5, 2)
+    # (O, C, r, S, r, S) -> (O, C, r*S, r*S) -> (O, C, K, K)
     return whole.reshape(O, C, r * S, r * S)[:, :, :K, :K]
 
 
@@ -259,14 +260,15 @@ def _transformed_tiles(x: np.ndarray, BT: np.ndarray, groups: int, tiling: Tilin
     value_buffer = np.empty(values * largest, x.dtype)
     for block, image in zip(blocks, padded_images(x, tiling.windows, out, groups, blocks)):
         for g in range(groups):
-            # (n, rows, across, s, s, C/G) -> (s, s, n, rows, across, C/G)
             view = windows(image[g], tiling.windows, block.r1 - block.r0, tiling.across)
+            # (n, rows, across, s, s, C/G) -> (s, s, n, rows, across, C/G)
             view = view.transpose(3, 4, 0, 1, 2, 5)
+            # the beginning of the buffer -> (s, s, n, rows, across, C/G)
             D = pixel_buffer[:view.size].reshape(view.shape)
             np.copyto(D, view)
             # (s, s, n, rows, across, C/G) -> (s*s, tiles*C/G), multiplied by B^T
             V = value_buffer[:view.size].reshape(values, -1)
-            np.matmul(BT, D.reshape(values, -1), out=V)
+            np.matmul(BT, D.reshape(values, -1), out=V)  # (s*s, s*s) @ (s*s, tiles*C/G)
             yield g, block, V.reshape(values, -1, cg)  # (s*s, tiles*C/G) -> (s*s, tiles, C/G)
 
 
