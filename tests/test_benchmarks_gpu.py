@@ -133,7 +133,7 @@ def test_every_section_runs_and_is_told(ours_on_host, torch_on_host, in_process,
     for heading in ("Training, fp32", "Training, tf32", "Memory, fp32", "Ceilings", "Efficiency",
                     "Layers of net_18-b128-fp32", "Feed"):
         assert f"### {heading}\n" in out, heading
-    assert "these are no measurements" in out and picture.read_bytes().startswith(b"\x89PNG")
+    assert "these are not measurements" in out and picture.read_bytes().startswith(b"\x89PNG")
     assert [(j["contender"], j["precision"]) for j in in_process if j["task"] == "speed"] == [
         (who, precision) for precision in backend.PRECISIONS for who in GPU_ABOUT]
 
