@@ -34,20 +34,22 @@ def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, Winners]:
 
     def body(n0: int, n1: int) -> None:
         middle = np.empty((n1 - n0, H, OW, C), x.dtype)
-        _max_along(x[n0:n1], win, 1, middle, won_column[n0:n1])
-        _max_along(middle, win, 0, y[n0:n1], won_row[n0:n1])
+        for with_nan in (False, True):
+            _max_along(x[n0:n1], win, 1, middle, won_column[n0:n1], with_nan)
+            _max_along(middle, win, 0, y[n0:n1], won_row[n0:n1], with_nan)
+            if not np.isnan(y[n0:n1].max(initial=-np.inf)):  # y is small: cheap to ask
+                break
 
     image_blocks(N, 2 * H * W * C * x.itemsize, body)
     return y, (won_column, won_row)
 
 
 def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray, won: np.ndarray,
-               with_nan: bool = False) -> None:
+               with_nan: bool) -> None:
     """best = max over the taps of one axis (0 rows, 1 columns), won = the first such tap.
 
-    NaN is larger than nothing, but stays the maximum. Where there is one (that is looked up in
-    `best`, which is small), a second run `with_nan` notes its tap, of several the last, as in
-    PyTorch.
+    NaN is larger than nothing, but stays the maximum. Only `with_nan` is its tap noted, of several
+    the last, as in PyTorch: max_pool2d asks for that where its result has one.
     """
     size = source.shape[axis + 1]
     out = best.shape[axis + 1]
@@ -74,8 +76,6 @@ def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray, won
             larger |= np.isnan(there)
         np.maximum(winner, np.multiply(larger, won.dtype.type(k)), out=winner)
         np.maximum(here, there, out=here)
-    if not with_nan and np.isnan(best.max()):
-        _max_along(source, win, axis, best, won, with_nan=True)
 
 
 def _first_taps(win: Window, axis: int, size: int, out: int) -> np.ndarray:
