@@ -1,0 +1,206 @@
+"""Ranks as threads: what each gets from the others, without MPI. Processes are in test_mpi.py."""
+import numpy as np
+import pytest
+import ranks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minitorch_alex import comm as comm_module
+from minitorch_alex.comm import Alone, Threads, lengths, part, tree_sum
+from minitorch_alex.errors import BackendError, UsageError
+
+
+def on_ranks(size, body):
+    """body(comm) of each rank."""
+    return Threads(size).run(body)
+
+
+# Parts and sums.
+
+
+@given(st.integers(0, 50), st.integers(1, 9))
+def test_parts_are_disjoint_complete_and_even(n, size):
+    rows = [part(n, rank, size) for rank in range(size)]
+    assert rows[0].start == 0 and rows[-1].stop == n
+    assert all(a.stop == b.start for a, b in zip(rows[:-1], rows[1:]))
+    assert max(lengths(n, size)) - min(lengths(n, size)) <= 1
+
+
+@given(st.integers(1, 5), st.integers(0, 3))
+def test_parts_of_parts_are_parts(n, twos):
+    """A rank's part is that of its shards, which is why their number, not that of the ranks, decides on bits."""
+    shards = 4 * 2**twos
+    for size in (1, 2, 4):
+        each = shards // size
+        for rank in range(size):
+            own = part(n, rank, size)
+            assert own.start == part(n, rank * each, shards).start
+            assert own.stop == part(n, rank * each + each - 1, shards).stop
+
+
+def pairwise(terms):
+    """tree_sum as a formula: the larger power of two to the left."""
+    if len(terms) == 1:
+        return terms[0]
+    half = 1
+    while half * 2 < len(terms):
+        half *= 2
+    return pairwise(terms[:half]) + pairwise(terms[half:])
+
+
+@given(st.integers(1, 17))
+def test_tree_sum_is_that_of_a_binary_tree(size):
+    terms = [ranks.draw(rank, 50) for rank in range(size)]
+    expected = pairwise(terms)
+    assert np.array_equal(tree_sum([term.copy() for term in terms]), expected)
+    own = [term.copy() for term in terms]
+    assert tree_sum(own, out=own[-1]) is own[-1]
+    assert np.array_equal(own[-1], expected)
+
+
+def test_blocks_of_neighbours_can_be_summed_first():
+    terms = [ranks.draw(rank, 50) for rank in range(8)]
+    blocks = [tree_sum([term.copy() for term in terms[i:i + 4]]) for i in (0, 4)]
+    assert np.array_equal(tree_sum(blocks), tree_sum([term.copy() for term in terms]))
+
+
+# The methods.
+
+
+@pytest.mark.parametrize("size", (1, 2, 3, 4))
+@pytest.mark.parametrize("chunk", (8, 2**21))
+def test_sum_is_the_tree_over_the_ranks_in_any_chunks(size, chunk, monkeypatch):
+    monkeypatch.setattr(comm_module, "CHUNK", chunk)
+    monkeypatch.setattr(comm_module, "LEAST_PIECE", 4)
+    terms = [ranks.draw(rank, 7, 5) for rank in range(size)]
+    expected = pairwise(terms)
+    for result in on_ranks(size, lambda comm: comm.sum(terms[comm.rank].copy())):
+        assert np.array_equal(result, expected)
+
+
+@pytest.mark.parametrize("size", (1, 2, 3))
+def test_gather_puts_parts_side_by_side(size):
+    whole = ranks.draw(0, 4, 5, 6)
+    for axis in (0, 1, -1):
+        def gather(comm, axis=axis):
+            own = np.split(whole, np.cumsum(lengths(whole.shape[axis], size))[:-1], axis)[comm.rank]
+            return comm.gather(own, axis, total=whole.shape[axis])
+
+        assert all(np.array_equal(result, whole) for result in on_ranks(size, gather))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 5), st.integers(0, 5), st.integers(0, 1))
+def test_scatter_sum_is_the_adjoint_of_gather(size, n, m, axis):
+    """<gather(x), g> = <x, scatter_sum(g)>, both summed over the ranks."""
+    total = (n, m)[axis]
+
+    def both(comm):
+        shape = [n, m]
+        shape[axis] = lengths(total, size)[comm.rank]
+        x = ranks.draw(comm.rank, *shape, dtype=np.float64)
+        g = ranks.draw(comm.rank, n, m, seed=1, dtype=np.float64)
+        return np.sum(comm.gather(x, axis, total) * g), np.sum(x * comm.scatter_sum(g, axis))
+
+    left, right = np.sum(on_ranks(size, both), axis=0)
+    assert left == pytest.approx(right, abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 5), st.integers(0, 5), st.permutations((0, 1, 2)))
+def test_exchange_is_its_own_adjoint(size, n, m, axes):
+    """n images in parts become m features in parts; the way back is exchange with both axes exchanged."""
+    axis_in, axis_out, other = axes
+
+    def both(comm):
+        shape = [0, 0, 0]
+        shape[axis_in] = lengths(n, size)[comm.rank]
+        shape[axis_out] = m
+        shape[other] = 2
+        x = ranks.draw(comm.rank, *shape, dtype=np.float64)
+        y = comm.exchange(x, axis_out, axis_in, total=n)
+        assert y.shape[axis_in] == n and y.shape[axis_out] == lengths(m, size)[comm.rank]
+        assert np.array_equal(comm.exchange(y, axis_in, axis_out, total=m), x)
+        g = ranks.draw(comm.rank, *y.shape, seed=1, dtype=np.float64)
+        return np.sum(y * g), np.sum(x * comm.exchange(g, axis_in, axis_out, total=m))
+
+    left, right = np.sum(on_ranks(size, both), axis=0)
+    assert left == pytest.approx(right, abs=1e-12)
+
+
+def test_flags_are_agreed_on_one_call_later():
+    def flags(comm):
+        first = comm.agree([int(comm.rank == 1), 0])
+        return first, comm.agree([0, 0]), comm.agree([0, comm.rank]), comm.agree([0, 0], now=True)
+
+    assert on_ranks(3, flags) == [([0, 0], [1, 0], [0, 0], [0, 2])] * 3
+
+
+def test_one_process_is_the_case_of_one_rank():
+    """Alone gives what one thread as the only rank gives; only `agree` answers at once."""
+    alone = ranks.everything(Alone())
+    (thread,) = on_ranks(1, ranks.everything)
+    del alone["agree"], thread["agree"]
+    assert alone == thread
+
+
+def test_split_keeps_the_order_of_the_ranks():
+    def rows(comm):
+        column = comm.split(comm.rank % 2)
+        return column.rank, column.size, column.collect(comm.rank)
+
+    even, odd = [0, 2, 4], [1, 3]
+    assert on_ranks(5, rows) == [(0, 3, even), (0, 2, odd), (1, 3, even), (1, 2, odd), (2, 3, even)]
+
+
+# What goes wrong.
+
+
+def test_a_part_of_the_wrong_size_is_refused():
+    with pytest.raises(UsageError, match="rank . of 2 has 3 of 4 rows along axis 0, expected 2"):
+        on_ranks(2, lambda comm: comm.gather(np.zeros((3, 2)), 0, total=4))
+    with pytest.raises(UsageError, match="axis 1 twice"):
+        on_ranks(2, lambda comm: comm.exchange(np.zeros((3, 2)), 1, -1))
+    with pytest.raises(UsageError, match="not contiguous"):
+        on_ranks(2, lambda comm: comm.sum(np.zeros((3, 2)).T))
+
+
+def test_an_exception_of_one_rank_ends_all():
+    def body(comm):
+        if comm.rank == 1:
+            raise ValueError("only here")
+        comm.sum(np.zeros(3))
+
+    with pytest.raises(ValueError, match="only here"):
+        on_ranks(3, body)
+
+
+def test_a_rank_that_does_not_come_is_noticed():
+    """Two ranks in different orders, or a sum that one leaves out, end instead of hanging."""
+    with pytest.raises(TimeoutError):
+        Threads(2, timeout=0.2).run(lambda comm: comm.rank or comm.sum(np.zeros(3)))
+
+
+def test_without_a_launcher_nothing_is_imported(monkeypatch):
+    for name in (*comm_module.RANK_VARIABLES, *comm_module.SIZE_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    assert isinstance(comm_module.start(), Alone)
+
+
+@pytest.mark.parametrize("variable", ("PMI_RANK", "SLURM_STEP_NUM_TASKS"))
+def test_a_launcher_without_mpi4py_is_one_line(variable, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "mpi4py", None)
+    monkeypatch.setenv(variable, "2")
+    with pytest.raises(BackendError, match="mpi4py is not installed .*; pip install"):
+        comm_module.start()
+
+
+def test_results_do_not_depend_on_the_chunks():
+
+    whole = on_ranks(3, ranks.everything)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comm_module, "CHUNK", 64)
+        patch.setattr(comm_module, "LEAST_PIECE", 4)
+        assert on_ranks(3, ranks.everything) == whole
+
+
