@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 import time
 from collections.abc import Container, Sequence
@@ -34,7 +35,8 @@ from .training import cli
 INDEX = "index.json"
 PLAN = f"{shards.PARTIAL}/plan.json"
 # All files that a prepared set has; others in its folder are never touched.
-SET_FILES = (INDEX, "mean.npy", "train-samples.npy", "val-samples.npy", "rejected.csv",
+SET_FILES = (INDEX, "mean.npy", "train-samples.npy", "val-samples.npy", "train-files.npy",
+             "val-files.npy", "rejected.csv",
              *(f"{split}-[0-9]*.{kind}" for split in ("train", "val") for kind in shards.FORMATS))
 SAMPLED = 48  # images that are tried for the estimate; fewer of a small set
 DESCRIPTION = """From ImageNet as it is downloaded to ImageNet as it is trained on.
@@ -294,6 +296,7 @@ def write_index(listing: Listing, work: list[Shard], settings: Settings) -> dict
     moments = Moments.zero(settings.size)
     splits: dict[str, Any] = {name: {"images": 0, "shards": []} for name in listing.splits}
     samples: dict[str, list[np.ndarray]] = {name: [] for name in listing.splits}
+    files: dict[str, list[bytes]] = {name: [] for name in listing.splits}
     rejected: list[tuple[str, str]] = []
     for shard in work:
         notes = shards.read_notes(shard, settings)
@@ -303,6 +306,7 @@ def write_index(listing: Listing, work: list[Shard], settings: Settings) -> dict
                                 "images": len(notes.samples), "bytes": notes.bytes,
                                 "sha256": notes.sha256})
         samples[shard.split].append(notes.samples)
+        files[shard.split] += stored_files(shard, notes)
         rejected += notes.rejected
         moments.merge(notes.moments)
     for name, split in splits.items():
@@ -318,10 +322,19 @@ def write_index(listing: Listing, work: list[Shard], settings: Settings) -> dict
     write_atomic(target / "mean.npy", [as_npy(moments.mean_image())])
     for name, parts in samples.items():
         write_atomic(target / f"{name}-samples.npy", [as_npy(np.concatenate(parts))])
+        write_atomic(target / f"{name}-files.npy", [as_npy(np.array(files[name], "S"))])
     write_atomic(target / "rejected.csv", [as_csv([("file", "reason"), *rejected])])
     write_atomic(target / INDEX, [(json.dumps(index, indent=1, allow_nan=False) + "\n").encode()])
     shutil.rmtree(target / shards.PARTIAL, ignore_errors=True)
     return index
+
+
+def stored_files(shard: Shard, notes: shards.Notes) -> list[bytes]:
+    """The names of the files that the images of a shard come from, as bytes, in their order; empty
+    ones where two files of the shard share a name and one of them was rejected."""
+    rejected = {name for name, _ in notes.rejected}
+    names = [os.fsencode(name) for name in shard.images.names if name not in rejected]
+    return names if len(names) == len(notes.samples) else [b""] * len(notes.samples)
 
 
 def as_npy(array: np.ndarray) -> bytes:

@@ -47,6 +47,20 @@ def test_subset_keeps_pairs_together_in_the_order_asked_for():
     assert (s.images == d.images[[40, 3]]).all() and s.labels.tolist() == [1, 0] and s.classes == d.classes
 
 
+def test_names_of_files_stay_with_their_images():
+    d = a_set()
+    assert d.file(7) == "image 7"
+    named = Dataset(d.images, d.labels, d.classes, "toy", files=np.array([f"{i}.png" for i in range(60)], object))
+    assert named.subset([40, 3]).file(0) == "40.png" and named.subset(slice(5, 9)).file(1) == "6.png"
+    rest, part = named.split(0.2)
+    assert {s.file(i): int(s.labels[i]) for s in (rest, part) for i in range(len(s))} == {
+        f"{i}.png": int(d.labels[i]) for i in range(60)}
+    in_bytes = Dataset(d.images, d.labels, d.classes, "toy", files=np.array([b"\xe4.png"] * 60))
+    assert in_bytes.file(0).encode("utf-8", "surrogateescape") == b"\xe4.png"
+    with pytest.raises(DataError, match="toy: there are 3 names of files, expected one for each of the 60 images"):
+        Dataset(d.images, d.labels, d.classes, "toy", files=np.array(["a", "b", "c"], object))
+
+
 @pytest.mark.parametrize("fraction, shares", [
     (0.1, [3, 2, 1]), (0.5, [15, 10, 5]), (0.02, [1, 0, 0]), (0.9, [27, 18, 9]), (0.12, [4, 2, 1])])
 def test_split_is_stratified_and_complete(fraction, shares):

@@ -27,6 +27,8 @@ def test_images_become_squares_one_class_per_folder_one_of_each_class_in_turn(tm
     assert train.classes == ("a", "b", "c") == data.class_names("folder", tmp_path / "pets")
     assert (train.name, test.name) == ("pets (train)", "pets (val)")
     assert train.labels.tolist() == [0, 1, 2, 0, 1, 2, 1]  # "b" was written first, with one more image
+    assert [train.file(i) for i in (0, 1, 6)] == ["train/a/0.png", "train/b/0.png", "train/b/2.png"]
+    assert test.file(6) == "val/b/2.png"
     reds = {0: 50, 1: 0, 2: 100}
     assert [image[0, 0, 0] for image in train.images] == [reds[label] for label in train.labels]
 

@@ -203,6 +203,22 @@ def test_a_damaged_index_or_table_is_named(tmp_path, name, text):
         load_imagenet(tmp_path / "set")
 
 
+def test_names_of_files_are_mapped_and_checked(tmp_path):
+    write_prepared(tmp_path / "set")
+    assert load_imagenet(tmp_path / "set")[0].files is None  # sets of before have no names
+    names = np.array([f"train/{i}.JPEG".encode() for i in range(60)])
+    np.save(tmp_path / "set" / "train-files.npy", names)
+    train, val = load_imagenet(tmp_path / "set")
+    assert isinstance(train.files, np.memmap) and train.subset([5]).file(0) == "train/5.JPEG" and val.files is None
+    for wrong in (names[:5], np.arange(60)):
+        np.save(tmp_path / "set" / "train-files.npy", wrong)
+        with pytest.raises(DataError, match="expected the names of 60 files; prepare the set again"):
+            load_imagenet(tmp_path / "set")
+    (tmp_path / "set" / "train-files.npy").write_bytes(b"no")
+    with pytest.raises(DataError, match="train-files.npy cannot be read"):
+        load_imagenet(tmp_path / "set")
+
+
 @pytest.mark.parametrize("change, text", (
     (lambda i: i.update(version=2), "version 1"), (lambda i: i.pop("color"), "index.json is damaged"),
     (lambda i: i["splits"]["train"]["shards"].pop(), "row 48 is outside of its shard"),

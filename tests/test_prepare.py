@@ -108,7 +108,7 @@ def as_stored(raw, size):
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["drawn", "photographs"])
 def test_every_layout_gives_the_same_set_and_every_image_its_class(which, tmp_path):
-    """All bytes but the names in rejected.csv and the name of the layout; and they are those that were to be made."""
+    """All bytes but the names of files and the name of the layout; and they are those that were to be made."""
     images = trees.drawn_images() if which == "drawn" else trees.photographs()
     if images is None:
         pytest.skip("MINITORCH_DATA names no folder with imagenet-originals")
@@ -119,7 +119,7 @@ def test_every_layout_gives_the_same_set_and_every_image_its_class(which, tmp_pa
         target = tmp_path / f"{layout}-set"
         prepare.main([str(tmp_path / layout), str(target), "--layout", layout, "--size", str(size), "--shard-images",
                       "7", "-j", "2"])
-        made = content(target, but=("index.json", "rejected.csv"))
+        made = content(target, but=("index.json", "rejected.csv", "train-files.npy", "val-files.npy"))
         index = json.loads((target / "index.json").read_text())
         assert index.pop("source") == layout
         first = first or (made, index)
@@ -177,6 +177,16 @@ def test_what_cannot_be_decoded_is_listed_with_its_reason(prepared):
     assert set(reasons) == set(trees.REJECTED) and all(name.startswith("train/n") for name, _ in rows)
     assert "truncated" in reasons[trees.REJECTED[0]] and reasons[trees.REJECTED[1]] == "the file is empty"
     assert "no image that Pillow can read" in reasons[trees.REJECTED[2]]
+
+
+def test_the_names_of_files_stand_beside_their_images(prepared, images):
+    """By their JPEGs: what each image of the set was made from, without those that were rejected."""
+    train, val = images
+    by_name = {name: raw for files in train.values() for name, raw in files.items()}
+    by_name |= {name: raw for name, (_, raw) in val.items()}
+    for split, stored in read_set(prepared).items():
+        names = [name.decode().rsplit("/", 1)[-1] for name in np.load(prepared / f"{split}-files.npy")]
+        assert [as_stored(by_name[name], 32) for name in names] == [jpeg for *_, jpeg in stored]
 
 
 def flat(color, mode="RGB"):

@@ -1,4 +1,5 @@
 """Labelled images: what every reader of data returns, and what the loader takes."""
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ class Dataset:
     name     what messages call the set
     mean     the mean image, where it is known: mean_image() then returns it, for a subset too
     pca      the colour axes, where they are known; as with `mean`
+    files    the names of the files that the images come from, (N,) of text or of the bytes that
+             the system uses for names; None where there are none
 
     Raises DataError when the parts do not fit together, naming the first bad index.
     """
@@ -32,6 +35,7 @@ class Dataset:
     name: str
     mean: np.ndarray | None = field(default=None, repr=False)
     pca: ColorPCA | None = field(default=None, repr=False)
+    files: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         images = self.images if self.on_disk else np.asarray(self.images)
@@ -46,6 +50,9 @@ class Dataset:
         if bad.size:
             raise DataError(f"{self.name}: label {labels[bad[0]]} at index {bad[0]} is not in "
                             f"0..{len(self.classes) - 1}; there are {bad.size} such labels")
+        if self.files is not None and len(self.files) != len(images):
+            raise DataError(f"{self.name}: there are {len(self.files)} names of files, expected "
+                            f"one for each of the {len(images)} images")
         # Frozen, so that images and labels stay in step. The types promised above are set here,
         # once.
         if not self.on_disk:
@@ -65,7 +72,12 @@ class Dataset:
         """The images at `indices` (integers, a boolean mask or a slice), in that order. Nothing is
         read from the disk."""
         images = self.images.subset(indices) if self.on_disk else self.images[indices]
-        return replace(self, images=images, labels=self.labels[indices])
+        files = None if self.files is None else self.files[indices]
+        return replace(self, images=images, labels=self.labels[indices], files=files)
+
+    def file(self, i: int) -> str:
+        """What image i is called: the name of its file, or "image 17" where it has none."""
+        return f"image {i}" if self.files is None else os.fsdecode(self.files[i])
 
     def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """(rest, part), with round(fraction * N) images in `part`, drawn from each class in

@@ -65,8 +65,10 @@ def load_folder(data_dir: str | Path, size: int,
                         f"python -m minitorch_alex.prepare {data_dir} DST, and train on that")
     train = read_pictures(train_files, size, f"{data_dir.name}/train")
     test = read_pictures(test_files, size, f"{data_dir.name}/val")
-    return (Dataset(train, train_labels, names, f"{data_dir.name} (train)"),
-            Dataset(test, test_labels, names, f"{data_dir.name} (val)"))
+    return (Dataset(train, train_labels, names, f"{data_dir.name} (train)",
+                    files=_names_below(data_dir, train_files)),
+            Dataset(test, test_labels, names, f"{data_dir.name} (val)",
+                    files=_names_below(data_dir, test_files)))
 
 
 def folder_classes(data_dir: str | Path) -> tuple[str, ...]:
@@ -145,6 +147,11 @@ def _list_images(part: Part, classes: Sequence[str], passed: PassedOver
         raise DataError(f"{part.where / part.folder} has no images: {part.expected}")
     entries.sort(key=lambda entry: entry[:2])  # by place and then by class: one of each in turn
     return [file for _, _, file in entries], np.array([label for _, label, _ in entries])
+
+
+def _names_below(data_dir: Path, files: Sequence[Path]) -> np.ndarray:
+    """(N,): the names of the files as seen from the folder, with slashes on every system."""
+    return np.array([file.relative_to(data_dir).as_posix() for file in files], object)
 
 
 def _is_image(where: Path, member: Member, passed: PassedOver) -> bool:

@@ -2,12 +2,14 @@
 
     DIR/index.json                           classes, shards, statistics; it marks a prepared set
         train-samples.npy, val-samples.npy   where each image is: shard, offset, length, label
+        train-files.npy, val-files.npy       what it was called in the source (not in older sets)
         train-00000.tar, ...                 JPEGs, each read as a run of bytes and decoded, or
         train-00000.npy, ...                 bytes uint8 (n, S, S, 3), mapped into memory
 
-Only the table of samples (20 bytes per image) stays in memory. Reading is safe in threads, and
-faster with several: Pillow releases the interpreter lock while it decodes. `python -m
-benchmarks.reader` measures how many images per second that gives, next to processes.
+Only the table of samples (20 bytes per image) stays in memory; the names of files are mapped.
+Reading is safe in threads, and faster with several: Pillow releases the interpreter lock while it
+decodes. `python -m benchmarks.reader` measures how many images per second that gives, next to
+processes.
 """
 import io
 import json
@@ -54,7 +56,9 @@ def load_imagenet(data_dir: str | Path) -> tuple[Dataset, Dataset]:
         sets = []
         for part in ("train", "val"):
             pictures, labels = _open_split(data_dir, index, part)
-            sets.append(Dataset(pictures, labels, classes, f"{data_dir.name} ({part})", mean, pca))
+            files = _map_files(data_dir / f"{part}-files.npy", len(labels))
+            sets.append(Dataset(pictures, labels, classes, f"{data_dir.name} ({part})", mean, pca,
+                                files))
     except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
         raise DataError(f"{data_dir / 'index.json'} is damaged or of another kind "
                         f"({type(error).__name__}: {error}); prepare the set again") from error
@@ -298,6 +302,22 @@ def _read_array(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
         raise DataError(f"{path} has the shape {array.shape}, expected {shape}; "
                         "prepare the set again")
     return array
+
+
+def _map_files(path: Path, count: int) -> np.ndarray | None:
+    """The names of the files, (count,) of bytes, mapped into memory; None for a set without them.
+    """
+    if not path.exists():
+        return None
+    try:
+        files = np.load(path, mmap_mode="r")
+    except Exception as error:  # a damaged header can fail in any way at all
+        raise DataError(f"{path} cannot be read: {reason_of(error)}; "
+                        "prepare the set again") from None
+    if files.shape != (count,) or files.dtype.kind != "S":
+        raise DataError(f"{path} has {files.dtype} {files.shape}, expected the names of {count:,} "
+                        "files; prepare the set again")
+    return files
 
 
 def _check_table(path: Path, table: np.ndarray, split: dict[str, Any], kind: str) -> None:
