@@ -1,15 +1,16 @@
 """Stochastic gradient descent with momentum, as the paper wrote it and as PyTorch writes it. What all
-optimizers share is in optimizer.py; Adam, from long after, in adam.py."""
+optimizers share is in optimizer.py; Adam and LARS, from later years, in adam.py and lars.py."""
 from collections.abc import Iterable
 from typing import Any
 
 from . import backend
 from .adam import Adam
 from .errors import UsageError
+from .lars import LARS
 from .module import Parameter
 from .optimizer import Optimizer
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = ["LARS", "SGD", "Adam", "Optimizer"]
 
 
 class SGD(Optimizer):
@@ -45,9 +46,6 @@ class SGD(Optimizer):
 
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
-        if group["momentum"] >= 1:
-            raise UsageError(f"SGD: got momentum = {group['momentum']}, expected less than 1, or "
-                             "no velocity fades")
         if self.nesterov and not group["momentum"]:
             raise UsageError("SGD: nesterov needs a momentum above 0, got 0")
 

@@ -47,10 +47,13 @@ class Optimizer:
 
     def check(self, group: dict[str, Any]) -> None:
         """Raises UsageError for rates of a group that make no sense."""
-        for name in ("lr", "momentum", "eps", "weight_decay"):
+        for name in ("lr", "momentum", "eps", "weight_decay", "trust"):
             if name in group and not (np.isfinite(group[name]) and group[name] >= 0):
                 raise UsageError(f"{self.name}: got {name} = {group[name]}, expected a finite "
                                  "number of at least 0")
+        if group.get("momentum", 0) >= 1:
+            raise UsageError(f"{self.name}: got momentum = {group['momentum']}, expected less than "
+                             "1, or no velocity fades")
 
     def _flatten(self) -> None:
         """Move all parameters into one array, with one of the same size for gradients and one for
@@ -64,9 +67,7 @@ class Optimizer:
                              f"{sorted({str(p.dtype) for p in params})}")
         xp = backend.xp_of(*[p.data for p in params])
         total = sum(p.size for p in params)
-        self.flat = xp.zeros(total, params[0].dtype)
-        self.flat_grad = xp.zeros(total, params[0].dtype)
-        for name in self.kept:
+        for name in ("flat", "flat_grad", *self.kept):
             setattr(self, name, xp.zeros(total, params[0].dtype))
         self._places: dict[int, slice] = {}  # id of a parameter -> its part of the flat arrays
         self._views: dict[int, tuple[Any, Any]] = {}  # -> the views that it was given

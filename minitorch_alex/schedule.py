@@ -57,6 +57,9 @@ class Schedule:
         self.last_epoch += 1
         self._apply()
 
+    def before_step(self, step: int) -> None:
+        """Told before each training step, with its number from 0; only StepWarmUp listens."""
+
     def get_last_lr(self) -> list[float]:
         """The learning rate of each group, as last set."""
         return [group["lr"] for group in self.optimizer.param_groups]
@@ -145,6 +148,26 @@ class CosineAnnealingLR(Schedule):
 
     def rate(self, initial: float) -> float:
         return self.eta_min + (initial - self.eta_min) * self.scale()
+
+
+class PolynomialLR(Schedule):
+    """lr = initial_lr * (1 - epoch / total_iters)^power, and 0 from epoch total_iters on.
+
+    PyTorch's name and meaning. With power 2 it is how LARS was run (borisgin/nvcaffe,
+    models/bvlc_alexnet/solver.prototxt: lr_policy "poly", there by iteration).
+    Raises UsageError for total_iters < 1 or power <= 0.
+    """
+
+    def __init__(self, optimizer: HasGroups, total_iters: int, power: float = 1.0) -> None:
+        if total_iters < 1:
+            raise UsageError(f"total_iters must be at least 1, got {total_iters}")
+        self.total_iters = total_iters
+        self.power = _positive("power", power)
+        super().__init__(optimizer)
+
+    def scale(self) -> float:
+        left = 1 - min(self.last_epoch, self.total_iters) / self.total_iters
+        return left ** self.power
 
 
 class ReduceLROnPlateau(Schedule):
@@ -242,6 +265,36 @@ class WarmUp(Schedule):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.schedule.load_state_dict(state.get("schedule", {}))  # {}: refused, as it should be
         super().load_state_dict(state)
+
+
+class StepWarmUp(WarmUp):
+    """WarmUp whose ramp rises with every training step instead of every epoch:
+    ramp = a + (1 - a) * min(1, step / steps), for a loop that calls `before_step(step)`.
+
+    With a batch of 8,192 an epoch of ImageNet has 156 steps, and a rate that stands still for an
+    epoch and then jumps is what large batches do not bear: Goyal et al. 2017 (arXiv:1706.02677,
+    section 2.2) raise it after each step of the first five epochs, from the rate of one worker
+    (a = 1 / number of workers). Raises UsageError for steps < 1 or a start_factor outside (0, 1].
+    """
+
+    moves = ("last_epoch", "last_step")
+
+    def __init__(self, schedule: Schedule, steps: int, start_factor: float = 0.1) -> None:
+        if steps < 1:
+            raise UsageError(f"a warm-up needs at least 1 step, got {steps}")
+        self.steps = steps
+        self.last_step = 0
+        super().__init__(schedule, epochs=1, start_factor=start_factor)  # _ramp below counts steps
+
+    def before_step(self, step: int) -> None:
+        rising = self.last_step < self.steps
+        self.last_step = step
+        if rising:
+            self._apply()
+
+    def _ramp(self) -> float:
+        progress = min(1.0, self.last_step / self.steps)
+        return self.start_factor + (1 - self.start_factor) * progress
 
 
 def _positive(name: str, value: float) -> float:

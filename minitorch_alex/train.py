@@ -22,7 +22,7 @@ from .evaluate import error_rates, predict
 from .files import write_atomic
 from .models import Network, Recipe
 from .models.recipe import Change, change_rates
-from .optim import SGD
+from .optim import LARS, SGD
 from .schedule import Schedule
 from .tensor import Tensor
 from .training import checkpoint, class_list, cli, feed, runs, settings
@@ -39,7 +39,7 @@ class Job:
     config: dict[str, Any]    # its settings, as config.json keeps them
     recipe: Recipe
     model: Network
-    optimizer: SGD
+    optimizer: SGD | LARS
     schedule: Schedule        # of the learning rate
     split: Split              # the images: train, val, test
     mean: np.ndarray          # the mean image, (H, W, 3), that is subtracted from every image
@@ -289,6 +289,7 @@ def take_step(job: Job, x: Any, labels: Any) -> tuple[Any, Any, int]:
     step.
     """
     streams.set_step(job.progress.step)  # chooses the units that dropout silences
+    job.schedule.before_step(job.progress.step)  # a warm-up by step raises the rate
     job.optimizer.zero_grad()
     logits = job.model(Tensor(backend.asarray(x)))  # (N, 3, H, W) -> (N, K)
     loss = F.cross_entropy(logits, labels)

@@ -8,7 +8,7 @@ from checks import normal
 
 import minitorch_alex as mt
 from minitorch_alex import functional as F
-from minitorch_alex import nn, optim
+from minitorch_alex import lars, nn, optim
 from minitorch_alex.errors import ShapeError, UsageError
 from minitorch_alex.models.alexnet import AlexNet, AlexNetConfig
 
@@ -45,6 +45,10 @@ ERRORS = {
     "rounding by another word": (lambda: F.div(tensor(3), 2.0, rounding_mode="up"), UsageError, "'floor'"),
     "nesterov of 2012": (lambda: optim.SGD(nn.Linear(2, 2).parameters(), 0.1, 0.9, nesterov=True), UsageError,
                          "rule='torch'"),
+    "LARS that never forgets": (lambda: optim.LARS(nn.Linear(2, 2).parameters(), 0.1, momentum=1.0), UsageError,
+                                "LARS: got momentum = 1.0, expected less than 1"),
+    "LARS with a negative trust": (lambda: optim.LARS(nn.Linear(2, 2).parameters(), 0.1, trust=-1.0), UsageError,
+                                   "LARS: got trust = -1.0"),
     "Adam with beta 1": (lambda: optim.Adam(nn.Linear(2, 2).parameters(), betas=(0.9, 1.0)), UsageError, "betas"),
 }
 
@@ -147,3 +151,37 @@ def test_the_same_training_as_pytorch(name):
     x = normal(2, 2, 4, 4)
     np.testing.assert_allclose(one.eval()(mt.Tensor(x)).numpy(), other.eval()(torch.from_numpy(x)).detach().numpy(),
                                rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.torch
+def test_lars_is_what_pytorch_would_do_with_a_rate_for_each_parameter():
+    """torch has no LARS; with one group per parameter, whose rate is set before each step, its SGD is one. At a
+    constant rate lr, v of its rule is v / lr of ours: the local rate, which changes, has to stand inside v, so the
+    gradient is multiplied by it and decays by hand."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    lr, decay, trust = 3.0, 0.01, 0.02
+    one, other, ours, theirs = both(torch, lambda m: optim.LARS(m.parameters(), lr, 0.9, decay, trust),
+                                    lambda m: torch.optim.SGD(m.parameters(), lr, 0.9))
+    labels = np.array([0, 2, 1, 1, 0])
+    for step in range(6):
+        x = normal(5, 2, 4, 4, seed=step)
+        ours.zero_grad()
+        theirs.zero_grad()
+        F.cross_entropy(one(mt.Tensor(x)), labels).backward()
+        torch.nn.functional.cross_entropy(other(torch.from_numpy(x)), torch.from_numpy(labels)).backward()
+        with torch.no_grad():
+            for p in other.parameters():
+                weight, gradient = p.norm(), p.grad.norm()
+                local = trust * weight / (gradient + decay * weight) if weight > 0 and gradient > 0 else 1.0
+                p.grad.add_(p, alpha=decay).mul_(local)
+        ours.step()
+        theirs.step()
+    expected = other.state_dict()
+    for key, value in one.state_dict().items():
+        np.testing.assert_allclose(value, expected[key].numpy(), rtol=1e-7, atol=1e-8, err_msg=key)
+
+
+def test_lars_measures_a_layer_of_many_pieces():
+    """The pieces are of unequal size, and the sum of many squares in float32 keeps its digits."""
+    w = normal((1 << 21) + 5).astype(np.float32)
+    assert abs(lars.norm(w) / np.linalg.norm(w.astype(np.float64)) - 1) < 1e-7

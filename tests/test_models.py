@@ -6,7 +6,7 @@ import pytest
 
 import minitorch_alex as mt
 import minitorch_alex.functional as F
-from minitorch_alex import models, nn
+from minitorch_alex import models, nn, optim
 from minitorch_alex.errors import UsageError
 from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.profile import outputs
@@ -208,6 +208,24 @@ def test_schedules_by_name():
         rates.append(optimizer.param_groups[0]["lr"])
         schedule.step()
     assert np.allclose(rates, [0.0001, 0.001, 0.0001, 0.0001])
+
+
+def test_a_recipe_of_large_batches():
+    """LARS, a rate that falls by a power, a warm-up by step: each by its word."""
+    model = models.build("quick_26")
+    recipe = models.changed(model.recipe, rule="lars", lr=2.0, trust=0.01, schedule="polynomial", epochs=10,
+                            warmup_steps=4, warmup_start=0.5)
+    optimizer = models.build_optimizer(model, recipe)
+    assert isinstance(optimizer, optim.LARS) and {group["trust"] for group in optimizer.param_groups} == {0.01}
+    schedule = models.build_schedule(optimizer, recipe)
+    assert optimizer.param_groups[0]["lr"] == 1.0
+    schedule.before_step(4)
+    schedule.step()
+    assert np.isclose(optimizer.param_groups[0]["lr"], 2 * 0.9 ** 2)
+    with pytest.raises(UsageError, match="a warm-up goes by epoch or by step"):
+        models.changed(recipe, warmup_epochs=1)
+    with pytest.raises(UsageError, match="rule must be one of 2012, torch, lars, got 'lamb'"):
+        models.changed(recipe, rule="lamb")
 
 
 def test_unknown_names_and_values_of_the_wrong_kind_are_refused():

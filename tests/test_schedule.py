@@ -9,8 +9,10 @@ from minitorch_alex.schedule import (
     CosineAnnealingLR,
     ExponentialLR,
     MultiStepLR,
+    PolynomialLR,
     ReduceLROnPlateau,
     Schedule,
+    StepWarmUp,
     WarmUp,
 )
 
@@ -93,6 +95,29 @@ def test_warm_up_climbs_in_a_line_and_leaves_the_milestones_where_they_are():
     assert seen == pytest.approx([0.2, 0.4, 0.6, 0.08, 0.1, 0.01], rel=1e-12)
 
 
+def test_a_warm_up_by_step_climbs_within_the_epochs_and_goes_on_where_it_was():
+    def rates_by_step(schedule, first, last):
+        seen = []
+        for step in range(first, last):
+            schedule.before_step(step)
+            seen.append(schedule.get_last_lr()[0])
+            if step % 3 == 2:  # an epoch has three steps
+                schedule.step()
+        return seen
+
+    def build():
+        return StepWarmUp(MultiStepLR(Groups(1.0), [2]), steps=4, start_factor=0.2)
+
+    whole = rates_by_step(build(), 0, 9)
+    assert whole == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 0.1, 0.1, 0.1], rel=1e-12)
+    for stop in range(9):
+        first = build()
+        rates_by_step(first, 0, stop)
+        second = build()
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        assert rates_by_step(second, stop, 9) == whole[stop:]
+
+
 def test_every_group_keeps_its_own_multiple():
     optimizer = Groups()
     schedule = WarmUp(MultiStepLR(optimizer, [1]), epochs=2, start_factor=0.5)
@@ -109,6 +134,8 @@ SCHEDULES = {
     "exponential": lambda o: ExponentialLR(o, 0.93),
     "cosine": lambda o: CosineAnnealingLR(o, 8, eta_min=1e-4),
     "warm-up, cosine": lambda o: WarmUp(CosineAnnealingLR(o, 9, eta_min=1e-4), 3, 0.2),
+    "polynomial": lambda o: PolynomialLR(o, 9, 2.0),
+    "warm-up by step": lambda o: StepWarmUp(MultiStepLR(o, [3, 7]), 4, 0.1),
     "plateau": lambda o: ReduceLROnPlateau(o, factor=0.3, patience=1),
     "warm-up, steps": lambda o: WarmUp(MultiStepLR(o, [3, 7]), 4, 0.1),
     "warm-up, plateau": lambda o: WarmUp(ReduceLROnPlateau(o, patience=0), 4, 0.3),
@@ -139,6 +166,9 @@ def test_resuming_after_any_epoch_gives_the_same_rates_to_the_bit(build, stop):
     (lambda o: ReduceLROnPlateau(o).step(), "needs the validation error"),
     (lambda o: WarmUp(Schedule(o), epochs=0), "epochs >= 1"),
     (lambda o: WarmUp(Schedule(o), epochs=1, start_factor=0), "start_factor"),
+    (lambda o: StepWarmUp(Schedule(o), steps=0), "at least 1 step"),
+    (lambda o: PolynomialLR(o, 0), "total_iters must be at least 1"),
+    (lambda o: PolynomialLR(o, 3, -1.0), "power must be positive"),
     (lambda o: ReduceLROnPlateau(o).load_state_dict({"last_epoch": 3}), "another schedule"),
     (lambda o: WarmUp(Schedule(o), 1).load_state_dict({"last_epoch": 3}), "another schedule"),
 ])
@@ -162,7 +192,8 @@ def torch_lr():
      lambda lib, o: lib.ReduceLROnPlateau(o, factor=0.5, patience=1, threshold=0.01, eps=0)),
     (lambda o: WarmUp(MultiStepLR(o, [3, 8]), epochs=4, start_factor=0.25),
      lambda lib, o: lib.ChainedScheduler([lib.LinearLR(o, 0.25, total_iters=4), lib.MultiStepLR(o, [3, 8])])),
-], ids=["MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "ReduceLROnPlateau", "WarmUp"])
+    (lambda o: PolynomialLR(o, 9, 2.0), lambda lib, o: lib.PolynomialLR(o, 9, 2.0)),
+], ids=["MultiStepLR", "ExponentialLR", "CosineAnnealingLR", "ReduceLROnPlateau", "WarmUp", "PolynomialLR"])
 def test_same_rates_as_torch(torch_lr, ours, theirs):
     make_optimizer, lib = torch_lr
     optimizer = make_optimizer()

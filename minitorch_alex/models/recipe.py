@@ -6,8 +6,16 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..nn import Module, Parameter
-from ..optim import SGD
-from ..schedule import ExponentialLR, MultiStepLR, ReduceLROnPlateau, Schedule, WarmUp
+from ..optim import LARS, SGD
+from ..schedule import (
+    ExponentialLR,
+    MultiStepLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    Schedule,
+    StepWarmUp,
+    WarmUp,
+)
 
 
 class Change(NamedTuple):
@@ -98,15 +106,20 @@ class Recipe:
     weight_decay: float = 0.0        # of weights; layers may have their own (layer_decay)
     batch_size: int = 128
     momentum: float = 0.9
-    rule: str = "2012"               # the update rule, see optim.SGD
+    rule: str = "2012"               # the update rule: "2012" or "torch", see optim.SGD; "lars"
+    trust: float = 0.001             # lars: its coefficient, see optim.LARS
     bias_lr: float = 2.0             # the rate of biases in units of lr (2012: epsB = 2 epsW)
     bias_constant: bool = False      # the schedule changes the rate of the weights only
     bias_decay: bool = False         # the biases decay too
-    schedule: str = "steps"          # "steps", "plateau" (of the validation error), "exponential"
+    schedule: str = "steps"          # "steps", "plateau" (of the validation error), "exponential",
+                                     # "polynomial" (down to 0 at the last epoch)
     milestones: tuple[int, ...] = () # steps: epochs before which the rate is multiplied by gamma
     gamma: float = 0.1
     patience: int = 5                # plateau: epochs without improvement before a drop
+    power: float = 2.0               # polynomial: of the share of epochs that is left
     warmup_epochs: int = 0
+    warmup_steps: int = 0            # a warm-up that rises with each step, for large batches
+    warmup_start: float = 0.1        # where a warm-up begins, as a share of the rate
     enlarge: int = 0                 # side that smaller images are enlarged to before cropping
     crop: int = 0                    # side of the random crops; 0: the whole image
     pad: int = 0                     # border of zeros around the image before cropping
@@ -127,13 +140,18 @@ class Recipe:
         for name in ("epochs", "batch_size", "crop_chunk"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("enlarge", "crop", "pad", "warmup_epochs", "patience"):
+        for name in ("enlarge", "crop", "pad", "warmup_epochs", "warmup_steps", "patience"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 <= self.mix <= 1:
             raise UsageError(f"mix must be from 0 to 1, got {self.mix}")
-        for name, kinds in (("schedule", ("steps", "plateau", "exponential")),
-                            ("rule", ("2012", "torch")), ("color", ("none", "source", "variance", "paper"))):
+        if self.warmup_epochs and self.warmup_steps:
+            raise UsageError("a warm-up goes by epoch or by step: got warmup_epochs = "
+                             f"{self.warmup_epochs} and warmup_steps = {self.warmup_steps}, "
+                             "expected 0 for one of them")
+        for name, kinds in (("schedule", ("steps", "plateau", "exponential", "polynomial")),
+                            ("rule", ("2012", "torch", "lars")),
+                            ("color", ("none", "source", "variance", "paper"))):
             if getattr(self, name) not in kinds:
                 raise UsageError(f"{name} must be one of {', '.join(kinds)}, "
                                  f"got {getattr(self, name)!r}")
@@ -241,8 +259,8 @@ def named(name: str, models_own: Recipe) -> Recipe:
     return replace(RECIPES[name], crop=models_own.crop, pad=models_own.pad)
 
 
-def build_optimizer(model: Module, recipe: Recipe) -> SGD:
-    """SGD over the model's parameters in groups of the same rate and decay.
+def build_optimizer(model: Module, recipe: Recipe) -> SGD | LARS:
+    """SGD, or LARS, over the model's parameters in groups of the same rate and decay.
 
     Weights decay as the recipe says, or as model.layer_decay says for their layer. Biases learn
     at bias_lr times the rate, and decay only if the recipe says so. A layer whose rate will change
@@ -275,11 +293,18 @@ def build_optimizer(model: Module, recipe: Recipe) -> SGD:
         if bias and recipe.bias_constant:
             settings["constant"] = True
         groups.setdefault(tuple(settings.items()), []).append(parameter)
-    return SGD([{**dict(settings), "params": params} for settings, params in groups.items()],
-               lr=recipe.lr, momentum=recipe.momentum, rule=recipe.rule)
+    return _optimizer_of_rule(
+        [{**dict(settings), "params": params} for settings, params in groups.items()], recipe)
 
 
-def change_rates(optimizer: SGD, recipe: Recipe, epoch: int) -> None:
+def _optimizer_of_rule(groups: list[dict[str, Any]], recipe: Recipe) -> SGD | LARS:
+    """The optimizer that the recipe's rule names."""
+    if recipe.rule == "lars":
+        return LARS(groups, lr=recipe.lr, momentum=recipe.momentum, trust=recipe.trust)
+    return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, rule=recipe.rule)
+
+
+def change_rates(optimizer: SGD | LARS, recipe: Recipe, epoch: int) -> None:
     """Apply the changes of rates up to that epoch, and stop the gradients of frozen layers.
 
     The result depends on the epoch alone, so a resumed run calls this too.
@@ -307,13 +332,19 @@ def _change_layer(groups: list[dict[str, Any]], recipe: Recipe, rate: float) -> 
             parameter.requires_grad = own > 0
 
 
-def build_schedule(optimizer: SGD, recipe: Recipe) -> Schedule:
+def build_schedule(optimizer: SGD | LARS, recipe: Recipe) -> Schedule:
     """The learning-rate schedule that the recipe names."""
     schedule: Schedule
     if recipe.schedule == "plateau":
         schedule = ReduceLROnPlateau(optimizer, recipe.gamma, recipe.patience)
     elif recipe.schedule == "exponential":
         schedule = ExponentialLR(optimizer, recipe.gamma)
+    elif recipe.schedule == "polynomial":
+        schedule = PolynomialLR(optimizer, recipe.epochs, recipe.power)
     else:
         schedule = MultiStepLR(optimizer, recipe.milestones, recipe.gamma)
-    return WarmUp(schedule, recipe.warmup_epochs) if recipe.warmup_epochs else schedule
+    if recipe.warmup_steps:
+        return StepWarmUp(schedule, recipe.warmup_steps, recipe.warmup_start)
+    if recipe.warmup_epochs:
+        return WarmUp(schedule, recipe.warmup_epochs, recipe.warmup_start)
+    return schedule

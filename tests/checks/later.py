@@ -262,6 +262,34 @@ def check_adam_optimizer():
     assert_close(host(a.data), [0.6] * 2, 1e-6, "a, resumed")
 
 
+def check_lars():
+    """Two steps against the formula, in float64: a weight and a bias of different lengths, in groups of different
+    rates; a weight of 0, which has no local rate; one whose gradient is 0 moves by its velocity and its decay."""
+    lr, momentum, decay, trust = 2.0, 0.9, 0.01, 0.001
+    starts = [normal(3, 2), 10 * normal(4), np.zeros(2), np.ones(3)]
+    params = [mt.nn.Parameter.drawn(w.shape, mt.init.constant(0.0)) for w in starts]
+    for p, w in zip(params, starts, strict=True):
+        p.data = leaf(w).data
+    lars = mt.optim.LARS([{"params": [params[0], params[2], params[3]]},
+                          {"params": [params[1]], "lr": 3.0, "weight_decay": 0.0}], lr, momentum, decay, trust)
+    want = [w.copy() for w in starts]
+    velocities = [np.zeros_like(w) for w in want]
+    for step in range(2):
+        gradients = [normal(3, 2, seed=step), 100 * normal(4, seed=step), normal(2, seed=step), np.zeros(3)]
+        lars.zero_grad()
+        for i, (p, g) in enumerate(zip(params, gradients, strict=True)):
+            p.grad = leaf(g).data
+            w, v = want[i], velocities[i]
+            wd = 0.0 if i == 1 else decay
+            norms = np.sqrt((w ** 2).sum()), np.sqrt((g ** 2).sum())
+            local = trust * norms[0] / (norms[1] + wd * norms[0]) if min(norms) > 0 else 1.0
+            v[...] = momentum * v - (3.0 if i == 1 else lr) * local * (g + wd * w)
+            w += v
+        lars.step()
+        for i, (p, w) in enumerate(zip(params, want, strict=True)):
+            assert_close(host(p.data), w, 1e-12, f"parameter {i} after step {step}")
+
+
 def check_clipped_gradients():
     """Scaled down together to a norm of 1, and left alone below it."""
     a, b = (mt.nn.Parameter.drawn((2,), mt.init.constant(1.0)) for _ in range(2))
@@ -294,5 +322,6 @@ CHECKS = (
     check_values_of_weighted_losses,
     check_batch_norm_layer,
     check_adam_optimizer,
+    check_lars,
     check_clipped_gradients,
 )

@@ -1,4 +1,4 @@
-"""Mistakes in what PyTorch has besides AlexNet's parts: indexing, shapes, batch normalisation, Adam."""
+"""Mistakes in what PyTorch has besides AlexNet's parts: indexing, shapes, batch normalisation, Adam, LARS."""
 from . import Mutant
 
 MUTANTS = (
@@ -69,6 +69,18 @@ MUTANTS = (
            "kernels.cpu.later:adam", "divisor += eps", "divisor += math.sqrt(eps)", "check_adam"),
     Mutant("adam-never-counts", "every step is corrected like the first",
            "adam:Adam.step", "self.steps += 1", "self.steps = 1", "check_adam_optimizer"),
+    Mutant("lars-without-decay", "the local rate forgets the decay, which moves the layer too",
+           "lars:LARS._local_rate", " + group[\"weight_decay\"] * weight_norm", "", "check_lars"),
+    Mutant("lars-upside-down", "a layer with a large gradient goes faster instead of slower",
+           "lars:LARS._local_rate", "group[\"trust\"] * weight_norm / (gradient_norm",
+           "group[\"trust\"] * gradient_norm / (weight_norm", "check_lars"),
+    Mutant("lars-squared", "the squares of the lengths are divided, not the lengths",
+           "lars:norm", "math.sqrt(sum(float(backend.to_numpy(square)) for square in squares))",
+           "sum(float(backend.to_numpy(square)) for square in squares)", "check_lars"),
+    Mutant("lars-stands-still-at-0", "a bias that begins at 0 stays there for ever",
+           "lars:LARS._local_rate", "weight_norm == 0 or gradient_norm == 0", "gradient_norm == 0", "check_lars"),
+    Mutant("lars-rate-of-the-first-group", "all groups go at the rate of the first",
+           "lars:LARS.step", "group[\"lr\"] * self", "self.param_groups[0][\"lr\"] * self", "check_lars"),
     Mutant("nesterov-forgotten", "the step is that of plain momentum",
            "kernels.cpu.elementwise:sgd", "step + momentum * v_t", "v_t", "check_nesterov"),
     Mutant("clipped-each-alone", "every gradient is clipped to the norm by itself",
