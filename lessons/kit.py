@@ -81,7 +81,11 @@ def check(number: str) -> bool:
     Returns whether it is right.
     """
     names = sys.modules["__main__"].__dict__
-    exercise, verdict = check_cell(number, names)
+    try:
+        exercise, verdict = check_cell(number, names)
+    except UserError as error:  # one line, in place of a notebook's traceback
+        print(f"error: {error}")
+        return False
     report(exercise, verdict, None)
     if verdict.passed:
         print(_wrapped(commentary(exercise, lesson_name(number))))

@@ -5,7 +5,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from .check import packaged_lessons
+from .check import LESSONS, packaged_lessons
+from .check.reset import original_file
 from .errors import DataError
 from .training import cli
 
@@ -23,7 +24,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def copy_lessons(folder: Path) -> None:
     """Copy the lessons out of the package, or out of a clone.
 
-    Raises DataError when the folder is not empty.
+    Raises DataError when the folder is not empty, or an exercise as it was given is not found.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} is there already and not empty; name another folder")
@@ -31,7 +32,9 @@ def copy_lessons(folder: Path) -> None:
     hidden = shutil.ignore_patterns("__pycache__", "*.before", "exercises", "data", "runs",
                                     ".ipynb_checkpoints")
     shutil.copytree(source, folder, ignore=hidden, dirs_exist_ok=True)
-    shutil.copytree(source / "given", folder / "exercises", ignore=hidden)
+    (folder / "exercises").mkdir()
+    for lesson in LESSONS:  # as they were given: in a clone they may be solved
+        (folder / "exercises" / f"{lesson}.py").write_bytes(original_file(lesson, source))
     measured = source.parent / "results" / "cpu_speed.json"  # in a clone; lesson 02 shows it
     if measured.exists():
         (folder / "results").mkdir()

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import learner_mistakes
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from minitorch_alex import check, lessons
-from minitorch_alex.check import Answer, Bug, Exercise, Faster, Holds, Same, difference, judge
+from minitorch_alex.check import Answer, Bug, Exercise, Faster, Holds, Same, difference, judge, places
 from minitorch_alex.check.__main__ import NOT_SOLVED, main
+from minitorch_alex.check.given import given, name_in_git
+from minitorch_alex.check.reset import original_file
 from minitorch_alex.errors import DataError, UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -133,9 +136,9 @@ def test_checks_that_are_not_there_are_named_in_one_line(tmp_path, monkeypatch):
 def test_without_the_lessons_folder_the_package_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        check,
+        places,
         "__file__",
-        str(tmp_path / "site-packages" / "minitorch_alex" / "check" / "__init__.py"),
+        str(tmp_path / "site-packages" / "minitorch_alex" / "check" / "places.py"),
     )
     with pytest.raises(DataError, match="not part of the installed package"):
         check.exercises("03_autograd")
@@ -332,7 +335,7 @@ def test_reset_puts_one_exercise_back_and_keeps_the_file(tmp_path):
     assert judge(check.exercises("08_train")[0], path).passed, "the others are as they were"
     assert (tmp_path / "08_train.py.before").read_text() == before
     main(["--reset", "08", "--exercises", str(tmp_path)])
-    assert path.read_text() == (ROOT / "lessons" / "given" / "08_train.py").read_text()
+    assert path.read_text() == (ROOT / "lessons" / "exercises" / "08_train.py").read_text()
 
 
 def test_reset_of_one_exercise_in_a_broken_file_is_one_line(tmp_path):
@@ -342,10 +345,36 @@ def test_reset_of_one_exercise_in_a_broken_file_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("name", check.LESSONS)
-def test_what_is_given_is_kept(name):
-    lessons = ROOT / "lessons"
-    assert (lessons / "given" / f"{name}.py").read_text() == (
-        lessons / "exercises" / f"{name}.py").read_text()
+def test_the_exercises_are_as_lessons_toml_says_they_are_given(name):
+    """When an exercise has been changed on purpose: `git hash-object lessons/exercises/NN_name.py`
+    prints what belongs into lessons.toml."""
+    about = tomllib.loads((ROOT / "lessons" / "lessons.toml").read_text(encoding="utf-8"))
+    content = (ROOT / "lessons" / "exercises" / f"{name}.py").read_bytes()
+    assert name_in_git(content) == name_in_git(content.replace(b"\n", b"\r\n"))
+    assert about[name]["given"] == name_in_git(content)
+
+
+def test_an_exercise_as_given_comes_from_the_history_of_a_clone(tmp_path):
+    """The learner has solved it and committed that; in the package there is no other copy."""
+    lessons = tmp_path / "lessons"
+    (lessons / "exercises").mkdir(parents=True)
+    path = lessons / "exercises" / "01_conv.py"
+    (lessons / "lessons.toml").write_text(f'["01_conv"]\ngiven = "{name_in_git(b"as given")}"\n')
+
+    def commit(content):
+        path.write_bytes(content)
+        for command in (["init", "-q"], ["add", "."],
+                        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]):
+            subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+
+    path.write_bytes(b"solved")
+    assert given("01_conv", lessons) is None
+    commit(b"as given")
+    commit(b"solved")
+    assert given("01_conv", lessons) == b"as given"
+    with pytest.raises(DataError, match="get that file anew"):
+        (tmp_path / ".git").rename(tmp_path / "elsewhere")
+        original_file("01_conv", lessons)
 
 
 def test_watch_checks_again_when_the_file_changes(lesson, capsys, monkeypatch):
@@ -409,7 +438,7 @@ def test_an_installed_package_says_how_to_copy_the_lessons(tmp_path, monkeypatch
     package = tmp_path / "site-packages" / "minitorch_alex"
     (package / "lesson_files" / "exercises").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(check, "__file__", str(package / "check" / "__init__.py"))
+    monkeypatch.setattr(places, "__file__", str(package / "check" / "places.py"))
     assert check.lessons_folder() == package / "lesson_files"
     with pytest.raises(DataError, match="minitorch_alex.lessons DIR"):
         check.exercises_folder()

@@ -131,6 +131,7 @@ def judge_in_time(exercise: Exercise, path: Path) -> Verdict:
             verdict = judge(exercise, path)
     except Late:  # it came while the checker itself was at work
         verdict = Verdict(False, label="in all", problem="it did not end in the time limit")
+    # `judge` knows that the time was up, but not how long it was
     if "did not end in the time limit" in verdict.problem:
         return replace(verdict, problem=verdict.problem.replace(
             "the time limit", f"{TIME_LIMIT} s"))
@@ -183,6 +184,8 @@ def as_json(names: list[str], only: str | None, folder: Path) -> bool:
 
 def watch(names: Iterable[str], only: str | None, folder: Path, hints: int | None) -> int:
     """Check, and again after each change of a file, until all is right or Ctrl-C."""
+    # the time of the last change is asked for three times a second: it works on every file system,
+    # where notifications do not, and costs nothing
     paths = {name: folder / f"{name}.py" for name in names}
     checked: list[float] | None = None
     while True:
@@ -211,6 +214,7 @@ def main(argv: list[str] | None = None) -> int:
         copy = reset(name, only, folder)
         print(f"{folder / name}.py: {only or 'all of it'} as it was given; before: {copy}")
         return 0
+    # in order, and not beyond the first lesson that is unsolved: the later ones build on it
     names, only = chosen(args.what)
     if args.json:
         return 0 if as_json(names, only, folder) else NOT_SOLVED

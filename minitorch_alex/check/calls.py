@@ -54,6 +54,7 @@ def watched(
 
     in_place   names of the arguments that the exercise wants changed
     """
+    # a copy: the functions inside the file go on to call each other directly, once each
     copy = ModuleType(module.__name__)
     copy.__dict__.update(module.__dict__)
     for name in names:
@@ -85,6 +86,7 @@ class _Watched:
         for name, now, was in zip(names, first, before, strict=True):
             if name not in self.in_place and not _same(now, was, exact=True):
                 self.calls.changed.append(name)
+        # the second call may write into the very array that the first returned
         kept = _copy(result)
         self._again(args, kwargs, before, result)
         return kept if self.calls.unsteady else result
@@ -160,6 +162,7 @@ def _same_arrays(x: np.ndarray, y: np.ndarray, exact: bool) -> bool:
         return bool(np.array_equal(x, y, equal_nan=True))
     with np.errstate(all="ignore"):
         largest = float(np.abs(x[np.isfinite(x)]).max(initial=0))
+        # the copies lie at other addresses, so BLAS may sum in another order
         near = 1e3 * np.finfo(x.dtype).eps
         return bool(np.allclose(x, y, rtol=near, atol=near * largest, equal_nan=True))
 

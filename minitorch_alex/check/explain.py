@@ -35,6 +35,7 @@ def clue(got: Any, expected: Any, arguments: dict[str, Any], passed: list[str]) 
     with np.errstate(all="ignore"):
         found = [text for find in (_of_shape if g.shape != e.shape else _of_values)
                  for text in find(g, e, arguments)]
+        # the finders stand in an order: the first that says something says the most
         return found[0] if found else _where(g, e, arguments, passed)
 
 
@@ -52,6 +53,7 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     if a.shape != b.shape:
         return False
     finite = b[np.isfinite(b)]
+    # the absolute tolerance grows with the numbers: a 0 among thousands comes out as 1e-13
     scale = float(np.abs(finite).max(initial=0))
     return bool(np.allclose(a, b, rtol=1e-6, atol=1e-9 * scale, equal_nan=True))
 
@@ -112,6 +114,7 @@ def _pairs(got: Any, expected: tuple) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def _order_of_results(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, ...] | None:
     """Which expected result each of the results is; None unless all are there."""
+    # three results at most in any exercise, so at most six orders
     for order in itertools.permutations(range(len(pairs))):
         if all(_close(pairs[i][0], pairs[j][1]) for i, j in enumerate(order)):
             return order
@@ -136,6 +139,7 @@ def _border(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
         return
     if g.ndim != e.ndim or g.ndim < 2:
         return
+    # how many indices too many along each axis: a border of padding adds 2 padding
     more = [a - b for a, b in zip(g.shape, e.shape, strict=True)]
     if any(more) and all(m >= 0 for m in more):
         yield from _too_large(g, e, more, arguments.get("padding", 0))
@@ -185,6 +189,8 @@ def _orders_of_axes(g: np.ndarray, e: np.ndarray) -> Iterator[tuple[int, ...]]:
 
 def _sums(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
     """Summed over an axis more or less than asked for."""
+    # Summing the larger of the two over some axes gives the smaller one: which axes? Four axes
+    # have fifteen subsets, and each is tried.
     for more, less, few in ((g, e, True), (e, g, False)):
         for count in range(1, more.ndim + 1):
             for axes in itertools.combinations(range(more.ndim), count):
@@ -258,6 +264,7 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> float | None:
     there = b != 0
     if not there.any() or not np.isfinite(a).all():
         return None
+    # the median, since a quotient of two small numbers may be off by rounding
     c = float(np.median(a[there] / b[there]))
     if not np.isfinite(c) or c == 0 or not _close(a, c * b):
         return None
@@ -321,6 +328,7 @@ def _factor(c: float, arguments: dict) -> str:
             fits.append(name)
         elif math.isclose(abs(c), 1 / value, rel_tol=1e-6):
             fits.append(f"1 / ({name})")
+    # all of them: where N and KH are both 3, only the learner can tell which it is
     fits = list(dict.fromkeys(fits))[:4]
     return (", which is here " + " or ".join(fits)) if fits else ""
 
@@ -338,8 +346,8 @@ def _multiples(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
             yield (f"each number is {abs(c):.6g} times the expected one"
                    f"{_factor(c, arguments)}{sign}")
     if (g > 0).all() and (e > 0).all() and g.size > 2:
-        q = np.log(g) / np.log(e)
-        q = q[np.abs(np.log(e)) > 1e-6]
+        q = np.log(g) / np.log(e)  # g = e^q
+        q = q[np.abs(np.log(e)) > 1e-6]  # 1 to any power is 1 and tells nothing
         if q.size > 2 and np.allclose(q, q[0], rtol=1e-6) and abs(q[0] - 1) > 1e-6:
             power = _factor(float(q[0]), arguments)
             yield f"each number is the expected one to the power of {q[0]:.6g}{power}"
@@ -347,6 +355,7 @@ def _multiples(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
 
 def _with_argument(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
     """A multiple of an argument was added; or multiplied in, to some power."""
+    # what was added to the right result, number by number
     off = g - e
     if g.size > 1 and np.all(off != 0) and np.allclose(off, off.flat[0], rtol=1e-6, atol=0):
         yield f"every number is {off.flat[0]:+.6g} off"
@@ -380,7 +389,7 @@ def _product(g: np.ndarray, e: np.ndarray, name: str, a: np.ndarray) -> Iterator
         return
     r = g / e
     if (a > 0).all() and (r > 0).all():
-        q = np.log(r) / np.log(a)
+        q = np.log(r) / np.log(a)  # g = e a^q
         if np.allclose(q, q.flat[0], rtol=1e-6) and abs(q.flat[0]) > 1e-9:
             yield f"each number is the expected one times {name} to the power of {q.flat[0]:.4g}"
             return
@@ -423,7 +432,7 @@ def _reversed(g: np.ndarray, e: np.ndarray) -> Iterator[str]:
 def _shifted(g: np.ndarray, e: np.ndarray) -> Iterator[str]:
     """What leaves an axis at one end comes in again at the other, as np.roll does it."""
     for axis in range(g.ndim):
-        for shift in range(1, min(e.shape[axis], 8)):
+        for shift in range(1, min(e.shape[axis], 8)):  # nobody is off by more
             for s in (shift, -shift):
                 if np.abs(e).sum() and _close(g, np.roll(e, s, axis)):
                     yield f"everything is shifted by {s:+d} along axis {axis}"
@@ -502,6 +511,7 @@ def _slab(name: str, bad: np.ndarray) -> str:
     """Which indices of one axis are bad, some and not all of them; "" when there is no pattern."""
     n = len(bad)
     where = [i for i in range(n) if bad[i]]
+    # the patterns that name a cause come first, a bare list of indices last
     if n > 3 and where == [0, n - 1]:
         return f"only the first and the last {name} are wrong: what happens at the edge?"
     if where == [0] or where == [n - 1]:

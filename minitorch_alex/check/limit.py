@@ -31,6 +31,7 @@ def time_limit(seconds: float, what: str, exit_code: int) -> Iterator[None]:
     def watch() -> None:
         if done.wait(seconds):
             return
+        # again each second: a bare `except:` around the loop may have swallowed the last one
         for _ in range(int(PATIENCE)):
             with lock:
                 if done.is_set():
@@ -41,10 +42,11 @@ def time_limit(seconds: float, what: str, exit_code: int) -> Iterator[None]:
                 return
         print(f"error: {what} did not end in {seconds:g} s and cannot be interrupted",
               file=sys.stderr, flush=True)
+        # A thread cannot end the process otherwise, and an endless loop inside NumPy hears nothing.
         sys.stdout.flush()
         os._exit(exit_code)
 
-    watcher = threading.Thread(target=watch, daemon=True)
+    watcher = threading.Thread(target=watch, daemon=True)  # never holds up the end of the process
     watcher.start()
     try:
         yield

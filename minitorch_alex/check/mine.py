@@ -40,6 +40,7 @@ from ..kernels.window import group_slices
 from ..kernels.workers import parallel_list
 from ..models import Network, alexnet
 from ..tensor import Tensor
+from . import places
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def use(folder: str | Path | None = None) -> list[Part]:
         raise DataError(f"there is no folder {folder}; give --mine the folder of your exercises")
     print(f"your exercises in {folder}")
     restore()
-    _replace(check, "learner_folder", folder)  # where `yours` in the exercises looks from now on
+    _replace(places, "learner_folder", folder)  # where `yours` in the exercises looks from now on
     reasons: dict[str, str] = {}
     for lesson in sorted({part.lesson for part in PARTS}):
         reasons |= _reasons(lesson, folder)
