@@ -10,6 +10,7 @@ Nothing random is ever stored. There are two kinds:
 """
 import threading
 import zlib
+from math import prod
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class _Counters(threading.local):
     other."""
 
     step = 0
+    first_image = 0
     masks_in_step = 0
     weights = 0
 
@@ -56,14 +58,24 @@ def manual_seed(seed: int) -> None:
     set_step(0)
 
 
-def set_step(step: int) -> None:
+def set_step(step: int, first_image: int = 0) -> None:
     """Set the number of the training step that comes next.
 
     Its dropout masks then depend on (seed, step, position in the step) alone, which is what makes
     a resumed run equal to an uninterrupted one, bit for bit.
+
+    A part of a batch names its first image, counted in the whole batch. Each image then has the
+    mask that it has in the whole batch.
     """
     _counters.step = step
     _counters.masks_in_step = 0
+    set_first_image(first_image)
+
+
+def set_first_image(first_image: int) -> None:
+    """Set which image of the whole batch is the first one of the arrays that dropout sees from
+    here on: 0 where they hold the whole batch."""
+    _counters.first_image = first_image
 
 
 def next_weight_rng() -> np.random.Generator:
@@ -72,11 +84,21 @@ def next_weight_rng() -> np.random.Generator:
     return rng(_seed, "weights", _counters.weights)
 
 
-def next_dropout_key() -> tuple[int, int]:
+GOLDEN = 0x9E3779B1  # what the hash of a dropout mask multiplies an element's number by
+
+
+def next_dropout_key(shape: tuple[int, ...] = ()) -> tuple[int, int]:
     """The key of the next dropout mask: two 32-bit words from (seed, step, number of masks drawn
-    in this step)."""
+    in this step). `shape` is that of the array, whose first axis counts images.
+
+    The hash begins with GOLDEN i + first, modulo 2^32, for element i of the array (kernels.naive.
+    dropout). Where the array begins in the middle of the batch, i counts from there; since
+    GOLDEN (i + before) + first = GOLDEN i + (GOLDEN before + first), the elements before it can go
+    into the key, and no kernel has to know of parts.
+    """
     _counters.masks_in_step += 1
     entropy = np.random.SeedSequence([_seed, zlib.crc32(b"dropout"), _counters.step,
                                       _counters.masks_in_step])
     first, second = entropy.generate_state(2)
-    return int(first), int(second)
+    before = _counters.first_image * prod(shape[1:])  # elements of the images before the first
+    return (int(first) + GOLDEN * before) % 2**32, int(second)

@@ -189,3 +189,49 @@ def test_raw_batches_are_the_epochs_before_their_transform(workers, prefetch):
         x = loader.transform.apply(images, draws).transpose(0, 3, 1, 2)
         assert (x == whole[b][0]).all() and (labels == whole[b][1]).all()
     assert b == len(loader) - 1 and not loader_threads()
+
+
+@pytest.mark.parametrize("fields", ({}, {"pad": 1}, {"crop_chunk": 3}, {"mix": 0.7, "crop_chunk": 2}, {"enlarge": 9}))
+@pytest.mark.parametrize("parts", (1, 2, 3, 7))
+def test_parts_of_a_batch_have_the_pixels_of_the_whole_one(parts, fields):
+    """50 images in batches of 8 and a last one of 2, in which some parts are empty."""
+    d = a_set()
+    pca = d.color_pca()
+    transform = Transform(d.mean_image(), crop=6, flip=True, pca=pca, **fields)
+    whole = epoch(Loader(d, 8, transform, seed=3, workers=0), 1)
+    shares = [Loader(d, 8, transform, seed=3, workers=r % 3, part=(r, parts)) for r in range(parts)]
+    joined = [tuple(np.concatenate(each) for each in zip(*batch, strict=True))
+              for batch in zip(*(epoch(share, 1) for share in shares), strict=True)]
+    assert same(joined, whole)
+    assert [shares[0].images_in(b) for b in range(7)] == [8] * 6 + [2]
+
+
+@pytest.mark.parametrize("parts", (2, 3))
+def test_a_transform_that_draws_by_itself_gets_the_whole_batch(parts):
+    d = a_set()
+
+    def noise(images, rng):
+        return images + rng.standard_normal(images.shape)
+
+    whole = epoch(Loader(d, 8, noise))
+    for r in range(parts):
+        for (x, y), (own_x, own_y) in zip(whole, epoch(Loader(d, 8, noise, part=(r, parts))), strict=True):
+            own = slice(len(y) * r // parts, len(y) * (r + 1) // parts)
+            assert np.array_equal(x[own], own_x) and np.array_equal(y[own], own_y)
+
+
+def test_raw_batches_come_in_parts_too():
+    d = a_set()
+    transform = augment(d)
+    whole = epoch(Loader(d, 8, transform, seed=5))
+    places = np.empty((8, 8, 8, 8, 3), np.uint8)
+    share = Loader(d, 8, transform, seed=5, part=(1, 2))
+    batches = share.raw(0, lambda b: places[b])
+    for (x, y), (images, labels, draws) in zip(whole, batches, strict=True):
+        own = slice(len(y) // 2, len(y))
+        assert np.array_equal(transform.apply(images, draws).transpose(0, 3, 1, 2), x[own])
+        assert np.array_equal(labels, y[own])
+    with pytest.raises(UsageError, match="cannot be mixed"):
+        list(Loader(d, 8, Transform(mix=0.5), part=(0, 2)).raw(0, lambda b: places[b]))
+    with pytest.raises(UsageError, match=r"part=\(2, 2\)"):
+        Loader(d, 8, part=(2, 2))

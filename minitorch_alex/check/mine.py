@@ -476,7 +476,7 @@ class _Dropout(Function):
 def _dropout(yours: Functions) -> Callable[..., Tensor]:
     def dropout(x, p=0.5, training=True, rule="inverted"):
         check_dropout(p, rule)
-        key = streams.next_dropout_key() if training else (0, 0)
+        key = streams.next_dropout_key(x.shape) if training else (0, 0)
         return _Dropout(yours, p, rule, training, key)(x)
 
     return dropout

@@ -24,6 +24,7 @@ class _Batch(NamedTuple):
 
     number: int
     rows: np.ndarray                  # its images, as places in the data set
+    own: slice                        # those of them that this loader gives
     generator: np.random.Generator    # the source of its random choices
     place: np.ndarray | None          # where the images are to be written, or None
 
@@ -94,6 +95,26 @@ class _OnDisk:
 _Reader = _InMemory | _OnDisk
 
 
+def _of_part(draws: Draws, own: slice | np.ndarray) -> Draws:
+    """The choices for some of the images."""
+    return Draws(*(None if choices is None else choices[own] for choices in draws))
+
+
+def _with_partners(batch: _Batch, draws: Draws) -> tuple[np.ndarray, Draws]:
+    """(rows, draws) of a batch's part: of its images, and behind them of those images of other
+    parts that they are mixed with."""
+    own = batch.own
+    if draws.partners is None:
+        return batch.rows[own], _of_part(draws, own)
+    mine = np.arange(own.start, own.stop)
+    wanted = np.concatenate([mine, np.setdiff1d(draws.partners[own], mine)])
+    place = np.zeros(len(batch.rows), int)  # where an image of the batch is among those wanted
+    place[wanted] = np.arange(len(wanted))
+    partners = np.arange(len(wanted))
+    partners[:len(mine)] = place[draws.partners[own]]
+    return batch.rows[wanted], _of_part(draws, wanted)._replace(partners=partners)
+
+
 class Loader:
     """A Dataset as epochs of batches (x, labels).
 
@@ -115,6 +136,9 @@ class Loader:
     prefetch    at most this many batches are prepared ahead of the one that the consumer has
     drop_last   leave out the last batch of an epoch when it is not full
     reshuffle   whether a shuffled set has a new order in each epoch
+    part        (r, P): of each batch of n images only those from n r // P up to n (r + 1) // P,
+                with the pixels that they have in the whole batch; none of them when n < P. So P
+                loaders with the parts (0, P) to (P - 1, P) share an epoch, each image once.
 
     `wait` is the time in seconds, over all epochs, that the consumer spent waiting for batches.
     Raises UsageError for settings that make no sense.
@@ -122,7 +146,8 @@ class Loader:
 
     def __init__(self, dataset: Dataset, batch_size: int, transform: BatchTransform | None = None,
                  seed: int = 0, shuffle: bool = True, workers: int = 1, prefetch: int = 3,
-                 drop_last: bool = False, reshuffle: bool = True) -> None:
+                 drop_last: bool = False, reshuffle: bool = True,
+                 part: tuple[int, int] = (0, 1)) -> None:
         if batch_size < 1 or workers < 0 or prefetch < 1:
             raise UsageError(f"loader: batch_size={batch_size} workers={workers} "
                              f"prefetch={prefetch}: expected workers >= 0 and the others >= 1")
@@ -130,6 +155,8 @@ class Loader:
             raise UsageError(f"loader: batch_size={batch_size} is more than the {len(dataset)} "
                              f"images of {dataset.name}, and drop_last leaves nothing; "
                              "use a smaller batch")
+        if not 0 <= part[0] < part[1]:
+            raise UsageError(f"loader: part={part}, expected (r, P) with 0 <= r < P")
         self.dataset = dataset
         self.batch_size = batch_size
         self.transform = transform
@@ -139,12 +166,23 @@ class Loader:
         self.prefetch = prefetch
         self.drop_last = drop_last
         self.reshuffle = reshuffle
+        self.part = part
         self.wait = 0.0
 
     def __len__(self) -> int:
         """Batches per epoch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + bool(rest and not self.drop_last)
+
+    def images_in(self, b: int) -> int:
+        """How many images batch b has, all parts together."""
+        return min(self.batch_size, len(self.dataset) - b * self.batch_size)
+
+    def _own(self, b: int) -> slice:
+        """This loader's part of batch b."""
+        n = self.images_in(b)
+        r, P = self.part
+        return slice(n * r // P, n * (r + 1) // P)
 
     def epoch(self, epoch: int,
               start: int = 0) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
@@ -177,22 +215,26 @@ class Loader:
         if self.shuffle:
             drawn_in = epoch if self.reshuffle else 0
             order = rng(self.seed, "shuffle", drawn_in).permutation(order)
-        return (_Batch(b, order[b * self.batch_size:(b + 1) * self.batch_size],
+        return (_Batch(b, order[b * self.batch_size:(b + 1) * self.batch_size], self._own(b),
                        rng(self.seed, "augment", epoch, b), place(b) if place else None)
                 for b in range(start, len(self)))
 
     def _transformed(self, reader: _Reader, batch: _Batch) -> tuple[np.ndarray, np.ndarray]:
-        """(x, labels) of a batch."""
+        """(x, labels) of a batch, or of this loader's part of it."""
         transform = self.transform
+        own = batch.own
         if isinstance(transform, Transform):
-            draws = self._draw(transform, batch)
-            x = transform.center(reader.windows(batch.rows, draws, transform), draws)
-        else:
+            rows, draws = _with_partners(batch, self._draw(transform, batch))
+            x = transform.center(reader.windows(rows, draws, transform), draws)
+            x = x[:own.stop - own.start]  # without partners of other parts
+        elif transform is None:
+            x = reader.windows(batch.rows[own], Draws(), Transform())
+        else:  # nobody knows what it draws: it gets the whole batch
             x = reader.windows(batch.rows, Draws(), Transform())
-            if transform is not None:
-                x = transform(x, batch.generator)
+            x = transform(x, batch.generator)[own]
         x = np.ascontiguousarray(x, dtype=np.float32)
-        return x.transpose(0, 3, 1, 2), self.dataset.labels[batch.rows]  # NHWC -> NCHW, a view
+        # NHWC -> NCHW, a view
+        return x.transpose(0, 3, 1, 2), self.dataset.labels[batch.rows[own]]
 
     def _untransformed(self, reader: _Reader,
                        batch: _Batch) -> tuple[np.ndarray, np.ndarray, Draws]:
@@ -201,11 +243,17 @@ class Loader:
         if not isinstance(transform, Transform):
             raise UsageError(f"loader: the transform is {transform!r}; raw batches need a "
                              "data.Transform, which can draw its random choices ahead")
+        if transform.mix and self.part[1] > 1:
+            raise UsageError("loader: raw batches in parts cannot be mixed, for partners may be "
+                             "in another part; use the numpy backend, or mix=0")
         assert batch.place is not None
-        images = reader.windows(batch.rows, Draws(), Transform(), batch.place[:len(batch.rows)])
-        return images, self.dataset.labels[batch.rows], self._draw(transform, batch)
+        rows = batch.rows[batch.own]
+        draws = _of_part(self._draw(transform, batch), batch.own)
+        images = reader.windows(rows, Draws(), Transform(), batch.place[:len(rows)])
+        return images, self.dataset.labels[rows], draws
 
     def _draw(self, transform: Transform, batch: _Batch) -> Draws:
+        """What is drawn for the whole batch, whichever part of it is wanted."""
         shape = (len(batch.rows), *self.dataset.images.shape[1:])
         return transform.draw(shape, batch.generator)
 

@@ -49,4 +49,4 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rule: str = "inver
     if p == 1:  # nothing is kept, and the scale would be infinite
         return x * 0.0
     scale = 1 / (1 - p) if rule == "inverted" else 1.0
-    return Dropout(p, scale, streams.next_dropout_key())(x)
+    return Dropout(p, scale, streams.next_dropout_key(x.shape))(x)
