@@ -12,11 +12,11 @@ import os
 from pathlib import Path
 
 from ..errors import DataError
-from . import cifar10, shapes
+from . import cifar10, folders, shapes
 from .cifar10 import load_cifar10
 from .dataset import Dataset
 from .decoding import resize_short_side
-from .folders import folder_classes, load_folder
+from .folders import Parts, divided_as, folder_classes, load_folder
 from .imagenet import is_prepared, load_imagenet, prepared_classes, read_index
 from .loader import Loader
 from .shapes import load_shapes, make_shapes
@@ -61,6 +61,28 @@ def load(name: str, data_dir: str | Path = "data", download: bool = False, *,
     raise DataError(f"no data set {name!r}; there are: {', '.join(NAMES)}")
 
 
+def load_parts(name: str, data_dir: str | Path = "data", download: bool = False, *,
+               size: int = 32, seed: int = 0, kind: str = folders.VAL_IS_TEST) -> Parts:
+    """(train, val, test) of the data set called `name`; val is None where it has no such part.
+
+    `kind` says how a folder of images is divided, see `parts_of`. Raises as `load` does.
+    """
+    directory = os.path.expanduser(data_dir)
+    if name == "folder" and not is_prepared(directory):
+        return folders.load_parts(directory, size, kind)
+    train, test = load(name, data_dir, download, size=size, seed=seed)
+    return Parts(train, None, test)
+
+
+def parts_of(name: str, data_dir: str | Path) -> str:
+    """How the data is divided: folders.THREE, CLASSES_ALONE or, for all that is not a plain
+    folder, VAL_IS_TEST."""
+    directory = os.path.expanduser(data_dir)
+    if name == "folder" and not is_prepared(directory):
+        return divided_as(directory)
+    return folders.VAL_IS_TEST
+
+
 def class_names(name: str, data_dir: str | Path = "data") -> tuple[str, ...]:
     """The names of the classes that `load` gives, without reading an image. Raises as `load`
     does."""
@@ -77,8 +99,8 @@ def class_names(name: str, data_dir: str | Path = "data") -> tuple[str, ...]:
 
 
 __all__ = [
-    "NAMES", "ColorPCA", "Dataset", "Loader", "Transform", "center_crop", "class_names", "fit_pca",
-    "horizontal_flip", "load", "load_cifar10", "load_folder", "load_imagenet", "load_shapes",
-    "make_shapes", "nine_crop", "pca_color", "random_crop", "resize_short_side", "subtract_mean",
-    "ten_crop",
+    "NAMES", "ColorPCA", "Dataset", "Loader", "Parts", "Transform", "center_crop", "class_names",
+    "fit_pca", "horizontal_flip", "load", "load_cifar10", "load_folder", "load_imagenet",
+    "load_parts", "load_shapes", "make_shapes", "nine_crop", "parts_of", "pca_color",
+    "random_crop", "resize_short_side", "subtract_mean", "ten_crop",
 ]

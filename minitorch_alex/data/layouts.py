@@ -252,6 +252,13 @@ def read_folders(root: Path) -> Contents:
     return Contents(names, train, val, notes, passed)
 
 
+def read_part(root: Path, names: Sequence[str], passed: PassedOver) -> Part:
+    """CLASS/* in the folder for one part of a set, by the first of `names` that is there."""
+    folder = part_folder(root, names) or names[0]
+    return Part(root, _class_folders(root, folder, passed),
+                f"expected {root}/{folder}/CLASS/*.JPEG", folder)
+
+
 def part_folder(root: Path, names: Sequence[str]) -> str | None:
     """The folder for one part of a set, by the first of `names` that has folders in it, or else
     that is there at all; in capital letters too. None where there is none."""

@@ -8,6 +8,7 @@ from ..errors import UsageError
 from ..nn import Module, Parameter
 from ..optim import LARS, SGD
 from ..schedule import (
+    CosineAnnealingLR,
     ExponentialLR,
     MultiStepLR,
     PolynomialLR,
@@ -94,6 +95,15 @@ def _number(text: str) -> float:
         return math.nan
 
 
+# What a field of a recipe that is a word may be.
+KINDS = {
+    "schedule": ("steps", "plateau", "exponential", "polynomial", "cosine"),
+    "rule": ("2012", "torch", "lars"),
+    "color": ("none", "source", "variance", "paper"),
+    "class_weights": ("none", "balanced"),
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One training recipe. Every field can be set from the command line.
@@ -112,7 +122,7 @@ class Recipe:
     bias_constant: bool = False      # the schedule changes the rate of the weights only
     bias_decay: bool = False         # the biases decay too
     schedule: str = "steps"          # "steps", "plateau" (of the validation error), "exponential",
-                                     # "polynomial" (down to 0 at the last epoch)
+                                     # "polynomial" or "cosine" (down to 0 at the last epoch)
     milestones: tuple[int, ...] = () # steps: epochs before which the rate is multiplied by gamma
     gamma: float = 0.1
     patience: int = 5                # plateau: epochs without improvement before a drop
@@ -133,6 +143,9 @@ class Recipe:
     # on. A layer's rate is that of its weights, whatever the schedule says, and its biases have
     # bias_lr times that; at 0 the layer is frozen, and its gradient is not computed.
     changes: tuple[Change, ...] = field(default=(), metadata={"parse": parse_changes})
+    # Of later years, for fine-tuning and for classes of unequal size.
+    label_smoothing: float = 0.0     # share of a label's probability that all classes divide
+    class_weights: str = "none"      # balanced: a class of half as many pictures counts twice
     published: str = ""              # the result that its authors published
     source: str = ""                 # where they describe the recipe
 
@@ -149,9 +162,10 @@ class Recipe:
             raise UsageError("a warm-up goes by epoch or by step: got warmup_epochs = "
                              f"{self.warmup_epochs} and warmup_steps = {self.warmup_steps}, "
                              "expected 0 for one of them")
-        for name, kinds in (("schedule", ("steps", "plateau", "exponential", "polynomial")),
-                            ("rule", ("2012", "torch", "lars")),
-                            ("color", ("none", "source", "variance", "paper"))):
+        if not 0 <= self.label_smoothing < 1:
+            raise UsageError("label_smoothing must be at least 0 and below 1, got "
+                             f"{self.label_smoothing}")
+        for name, kinds in KINDS.items():
             if getattr(self, name) not in kinds:
                 raise UsageError(f"{name} must be one of {', '.join(kinds)}, "
                                  f"got {getattr(self, name)!r}")
@@ -341,6 +355,8 @@ def build_schedule(optimizer: SGD | LARS, recipe: Recipe) -> Schedule:
         schedule = ExponentialLR(optimizer, recipe.gamma)
     elif recipe.schedule == "polynomial":
         schedule = PolynomialLR(optimizer, recipe.epochs, recipe.power)
+    elif recipe.schedule == "cosine":
+        schedule = CosineAnnealingLR(optimizer, recipe.epochs)
     else:
         schedule = MultiStepLR(optimizer, recipe.milestones, recipe.gamma)
     if recipe.warmup_steps:

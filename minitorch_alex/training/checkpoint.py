@@ -68,6 +68,20 @@ def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
         raise RunError(f"{error}; the checkpoint before it is intact: --resume {spare}") from None
 
 
+def is_checkpoint(path: str | os.PathLike) -> bool:
+    """Whether a file begins as a checkpoint of this package does; what follows may be damaged."""
+    path = Path(path)
+    try:
+        with open(path, "rb") as f:
+            length = int.from_bytes(f.read(8), "little")
+            if length > min(path.stat().st_size, MAX_HEADER):
+                return False
+            _metadata(path, f.read(length))
+    except (OSError, RunError):
+        return False
+    return True
+
+
 def previous(path: str | os.PathLike) -> Path:
     """Where `save` keeps the one before: x.safetensors -> x.previous.safetensors."""
     path = Path(path)

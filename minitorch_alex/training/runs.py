@@ -1,9 +1,11 @@
 """A run: its directory, the files in it, and how a trained model comes back from it.
 
     runs/<name>/config.json              every setting, and the command
+                settings.toml            the settings as a file for --config
                 log.jsonl                one JSON object per line: intervals and epochs
                 curves.png               the same as a figure, redrawn each epoch
                 checkpoint.safetensors   and checkpoint.previous.safetensors, the one before it
+                best.safetensors         the weights with the least validation error
                 result.json              the final numbers with command, commit, seed, device, date
 """
 import json
@@ -39,7 +41,10 @@ class Run:
         self.directory = Path(directory)
         self.config = self.directory / "config.json"
         self.log = self.directory / "log.jsonl"
+        self.settings = self.directory / "settings.toml"
+        self.table = self.directory / "metrics.csv"
         self.curves = self.directory / "curves.png"
+        self.best = self.directory / "best.safetensors"
         self.checkpoint = self.directory / "checkpoint.safetensors"
         self.result = self.directory / "result.json"
 
@@ -61,11 +66,12 @@ class Run:
     def clear(self) -> None:
         """Remove the files of an earlier run of this name, and nothing else in the directory.
         Raises DiskError when one cannot be removed."""
-        files = [self.config, self.log, self.curves, self.result,
-                 self.checkpoint, checkpoint.previous(self.checkpoint)]
+        files = [self.config, self.settings, self.log, self.table, self.curves, self.result,
+                 self.best, self.checkpoint, checkpoint.previous(self.checkpoint)]
         files += [self.directory / f"{name}.png" for name in FIGURES]
         files += self.directory.glob("evaluate-*.json")
         files += self.directory.glob("confusion-*.png")
+        files += self.directory.glob("events.out.tfevents.*")
         for file in files:
             try:
                 file.unlink(missing_ok=True)
@@ -97,6 +103,16 @@ class Run:
                 continue
         return rows
 
+    def measured(self) -> Path:
+        """The checkpoint with which the run's result was measured: the best one where training
+        ended with it (--early-stop), else the last."""
+        try:
+            result = json.loads(self.result.read_text())
+        except (OSError, ValueError):  # not finished: the last one is all there is
+            return self.checkpoint
+        is_best = result.get("weights") == self.best.name and self.best.exists()
+        return self.best if is_best else self.checkpoint
+
     def truncate_log(self, step: int) -> None:
         """Drop the lines after `step`, and the test: a resumed run writes them again. The log is
         replaced as a whole."""
@@ -121,13 +137,20 @@ class Split(NamedTuple):
     test: Dataset
 
 
-def find(path: str | os.PathLike, use_previous: bool = False) -> tuple[Run, Path]:
+def find(path: str | os.PathLike, use_previous: bool = False,
+         to_resume: bool = False) -> tuple[Run, Path]:
     """The run and the checkpoint file that a path means: a run directory, or a checkpoint in one.
-    Raises RunError when there is neither."""
+
+    Of a directory it is the one that the run's result was measured with (Run.measured), the one
+    before the last with `use_previous`, or the last one with `to_resume`. Raises RunError when
+    there is neither.
+    """
     path = Path(path)
     if path.is_dir():
         run = Run(path)
-        file = checkpoint.previous(run.checkpoint) if use_previous else run.checkpoint
+        file = run.checkpoint if to_resume else run.measured()
+        if use_previous:
+            file = checkpoint.previous(run.checkpoint)
     else:
         run = Run(path.parent)
         file = path
@@ -161,18 +184,35 @@ def load_model(file: Path, config: dict[str, Any]) -> Saved:
 
 def load_data(config: dict[str, Any], download: bool = False) -> Split:
     """The images of a run, from its settings. Raises DataError when missing or damaged."""
-    moved = "train_images" in config and not Path(config["data_dir"]).exists()
+    data_dir = find_data(config)
+    moved = "train_images" in config and not Path(data_dir).exists()
     if moved and config["data"] != "shapes" and not download:
-        raise DataError(f"there is no {config['data_dir']} (seen from {Path.cwd()}), where the "
+        raise DataError(f"there is no {data_dir} (seen from {Path.cwd()}), where the "
                         "data of this run was; point --data-dir to it")
-    train, test = data.load(config["data"], config["data_dir"], download=download,
-                            size=config["data_size"], seed=0)
-    val = None
-    if config["val_split"]:
+    # A run from before folders of three parts were read has no entry of their kind.
+    kind = {"kind": config["data_parts"]} if "data_parts" in config else {}
+    train, val, test = data.load_parts(config["data"], data_dir, download,
+                                       size=config["data_size"], seed=0, **kind)
+    if val is None and config["val_split"]:
         train, val = train.split(config["val_split"], config["seed"])
     if config["limit"]:
         train = train.subset(slice(config["limit"]))
     return Split(train, val, test)
+
+
+def data_place(data_dir: str) -> dict[str, str]:
+    """What a configuration keeps of where its data is: the path as it was typed, and in full."""
+    return {data_dir: str(Path(data_dir).absolute())}
+
+
+def find_data(config: dict[str, Any]) -> str:
+    """Where the data of a run is: its data_dir as it was typed or, seen from another directory,
+    the same place in full."""
+    data_dir = config["data_dir"]
+    place = config.get("data_place", {}).get(data_dir)
+    if place and not Path(data_dir).exists() and Path(place).exists():
+        return place
+    return data_dir
 
 
 def build_transform(config: dict[str, Any], mean: np.ndarray, train: Dataset | None = None,
@@ -207,8 +247,11 @@ def slim(source: str | os.PathLike, target: str | os.PathLike) -> None:
     kept = {name: a.astype(np.float16) for name, a in arrays.items() if name.startswith("model.")}
     kept |= {name: a for name, a in arrays.items() if name.startswith("data.")}
     slimmed = Run(target)
+    config = run.read_config()
+    for settings in (config, meta.get("config", {})):
+        settings.pop("data_place", None)  # on the machine that it was trained on
     checkpoint.save(slimmed.checkpoint, kept, meta)
-    slimmed.write_json(slimmed.config, run.read_config())
+    slimmed.write_json(slimmed.config, config)
     slimmed.write_json(slimmed.result, json.loads(run.result.read_text()))
 
 
