@@ -1,6 +1,7 @@
 """python -m minitorch_alex.profile MODEL: what a network costs, layer by layer.
 
-Output sizes, parameters, multiply-adds, memory and time; and how much of the signal arrives.
+Output sizes, parameters, multiply-adds, memory and time; how much of the signal arrives; and with
+--ranks what several processes would gain.
 """
 import argparse
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, kernels, models, plots, streams
+from . import backend, comm, kernels, models, plots, scaling, streams
 from . import functional as F
 from .autograd import Function, no_grad
 from .errors import UsageError
@@ -435,6 +436,70 @@ def signal_verdict(signals: list[Signal]) -> str | None:
     return None
 
 
+# Several ranks.
+
+
+def layers_that_talk(model: Network) -> list[scaling.Layer]:
+    """The layers with weights, as the model of several ranks knows them (scaling.py)."""
+    layers: list[scaling.Layer] = []
+    input_bytes = FLOAT_BYTES * 3 * model.image_size**2
+    for layer, entry in zip(model, ledger(model), strict=True):
+        if entry.parameters:
+            # A convolution without groups reads the maps of both columns; the first reads images.
+            whole = bool(layers) and getattr(layer, "groups", 1) == 1
+            layers.append(scaling.Layer(entry.name, FLOAT_BYTES * entry.parameters,
+                                        entry.multiply_adds, input_bytes,
+                                        isinstance(layer, Linear), whole))
+        input_bytes = entry.output_bytes
+    return layers
+
+
+def ranks_table(layers: list[scaling.Layer], images: int) -> str:
+    """What a layer sends in a step of so many images in all, in MB: gradients of data parallelism;
+    what crosses between two columns, from each to the other; features of hybrid parallelism."""
+    heading = f"{'layer':<10} {'data':>12} {'columns':>12} {'hybrid':>12}"
+    lines = [heading]
+    for layer in layers:
+        crossing = images * scaling.column_bytes([layer])
+        features = images * layer.input_bytes if layer.is_linear else layer.weight_bytes
+        lines.append(_megabytes(layer.name, layer.weight_bytes, crossing, features))
+    fixed, per_image = scaling.hybrid_bytes(layers)
+    lines.append(_megabytes("total", scaling.gradient_bytes(layers),
+                            images * scaling.column_bytes(layers), fixed + images * per_image))
+    return "\n".join(lines)
+
+
+def _megabytes(name: str, *numbers: float) -> str:
+    return f"{name:<10} " + " ".join(f"{n_bytes / 1e6:>9,.2f} MB" for n_bytes in numbers)
+
+
+def efficiency_table(layers: list[scaling.Layer], machines: scaling.Machines, images: int) -> str:
+    """The predicted efficiency of each kind of parallelism on 2 to 1,024 ranks with so many images
+    each."""
+    lines = [f"{'ranks':<10} " + " ".join(f"{kind:>16}" for kind in scaling.KINDS)]
+    for ranks in (2**k for k in range(1, 11)):
+        steps = [scaling.step_of(kind, layers, machines, ranks, images) for kind in scaling.KINDS]
+        lines.append(f"{ranks:<10,} " + " ".join(f"{step.efficiency:>16.0%}" for step in steps))
+    return "\n".join(lines)
+
+
+def describe_ranks(model: Network, times: Times, images: int, ranks: comm.Comm) -> str:
+    """This job's links, what each layer would send, and how much of the ranks' speed is left, by
+    the model of scaling.py. `times` are of a batch of `images`, which each rank has."""
+    layers = layers_that_talk(model)
+    link = scaling.measure(ranks, scaling.gradient_bytes(layers))
+    seconds = sum(_total_times(times))
+    machines = scaling.Machines(images / max(ranks.collect(seconds)), link, link, ranks.local_size)
+    return "\n".join([
+        f"{ranks.size} ranks: a message takes {1e6 * link.latency:,.0f} us and "
+        f"{link.bandwidth / 1e9:,.2f} GB/s; the slowest computes "
+        f"{machines.images_per_second:,.0f} img/s",
+        f"\na step of {ranks.size} x {images} images moves, of 2 (p - 1)/p of which each rank "
+        "sends:", ranks_table(layers, ranks.size * images),
+        f"\npredicted efficiency with {images} images a rank and these links "
+        "(columns need a net with groups):", efficiency_table(layers, machines, images)])
+
+
 # The command.
 
 
@@ -448,7 +513,13 @@ def main(argv: list[str] | None = None) -> int:
         draw(model, args.plot, args.model)
         print(args.plot)
         return 0
+    ranks = comm.start(timeout=300) if args.ranks else comm.Alone()
     times = layer_times(model, args.batch_size) if args.batch_size else None
+    if times and args.ranks:
+        text = describe_ranks(model, times, args.batch_size, ranks)
+        if ranks.rank == 0:
+            print(text)
+        return 0
     print(layer_table(model, times, args.markdown))
     print(f"\n{describe_memory(model, args.memory)}")
     return 0
@@ -465,6 +536,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help="report the largest batch that trains in this much memory (default: "
                              "3, the paper's GTX 580)")
     cli.add_device_flags(parser)
+    parser.add_argument("--ranks", action="store_true",
+                        help="under mpiexec or srun: measure how fast this job's ranks sum, and "
+                             "predict data parallelism, two columns and the hybrid of both, by "
+                             "layer and by number of ranks")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--plot", type=cli.home, metavar="FILE",
                         help="only draw the network, as in the paper's figure 2 (png, svg or pdf)")
@@ -472,6 +547,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.batch_size < 0 or args.memory <= 0:
         raise UsageError("--batch-size must be 0 or more and --memory above 0, got "
                          f"{args.batch_size}, {args.memory}")
+    if args.ranks and not args.batch_size:
+        raise UsageError("--ranks needs the time of a step: got --batch-size 0, expected at least "
+                         "1")
     return args
 
 

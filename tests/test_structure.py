@@ -24,7 +24,7 @@ LAYERS = (
      "gradcheck"),
     ("models",),
     ("training",),
-    ("plots", "profile"),
+    ("plots", "scaling", "profile"),
     ("__main__", "train", "evaluate", "predict", "prepare", "check", "check.__main__", "lessons", "selftest", "onnx",
      "claims", "verdict", "ablate", "models.compare", "plots.__main__"),
 )
