@@ -1,4 +1,4 @@
-"""How the package is built: imports run one way, one file knows CuPy, one knows MPI, and the engine stays short enough to read."""
+"""How the package is built: imports run one way, one file knows CuPy and one MPI, and the engine can be read."""
 import ast
 import io
 import tokenize
