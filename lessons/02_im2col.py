@@ -446,12 +446,12 @@ lesson.answer(
 # %%
 lesson.section("7. Blocks: make it, use it, throw it away")
 lesson.predict(
-    "The matrix of conv2 for a few images, made and used in blocks. Which block size is fastest?",
-    "one window",
-    "a few MB",
+    "The matrix of conv2 for 16 images, 112 MB, made and used in blocks. Which block is fastest?",
+    "the smallest, a quarter of a MB",
+    "one of some MB in between",
     "everything at once",
 )
-pictures = lesson.pick(4, 8)
+pictures = 16
 # channels last, as the package keeps them
 x = draw.standard_normal((pictures, 31, 31, 96)).astype(np.float32)
 w = draw.standard_normal((5 * 5 * 96, 128)).astype(np.float32)
@@ -483,7 +483,7 @@ lesson.table(["block", "MB", "ms per image"],
               for (images, rows), m, t in zip(sizes, megabytes, milliseconds)])
 best = megabytes[milliseconds.index(min(milliseconds))]
 lesson.answer(
-    "a few MB, as a rule: thin blocks make slow products, and large ones leave the cache. Here "
+    "some MB, as a rule: thin blocks make slow products, and large ones leave the cache. Here "
     f"{best:.1f} MB was fastest; such a short measurement is easily disturbed. The package takes "
     f"blocks of about {BLOCK / 2**20:.0f} MB; the table below says what they are worth in "
     "training."

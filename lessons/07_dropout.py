@@ -392,8 +392,8 @@ lesson.table(
 # %%
 lesson.predict(
     "How many sub-networks must be averaged to come near the one pass at half strength?",
-    "2",
-    "about 10",
+    "one or two",
+    "between 4 and 30",
     "a hundred or more",
 )
 runs["dropout"] = fit(train, p=0.5)
@@ -762,7 +762,12 @@ lesson.predict(
     "crops and flips",
 )
 means = lesson.pick(
-    {"nothing": {}, "dropout": {"p": 0.5}, "crops, flips": {"moved": True}},
+    {
+        "nothing": {},
+        "weight decay": {"decay": 0.005},
+        "dropout": {"p": 0.5},
+        "crops, flips": {"moved": True},
+    },
     {
         "nothing": {},
         "weight decay": {"decay": 0.005},
