@@ -37,25 +37,33 @@ def apply(layer, x, weights):
         parts = [T.local_response_norm(part, layer.size, layer.alpha, layer.beta, layer.k)
                  for part in x.chunk(layer.groups, dim=1)]
         return torch.cat(parts, dim=1)
+    if isinstance(layer, nn.BatchNorm2d):
+        running = [torch.tensor(buffer.data) for buffer in (layer.running_mean, layer.running_var)]
+        return T.batch_norm(x, *running, *weights, training=layer.training, eps=layer.eps)
     if isinstance(layer, nn.Flatten):
         return x.flatten(1)
     assert isinstance(layer, nn.Dropout), layer  # off
     return x * (1 - layer.p) if layer.rule == "2012" else x
 
 
-def compare(preset, dtype, shrink):
-    """(largest error of the logits, and of any parameter's gradient), relative to the largest value of each."""
+def compare(preset, dtype, shrink, training=False):
+    """(largest error of the logits, and of any parameter's gradient), relative to the largest value of each.
+
+    In training without dropout, whose draws are not PyTorch's.
+    """
     config = getattr(AlexNetConfig, preset)()
     mt.manual_seed(0)
     model = AlexNet(getattr(AlexNetConfig, preset)(
         channels=tuple(c // shrink for c in config.channels), hidden=tuple(h // shrink for h in config.hidden),
-        num_classes=10)).astype(dtype).eval()
+        num_classes=10, dropout=0.0 if training else config.dropout)).astype(dtype).train(training)
     rng = np.random.default_rng(0)
     images = (rng.standard_normal((4, 3, config.image_size, config.image_size)) * 60).astype(dtype)
     labels = rng.integers(0, 10, 4)
     logits = model(mt.Tensor(images))
     F.cross_entropy(logits, labels).backward()
 
+    if training:
+        assert all(layer.p == 0 for layer in model.children() if isinstance(layer, nn.Dropout))
     x, tensors = torch.tensor(images), {}
     for name, layer in model.named_children():
         tensors[name] = [torch.tensor(p.data, requires_grad=True) for p in layer.parameters()]
@@ -72,13 +80,20 @@ def compare(preset, dtype, shrink):
 
 
 @pytest.mark.parametrize("preset", ["paper", "source_2012", "half_2012", "conv6_2012", "merged", "caffe", "caffenet",
-                                    "tower_2014", "torchvision"])
+                                    "tower_2014", "torchvision", "bn"])
 def test_at_an_eighth_of_the_widths_and_full_resolution(preset):
     """float64 to 1e-10 with every gradient; float32 logits to 1e-4. A float32 gradient of a whole net is no test: ties
     in ReLU and pools fall differently even between PyTorch's own precisions."""
     logits, gradients = compare(preset, np.float64, shrink=8)
     assert logits < 1e-10 and gradients < 1e-10
     assert compare(preset, np.float32, shrink=8)[0] < 1e-4
+
+
+def test_batch_normalisation_in_training():
+    """Its statistics are those of the batch, and the gradient passes through them."""
+    logits, gradients = compare("bn", np.float64, shrink=8, training=True)
+    assert logits < 1e-10 and gradients < 1e-9
+    assert compare("bn", np.float32, shrink=8, training=True)[0] < 1e-4
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 CHM is computerhistory/AlexNet-Source-Code at 2f8b81f, cc1 dnouri/cuda-convnet at e4ac0c1, cc2
 akrizhevsky/cuda-convnet2 at 3238bf0, wiki1 the branch wiki of ulrichstern/cuda-convnet, Caffe
-BVLC/caffe at 9b89154, tv pytorch/vision.
+BVLC/caffe at 9b89154, tv pytorch/vision, nv borisgin/nvcaffe at 8896d33.
 """
 import json
 import re
@@ -45,6 +45,7 @@ CFG["paper"] = CFG["source_2012"]
 CFG["merged"] = [(96, 3, 11), (256, 96, 5), (384, 256, 3), (384, 384, 3), (256, 384, 3), *CFG["caffe"][5:]]
 CFG["caffenet"] = CFG["caffe"]      # models/bvlc_reference_caffenet/train_val.prototxt differs in order and biases
 CFG["torchvision"] = CFG["tower_2014"]  # tv torchvision/models/alexnet.py:18-40
+CFG["bn"] = CFG["caffe"]  # nv models/alexnet_bn/train_val2.prototxt; its norms have no parameters (scale_bias: false)
 CFG["cifar"] = [(48, 3, 3), (128, 24, 5), (192, 128, 3), (192, 96, 3), (128, 96, 3), (1024, 128 * 16, 1),
                 (1024, 1024, 1), (10, 1024, 1)]  # our own
 SMALL_CFG = {
@@ -107,7 +108,8 @@ def test_every_preset_has_a_docstring_that_names_its_file():
     for preset, file in {"source_2012": "layers/layers-145.cfg", "half_2012": "layers/layers-145-half.cfg",
                          "conv6_2012": "layers/layers-146-2012-2011.cfg", "caffe": "models/bvlc_alexnet",
                          "caffenet": "models/bvlc_reference_caffenet", "tower_2014": "layers/layers-imagenet-1gpu.cfg",
-                         "torchvision": "torchvision/models/alexnet.py"}.items():
+                         "torchvision": "torchvision/models/alexnet.py",
+                         "bn": "models/alexnet_bn/train_val2.prototxt"}.items():
         assert file in getattr(AlexNetConfig, preset).__doc__
     for name in models.SMALL:
         assert re.search(r"layers-[\w-]+\.cfg", models.SMALL[name].__doc__)
@@ -123,6 +125,22 @@ def test_torchvisions_inputs_are_divided_by_255_std():
     model = AlexNet(AlexNetConfig.torchvision(channels=(2,) * 5, hidden=(3, 3), num_classes=4))
     pixels = np.zeros((1, 3, 1, 1), np.float32) + [[[[58.395]], [[57.12]], [[57.375]]]]
     assert np.allclose(model.scale(mt.Tensor(pixels.astype(np.float32))).data, 1)
+
+
+def test_the_net_of_lars_normalises_what_conv2_to_conv5_read():
+    """nv models/alexnet_bn/train_val2.prototxt: conv1 :48, relu1 :67, pool1 :73, bn2 :84 ... pool5 :246; :84-93,
+    133-142, 170-178, 209-218 moving_average_fraction 0.9, eps 0.0001, scale_bias false; :60-63 and so on: biases."""
+    model = AlexNet(AlexNetConfig.bn(channels=(8,) * 5, hidden=(4, 4), num_classes=3))
+    convolutions = [("Conv2d", "ReLU", "MaxPool2d", "BatchNorm2d")] * 2 + [("Conv2d", "ReLU", "BatchNorm2d")] * 2
+    expected = ["Scale", *sum(map(list, convolutions), []), "Conv2d", "ReLU", "MaxPool2d", "Flatten"]
+    assert [type(layer).__name__ for layer in model.children()] == [
+        *expected, *["Linear", "ReLU", "Dropout"] * 2, "Linear"]
+    norms = [layer for layer in model.children() if isinstance(layer, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum, norm.affine) for norm in norms} == {(1e-4, 0.1, False)}
+    assert model.scale.factor == 0.00390625 and model.config.image_size == 227
+    weighted = [layer for layer in model.children() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    assert [float(layer.bias.data[0]) for layer in weighted] == pytest.approx([0.01] * 5 + [0.1, 0.1, 0.01])
+    assert [layer.groups for layer in weighted[:5]] == [1, 2, 1, 2, 2]
 
 
 def test_a_run_from_before_a_correction_keeps_the_preset_that_it_had(tmp_path):

@@ -18,7 +18,7 @@ Three = tuple[float, float, float]
 Eight = tuple[float, float, float, float, float, float, float, float]
 
 PRESETS = ("paper", "source_2012", "half_2012", "conv6_2012", "merged", "caffe", "caffenet",
-           "tower_2014", "torchvision", "cifar")
+           "tower_2014", "torchvision", "bn", "cifar")
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 # The same layers in pytorch/vision, torchvision/models/alexnet.py.
 TORCHVISION = ("features.0", "features.3", "features.6", "features.8", "features.10",
@@ -98,6 +98,9 @@ class AlexNetConfig:
     lrn_k: float = _from("section 3.3", 2.0)
     lrn_groups: int = _from(
         "section 3.2: each GPU normalises its own maps, no window crosses the seam", 2)
+    bn_eps: float = _from("PyTorch's default; Ioffe and Szegedy 2015 give no number", 1e-5)
+    bn_affine: bool = _from(
+        "Ioffe and Szegedy 2015, algorithm 1: a scale and a shift for each map are learnt", True)
     hidden: tuple[int, int] = _from("section 3.5: fc6, fc7", (4096, 4096))
     dropout: float = _from("section 4.2", 0.5)
     dropout_rule: str = _from(
@@ -202,6 +205,20 @@ class AlexNetConfig:
             groups=(1, 1, 1, 1, 1), paddings=(2, 2, 1, 1, 1), ceil_mode=False, adaptive_pool=6,
             after=("relu pool", "relu pool", "relu", "relu", "relu pool"),
             dropout_rule="inverted", dropout_place="input", init="torch", names="torchvision")
+
+    @classmethod
+    def bn(cls, **changes: Any) -> "AlexNetConfig":
+        """Batch normalisation instead of LRN: borisgin/nvcaffe,
+        models/alexnet_bn/train_val2.prototxt, the net of LARS (You, Gitman, Ginsburg 2017,
+        arXiv:1708.03888); the solver files next to it train this one, not train_val.prototxt. It
+        is caffe on pixels / 256 that normalises what conv2 to conv5 read, without scale and shift,
+        behind the pool or the ReLU: not before the ReLU, where Ioffe and Szegedy have it. The
+        running variance there is the biased one. 60,965,224 parameters."""
+        return _preset(
+            cls.caffe, changes,
+            input_scale=1 / 256, bn_eps=1e-4, bn_affine=False,
+            after=("relu pool bn", "relu pool bn", "relu bn", "relu bn", "relu pool"),
+            init_bias=(0.01, 0.01, 0.01, 0.01, 0.01, 0.1, 0.1, 0.01))
 
     @classmethod
     def cifar(cls, **changes: Any) -> "AlexNetConfig":
@@ -360,7 +377,7 @@ class AlexNet(Network):
         if kind == "pool":
             return nn.MaxPool2d(config.pool_size, config.pool_stride, ceil_mode=config.ceil_mode)
         if kind == "bn":
-            return nn.BatchNorm2d(channels)
+            return nn.BatchNorm2d(channels, self.config.bn_eps, affine=self.config.bn_affine)
         if kind == "rnorm":  # layers-145: scale 0.001 / 25, pow 0.75, minDiv 1, not in the paper
             return nn.LocalResponseNorm(5, alpha=0.001, beta=0.75, k=1.0, within_map=True)
         # The layer divides alpha by its size; the paper's formula does not.

@@ -35,10 +35,11 @@ def differing_rows(names: list[str]) -> list[list[str]]:
 
 
 def value_of(config: AlexNetConfig, name: str) -> str:
-    """A field in few characters; UNUSED for LRN's settings in a net without LRN, for the
-    numbers of an initialisation that another one replaces, and for an exception to rounding up
-    where nothing is rounded up."""
-    if name.startswith("lrn_") and "lrn" not in " ".join(config.after).split():
+    """A field in few characters; UNUSED for the settings of a norm (LRN, batch normalisation) in
+    a net without it, for the numbers of an initialisation that another one replaces, and for an
+    exception to rounding up where nothing is rounded up."""
+    norm, _, setting = name.partition("_")
+    if setting and norm in ("lrn", "bn") and norm not in " ".join(config.after).split():
         return UNUSED
     if name == "conv_floor" and not config.ceil_mode:
         return UNUSED

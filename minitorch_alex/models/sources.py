@@ -14,12 +14,14 @@ CHM = "computerhistory/AlexNet-Source-Code@2f8b81f76470bf873c865754ad8f4a5e0dbbe
 CONVNET2 = "akrizhevsky/cuda-convnet2@3238bf0367f63eb370e897b9e5714794cb67ddc2"
 CAFFE = "BVLC/caffe@9b891540183ddc834a02b2bd81b31afae71b2153"
 VISION = "pytorch/vision@00658a22f8824fb29cb53b7fc12c2e8097038dfb"
+NVCAFFE = "borisgin/nvcaffe@8896d3303cfdfb575923d6bb108a99ebda728855"
 PAPER = "Krizhevsky, Sutskever, Hinton, NIPS 2012"
 REPOSITORIES = {
     "paper": PAPER, "source_2012": CHM, "half_2012": CHM, "conv6_2012": CHM, "merged": PAPER,
     "caffe": CAFFE, "caffenet": CAFFE, "tower_2014": CONVNET2, "torchvision": VISION,
-    "cifar": PAPER,
+    "bn": NVCAFFE, "cifar": PAPER,
 }
+_NO_BN = dict.fromkeys(("bn_eps", "bn_affine"), f"{OURS}: this net has no batch normalisation")
 
 _145 = "layers/layers-145.cfg"
 _145_PARAMS = "layers/layer-params-145.cfg"
@@ -46,6 +48,7 @@ _SOURCE_2012 = {
     "lrn_beta": f"{_145_PARAMS}:139, 144, 149, 154",
     "lrn_k": f"{_145_PARAMS}:140, 145, 150, 155",
     "lrn_groups": f"{_145}:35-45, 95-105 (one norm for each column)",
+    **_NO_BN,
     "hidden": f"{_145}:241, 250, 269, 278",
     "dropout": f"{_145}:258, 263, 286, 291",
     "dropout_rule": "src/layer.cu:1126-1134",
@@ -135,6 +138,7 @@ _CAFFENET = {
     "init_bias": "79, 135, 190, 224, 258, 300, 340, 380",
 }
 _CAFFE_CODE = {
+    **_NO_BN,
     "ceil_mode": "src/caffe/layers/pooling_layer.cpp:93-96",
     "conv_floor": "src/caffe/layers/conv_layer.cpp:18-19",
     "lrn_alpha_over_size": "src/caffe/layers/lrn_layer.cpp:120",
@@ -167,6 +171,7 @@ _TOWER = {
     "lrn_beta": f"{_1GPU_PARAMS}:85, 90",
     "lrn_k": f"{_1GPU_PARAMS}:86, 91",
     "lrn_groups": f"{_1GPU}:22-26, 51-55 (one tower)",
+    **_NO_BN,
     "hidden": f"{_1GPU}:116, 129",
     "dropout": "layer.py:802 (default)",
     "dropout_rule": f"{_1GPU}:123, 136 (dropout2), cudaconvnet/src/layer.cu:1374-1383",
@@ -195,6 +200,7 @@ _TORCHVISION = {
     **{name: f"{_TV}:17-31 (no norm)"
        for name in ("lrn_size", "lrn_alpha", "lrn_alpha_over_size", "lrn_beta", "lrn_k",
                     "lrn_groups")},
+    **_NO_BN,
     "hidden": f"{_TV}:35, 38",
     "dropout": f"{_TV}:34, 37 (PyTorch's default)",
     "dropout_rule": f"{_TV}:34, 37 (PyTorch's rule)",
@@ -203,6 +209,26 @@ _TORCHVISION = {
     "init_std": f"{_TV}:18-40 (PyTorch's default)",
     "init_bias": f"{_TV}:18-40 (PyTorch's default)",
     "names": f"{_TV}:17, 33",
+}
+_BN = {
+    "num_classes": "326", "image_size": "17", "input_scale": "18",
+    "channels": "53, 101, 150, 186, 225", "kernels": "54, 103, 152, 188, 227",
+    "strides": "55 (4; elsewhere none: 1)", "paddings": "102, 151, 187, 226 (conv1 none: 0)",
+    "groups": "104, 189, 228", "after": "66-93, 115-142, 163-178, 202-217, 239-255",
+    "activation": "68, 117, 165, 204, 241, 275, 307", "pool_size": "79, 128, 252",
+    "pool_stride": "80, 129, 253", "conv6": "245-259 (none)", "adaptive_pool": "245-259 (none)",
+    **dict.fromkeys(("lrn_size", "lrn_alpha", "lrn_alpha_over_size", "lrn_beta", "lrn_k",
+                     "lrn_groups"), "1-342 (no LRN)"),
+    "bn_eps": "90, 139, 176, 215", "bn_affine": "91, 140, 177, 216", "hidden": "262, 294",
+    "dropout": "285, 317", "dropout_place": "279-287, 311-319", "init": "57",
+    "init_std": "58, 107, 155, 193, 232, 265, 297, 329",
+    "init_bias": "62, 111, 159, 196, 235, 269, 301, 333",
+}
+_BN_CODE = {
+    "ceil_mode": "src/caffe/layers/pooling_layer.cpp:92-94",
+    "conv_floor": "src/caffe/layers/conv_layer.cpp:18-19",
+    "dropout_rule": "src/caffe/layers/dropout_layer.cpp:16, 40",
+    "names": OURS,
 }
 
 
@@ -217,6 +243,7 @@ def _papers() -> dict[str, str]:
 
 
 _CAFFE_FILE = "models/bvlc_alexnet/train_val.prototxt"
+_BN_FILE = "models/alexnet_bn/train_val2.prototxt"
 _CAFFENET_FILE = "models/bvlc_reference_caffenet/train_val.prototxt"
 SOURCES = {
     "paper": _papers(),
@@ -229,6 +256,7 @@ SOURCES = {
     "caffenet": {**_of_file(_CAFFENET_FILE, _CAFFENET), **_CAFFE_CODE},
     "tower_2014": _TOWER,
     "torchvision": _TORCHVISION,
+    "bn": {**_of_file(_BN_FILE, _BN), **_BN_CODE},
     "cifar": {**_papers(), **dict.fromkeys(
         ("num_classes", "image_size", "input_scale", "channels", "kernels", "strides", "paddings",
          "hidden", "dropout_rule", "init", "init_bias"), f"{OURS}: for images of 32 x 32")},
