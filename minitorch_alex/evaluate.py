@@ -16,17 +16,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import backend, kernels, nn, plots
-from . import functional as F
-from .autograd import no_grad
+from . import kernels, plots
+from .classifier import VIEWS, softmax_outputs
 from .data import Dataset, Transform
 from .errors import DataError, DivergedError, UsageError
 from .nn import Module
-from .tensor import Tensor
 from .training import class_list, cli, feed, runs
 from .training.cli import Flag
 
-VIEWS = ("single", "nine", "ten")
 INTEGER = {"type": int, "metavar": "N"}
 FLAGS = (
     Flag("--split", "part of the data to measure on: test, val or train", "test",
@@ -53,16 +50,6 @@ FLAGS = (
 # The measurement itself, which train and others use too.
 
 
-def probabilities(model: Module, images: Any) -> np.ndarray:
-    """Softmax outputs (N, K), on the host, for prepared images (N, H, W, 3) float32.
-
-    The model runs in evaluation mode. The images may be on the device already.
-    """
-    x = backend.asarray(images.transpose(0, 3, 1, 2))  # (N, H, W, 3) -> (N, 3, H, W)
-    with nn.evaluating(model), no_grad():
-        return backend.to_numpy(F.softmax(model(Tensor(x))).data)
-
-
 def predict(model: Module, dataset: Dataset, transform: Transform, views: str = "single",
             batch_size: int = 250, progress: bool = False,
             check: Callable[[], None] | None = None) -> np.ndarray:
@@ -82,7 +69,7 @@ def predict(model: Module, dataset: Dataset, transform: Transform, views: str = 
     for batch in batches:
         if check is not None:
             check()
-        means.append(np.mean([probabilities(model, view) for view in batch], axis=0))
+        means.append(np.mean([softmax_outputs(model, view) for view in batch], axis=0))
         kernels.trim_memory()
     probs = np.concatenate(means)
     if not np.isfinite(probs).all():

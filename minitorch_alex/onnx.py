@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, models, predict, profile
+from . import backend, classifier, models, profile
 from .errors import UsageError
 from .files import write_atomic
 from .functional.adaptive import window_means
@@ -338,10 +338,10 @@ def find_model(args: argparse.Namespace) -> tuple[Network, str, Sequence[str]]:
     """(the network of a run, of a weights file or with initial weights, a description of it, the
     names of a run's classes)."""
     if args.model not in models.MODELS:
-        predictor = predict.of_run(Path(args.model))
+        predictor = classifier.of_run(Path(args.model))
         return predictor.model, predictor.about, predictor.classes
     if args.weights:
-        predictor = predict.of_weights(args.weights, args.model)
+        predictor = classifier.of_weights(args.weights, args.model)
         return predictor.model, predictor.about, ()
     model = models.build(args.model, models.default_classes(args.model))
     return model, f"{args.model} with initial weights", ()

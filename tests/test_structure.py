@@ -25,6 +25,7 @@ LAYERS = (
     ("models",),
     ("training",),
     ("plots", "scaling", "profile"),
+    ("classifier",),
     ("__main__", "train", "evaluate", "predict", "prepare", "check", "check.__main__", "lessons", "selftest", "onnx",
      "claims", "verdict", "ablate", "models.compare", "plots.__main__"),
 )
@@ -72,7 +73,7 @@ def allowed(importer, imported):
     if importer not in RANK:
         return False
     if imported == "data":
-        return importer == "training" or RANK[importer] >= RANK["train"]
+        return importer == "training" or RANK[importer] >= RANK["classifier"]
     if imported == "__init__":
         return RANK[importer] == RANK["train"]
     return imported in RANK and RANK[imported] <= RANK[importer]

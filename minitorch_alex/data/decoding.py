@@ -61,10 +61,9 @@ def decode_rgb(raw: bytes, as_viewed: bool = False) -> Image.Image:
     try:
         pixels, metadata = split_metadata(raw)
         with Image.open(io.BytesIO(pixels), formats=image_formats()) as image:
-            rgb = _to_rgb(image, as_viewed)
             if as_viewed:
-                rgb = _turn_upright(rgb, image, metadata)
-            return rgb
+                return rgb_as_viewed(image, metadata)
+            return _to_rgb(image, on_white=False)
     except MemoryError:
         raise
     except Image.UnidentifiedImageError:
@@ -75,6 +74,13 @@ def decode_rgb(raw: bytes, as_viewed: bool = False) -> Image.Image:
         raise ValueError(f"it has more than {limit:,} pixels; make it smaller") from None
     except Exception as error:  # a damaged file can fail in any way at all
         raise ValueError(f"{type(error).__name__}: {reason_of(error)}") from None
+
+
+def rgb_as_viewed(image: Image.Image, metadata: Metadata | None = None) -> Image.Image:
+    """An image that Pillow has opened, as RGB: turned as its metadata says, transparent parts
+    white. Raises whatever Pillow does for a damaged file."""
+    rgb = _to_rgb(image, on_white=True)
+    return _turn_upright(rgb, image, Metadata() if metadata is None else metadata)
 
 
 def is_image_file(path: Path) -> bool:

@@ -139,13 +139,16 @@ class Split(NamedTuple):
 
 def find(path: str | os.PathLike, use_previous: bool = False,
          to_resume: bool = False) -> tuple[Run, Path]:
-    """The run and the checkpoint file that a path means: a run directory, or a checkpoint in one.
+    """The run and the checkpoint file that a path means: a run directory, a checkpoint in one, or
+    "pretrained", the model that comes with the package.
 
     Of a directory it is the one that the run's result was measured with (Run.measured), the one
     before the last with `use_previous`, or the last one with `to_resume`. Raises RunError when
     there is neither.
     """
     path = Path(path)
+    if str(path) == PRETRAINED.name and not path.exists():
+        path = PRETRAINED
     if path.is_dir():
         run = Run(path)
         file = run.checkpoint if to_resume else run.measured()

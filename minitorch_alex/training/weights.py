@@ -6,7 +6,7 @@ tools have put in front or between: `module.` (DataParallel), `_orig_mod.` (torc
 """
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +93,13 @@ def load_into(model: Module, path: str | os.PathLike) -> None:
     Raises RunError when they do not fit, naming each missing, surplus or misshapen entry; the
     model is unchanged then.
     """
+    fill(model, read(path), path)
+
+
+def fill(model: Module, state: Mapping[str, np.ndarray], path: str | os.PathLike) -> None:
+    """`load_into` for weights that were read already, from the file `path`."""
     try:
-        model.load_state_dict(by_names_of(model, read(path)))
+        model.load_state_dict(by_names_of(model, dict(state)))
     except RunError as error:
         message = " ".join(str(error).split())  # names come from the file, with line breaks even
         raise RunError(message if str(path) in message else f"{path}: {message}") from None
