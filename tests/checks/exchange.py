@@ -1,0 +1,158 @@
+"""Checks of what crosses between ranks (functional/exchange.py, models/columns.py), with ranks that are threads."""
+import numpy as np
+
+import minitorch_alex as mt
+from minitorch_alex import functional as F
+from minitorch_alex.comm import Threads, part
+from minitorch_alex.functional import exchange as X
+from minitorch_alex.models.alexnet import AlexNet, AlexNetConfig
+from minitorch_alex.models.columns import columns, hybrid, hybrid_gradients
+
+from .compare import assert_close, dot, normal
+
+
+def rows_of(array, axis, rank, ranks):
+    """A rank's part of an array along an axis, a copy."""
+    return np.take(array, range(array.shape[axis])[part(array.shape[axis], rank, ranks)], axis)
+
+
+def run(ranks, inputs, operation, cotangents=None):
+    """operation(x, comm) on each rank's input: the outputs; with cotangents also the gradients of the inputs."""
+    def body(comm):
+        x = mt.Tensor(inputs[comm.rank], requires_grad=True)
+        y = operation(x, comm)
+        if cotangents is not None:
+            y.backward(cotangents[comm.rank])
+        return y.numpy(), x.grad
+
+    outputs, gradients = zip(*Threads(ranks).run(body), strict=True)
+    return (outputs, gradients) if cotangents is not None else outputs
+
+
+def adjoint_of_gather(shape, axis, ranks):
+    """Values of gather, and both inner products, for `shape` of the joined array."""
+    whole = normal(*shape)
+    parts = [rows_of(whole, axis, rank, ranks) for rank in range(ranks)]
+    cotangents = [normal(*shape, seed=1 + rank) for rank in range(ranks)]
+    outputs, gradients = run(ranks, parts, lambda x, comm: X.gather(x, comm, axis, shape[axis]), cotangents)
+    for rank in range(ranks):
+        assert_close(outputs[rank], whole, 0, f"gather on rank {rank}")
+        assert_close(gradients[rank], rows_of(sum(cotangents), axis, rank, ranks), 1e-12, "its adjoint")
+    forward = sum(dot(y, g) for y, g in zip(outputs, cotangents, strict=True))
+    backward = sum(dot(x, g) for x, g in zip(parts, gradients, strict=True))
+    assert abs(forward - backward) <= 1e-10 * max(1, abs(forward)), "adjoint identity"
+
+
+def check_gather():
+    """Two and three axes, four in the memory order of images, uneven parts, an empty one."""
+    for shape, axis, ranks in (((4,), 0, 2), ((3, 5), 1, 2), ((2, 3, 4), -2, 3), ((2, 4, 3, 3), 1, 2),
+                               ((5, 2, 1, 2), 0, 4), ((2, 3), 0, 3)):
+        adjoint_of_gather(shape, axis, ranks)
+
+
+def check_scatter_sum_and_sum():
+    """The sum of three ranks, whole and in parts."""
+    inputs = [normal(4, 5, seed=rank) for rank in range(3)]
+    total = sum(inputs)
+    for rank, y in enumerate(run(3, inputs, lambda x, comm: X.scatter_sum(x, comm, 1))):
+        assert_close(y, rows_of(total, 1, rank, 3), 1e-12, "scatter_sum")
+    for y in run(3, inputs, X.sum):
+        assert_close(y, total, 1e-12, "sum")
+    for y in run(3, inputs, lambda x, comm: X.broadcast(x, comm, 1)):
+        assert_close(y, inputs[1], 0, "broadcast")
+
+
+OPERATIONS = {
+    "gather": lambda x, comm: X.gather(x * x, comm, 1),
+    "scatter_sum": lambda x, comm: X.scatter_sum(x * x, comm, 1),
+    "sum": lambda x, comm: X.sum(x * x, comm),
+    "broadcast": lambda x, comm: X.broadcast(x * x, comm, 1),
+}
+
+
+def check_gradients_of_exchange():
+    """Finite differences of one number that depends on every rank's output, by each rank's input. A square before
+    each operation, so that a gradient that is only right at one point is not enough."""
+    ranks, h = 2, 1e-6
+    for name, operation in OPERATIONS.items():
+        inputs = [normal(2, 2, seed=rank) for rank in range(ranks)]
+        shapes = [y.shape for y in run(ranks, inputs, operation)]
+        cotangents = [normal(*shape, seed=9 + rank) for rank, shape in enumerate(shapes)]
+        _, gradients = run(ranks, inputs, operation, cotangents)
+
+        def number(inputs, operation=operation, cotangents=cotangents):
+            return sum(dot(y, g) for y, g in zip(run(ranks, inputs, operation), cotangents, strict=True))
+
+        for rank in range(ranks):
+            for place in np.ndindex(2, 2):
+                values = []
+                for step in (h, -h):
+                    moved = [x.copy() for x in inputs]
+                    moved[rank][place] += step
+                    values.append(number(moved))
+                assert_close(gradients[rank][place], (values[0] - values[1]) / (2 * h), 1e-6,
+                             f"gradient of {name} on rank {rank} at {place}")
+
+
+IMAGES = 64 * normal(4, 3, 32, 32)
+LABELS = np.array([0, 2, 1, 2])
+
+
+def small_net():
+    """The paper's decisions on small images, with few maps, in float64."""
+    mt.manual_seed(3)
+    config = AlexNetConfig.cifar(num_classes=3, channels=(4, 4, 4, 4, 4), hidden=(6, 4))
+    return AlexNet(config).astype(np.float64)
+
+
+def gradients_of(net):
+    return {name: np.array(p.grad) for name, p in net.named_parameters()}
+
+
+def check_columns():
+    """Gradients of a step with dropout, on two ranks and in one process."""
+    net = small_net()
+    mt.set_step(5)
+    F.cross_entropy(net(mt.Tensor(IMAGES)), LABELS).backward()
+
+    def body(comm):
+        column = columns(small_net(), comm)
+        mt.set_step(5)
+        F.cross_entropy(column(mt.Tensor(IMAGES)), LABELS).backward(gradient=np.float64(column.share))
+        return {name: column.join(name, g) for name, g in gradients_of(column).items()}
+
+    for whole in Threads(2).run(body):
+        for name, g in gradients_of(net).items():
+            assert_close(whole[name], g, 1e-10, name)
+
+
+def check_hybrid():
+    """Gradients of the convolutions and of the cut layers on two ranks, against the formula: without dropout the
+    passes of a step see the mean loss of the batch, also where each has an update of its own that changes nothing."""
+    net = small_net().eval()
+    F.cross_entropy(net(mt.Tensor(IMAGES)), LABELS).backward()
+    want = gradients_of(net)
+
+    def body(comm, scheme, update):
+        cut = hybrid(small_net(), comm).eval()
+        rows = part(len(LABELS), comm.rank, 2)
+        hybrid_gradients(cut, mt.Tensor(IMAGES[rows]), LABELS[rows], scheme, 2, update)
+        return {name: cut.join(name, g) if cut.is_cut(name) else comm.sum(np.ascontiguousarray(g))
+                for name, g in gradients_of(cut).items()}
+
+    for scheme in "abc":
+        for update in (None, lambda: None):
+            for whole in Threads(2).run(lambda comm, scheme=scheme, update=update: body(comm, scheme, update)):
+                for name, g in whole.items():
+                    # With updates the fully connected layers have the sum of two means.
+                    twice = update is not None and scheme != "a" and name.startswith("fc")
+                    assert_close(g / (2 if twice else 1), want[name], 1e-10, f"{name} by scheme {scheme}")
+
+
+CHECKS = (
+    check_columns,
+    check_hybrid,
+    check_gather,
+    check_scatter_sum_and_sum,
+    check_gradients_of_exchange,
+)
