@@ -103,7 +103,7 @@ def _fits(name: str, state: State) -> bool:
     """Whether a model has the names and shapes of `state`, whatever the number of classes."""
     model = blank(name, 1)
     named = weights.by_names_of(model, dict(state))
-    own = {key: array.shape for key, array in model.named_parameters()}
+    own = {key: array.shape for key, array in (*model.named_parameters(), *model.named_buffers())}
     if named.keys() != own.keys() or class_count(model, state) is None:
         return False
     weight, bias = last_layer(model)

@@ -55,8 +55,24 @@ def parser(name: str, about: str, epilog: str = EXIT_CODES,
            **options: Any) -> argparse.ArgumentParser:
     """The parser of `python -m NAME`; `about` and `epilog` are printed by --help with their line
     breaks."""
-    return argparse.ArgumentParser(prog=f"python -m {name}", description=about, epilog=epilog,
+    return argparse.ArgumentParser(prog=_called_as or f"python -m {name}", description=about,
+                                   epilog=epilog,
                                    formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+
+_called_as = ""  # how the user has called the program, where not by python -m
+
+
+@contextlib.contextmanager
+def called_as(name: str) -> Iterator[None]:
+    """Inside, the usage of a program begins with this name: "minitorch-alex train"."""
+    global _called_as
+    before = _called_as
+    _called_as = name
+    try:
+        yield
+    finally:
+        _called_as = before
 
 
 def run_cli(main: Callable[[], int | None]) -> None:
