@@ -199,11 +199,12 @@ GROUPS = {
     "lrn": "LRN", "lrn_backward": "LRN", "lrn_within": "LRN", "lrn_within_backward": "LRN",
     "max_pool2d": "pools", "max_pool2d_backward": "pools",
     "avg_pool2d": "pools", "avg_pool2d_backward": "pools",
-    "relu": "ReLU", "relu_backward": "ReLU",
+    "relu": "ReLU", "relu_backward": "ReLU", "bias_relu": "ReLU",
     "add_bias": "bias", "add_bias_relu": "bias",  # the latter in records of older commits
     "sum_rows": "bias gradients",
     "largest": "rounding", "to_half": "rounding", "to_bf16": "rounding", "scale_back": "rounding",
-    "sgd_2012": "update", "sgd_torch": "update", "dropout": "dropout", "rest": "rest",
+    "sgd_2012": "update", "sgd_torch": "update", "sgd_nesterov": "update", "adam": "update",
+    "dropout": "dropout", "rest": "rest",
 }
 CONVOLUTIONS = "products of convolutions"
 LINEAR = "products of linear layers"

@@ -75,11 +75,11 @@ class Function:
         tensors = [t if t is None or isinstance(t, Tensor) else Tensor(t) for t in inputs]
         arrays = [None if t is None else t.data for t in tensors]
         recording = is_grad_enabled()
-        # Before forward runs: it may look at `needs` to save less.
+        # Before forward runs: it may look at `needs` to save less, and at `edges`, see gates.py.
         self.needs = tuple(recording and t is not None and t.requires_grad for t in tensors)
+        self.edges = tuple(_edge(t, need) for t, need in zip(tensors, self.needs, strict=True))
         result = Tensor(self.forward(*arrays), requires_grad=any(self.needs))
         if result.requires_grad:
-            self.edges = tuple(_edge(t, need) for t, need in zip(tensors, self.needs, strict=True))
             result.creator = self
             self.watch = watch(self.saved, (*tensors, result))
         else:
@@ -235,7 +235,8 @@ def accumulate(leaf: "Tensor", g: Array) -> None:
         # The first gradient is copied: the array may be another leaf's as well.
         leaf.grad = backend.xp_of(g).array(g) if leaf.grad is None else leaf.grad + g
     elif leaf.grad is None:
-        leaf.grad_place[...] = g
+        if g is not leaf.grad_place:  # else its kernel has written it there, see places.py
+            leaf.grad_place[...] = g
         leaf.grad = leaf.grad_place
     else:
         leaf.grad += g

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
+from . import fusion
 from .errors import KindError, ShapeError, UsageError
 from .module import Module
 from .tensor import Tensor
@@ -146,9 +147,9 @@ class Sequential(_Container):
             self.add_module(name, module)
 
     def forward(self, x: Tensor) -> Tensor:
-        for name, module in self.named_layers():
+        for name, step in fusion.steps(self.named_layers(), x):
             try:
-                x = module(x)
+                x = step(x)
             except ShapeError as error:  # the operation knows the shapes, only we know the name
                 raise ShapeError(f"layer {name}: {error}") from error
         return x

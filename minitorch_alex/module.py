@@ -92,12 +92,7 @@ class Module:
         A parameter that several layers share (tied weights) comes once, under its first name, or
         with remove_duplicate=False under each.
         """
-        pairs = ((join(prefix, name), parameter)
-                 for prefix, module in self.named_modules("", remove_duplicate)
-                 for name, parameter in attributes(module, Parameter))
-        for name, parameter in first_of_each(pairs) if remove_duplicate else pairs:
-            parameter.name = max(parameter.name, name, key=len)
-            yield name, parameter
+        return self._named(Parameter, remove_duplicate)
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, in the same order."""
@@ -105,12 +100,16 @@ class Module:
 
     def named_buffers(self, remove_duplicate: bool = True) -> Iterator[tuple[str, Buffer]]:
         """(dotted name, buffer), in the same order: running statistics, for example."""
-        pairs = ((join(prefix, name), buffer)
+        return self._named(Buffer, remove_duplicate)
+
+    def _named(self, kind: type, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
+        """(dotted name, tensor) of all parameters or of all buffers, which learn their names."""
+        pairs = ((join(prefix, name), tensor)
                  for prefix, module in self.named_modules("", remove_duplicate)
-                 for name, buffer in attributes(module, Buffer))
-        for name, buffer in first_of_each(pairs) if remove_duplicate else pairs:
-            buffer.name = max(buffer.name, name, key=len)
-            yield name, buffer
+                 for name, tensor in attributes(module, kind))
+        for name, tensor in first_of_each(pairs) if remove_duplicate else pairs:
+            tensor.name = max(tensor.name, name, key=len)
+            yield name, tensor
 
     def _named_state(self) -> dict[str, Tensor]:
         """All that state_dict holds, by name; what is shared under each of its names."""

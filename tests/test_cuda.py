@@ -18,6 +18,7 @@ import checks
 import host_cuda
 import numpy as np
 import pytest
+import shared_passes
 import test_kernels
 from checks import assert_close, normal
 from host_cuda import StrictArray, launching
@@ -436,7 +437,7 @@ OWN_CHECKS = (
     check_half_rounds_factors_and_nothing_else, check_half_is_exact_for_small_integers,
     check_half_has_any_range, check_half_of_nothing, check_half_passes_nan,
     check_half_leaves_the_rest, check_bf16_rounds, check_bf16_has_the_range_of_float32,
-    check_kept_columns,
+    check_kept_columns, *shared_passes.CHECKS,
 )
 
 # the kernels' text
@@ -453,7 +454,8 @@ def test_gpu_has_the_kernels_of_cpu_with_the_same_arguments():
     def arguments(module, names):
         return {name: list(inspect.signature(getattr(module, name)).parameters) for name in names}
     only_here = {"augment", "enlarge", "conv2d_forward", "conv2d_backward", "linear_forward",
-                 "linear_backward"}
+                 "linear_backward", "bias_relu", "bias_gradient", "lrn_backward_of_relu",
+                 "max_pool2d_of_relu"}
     assert arguments(gpu, set(gpu.__all__) - only_here) == arguments(cpu, cpu.__all__)
 
 
@@ -783,7 +785,7 @@ def test_there_are_enough_bugs_and_each_is_a_different_one():
 
 
 def check_named(name):
-    return globals().get(name) or checks.BY_NAME[name]
+    return globals().get(name) or getattr(shared_passes, name, None) or checks.BY_NAME[name]
 
 
 @pytest.mark.parametrize("check", sorted({m.check for m in MUTANTS}))

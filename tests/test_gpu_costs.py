@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import shape_array
+import shared_passes
 from shape_array import Account
 
 import minitorch_alex.functional as F
@@ -72,6 +73,29 @@ def test_a_step_has_fewer_launches_and_moves_fewer_bytes_than_before(step, preci
     launches, n_bytes = BEFORE[precision]
     assert account.number() < 0.75 * launches
     assert account.sum("bytes") < 0.88e9 * n_bytes
+
+
+def test_layers_share_passes(step):
+    """Compared with each layer for itself: a launch less for each bias with its ReLU, for each ReLU behind which LRN
+    or a pool stands, and for each gradient that is written into its place; and so many bytes less."""
+    shared = step("tf32").account
+    with shared_passes.one_by_one():
+        apart = step("tf32").account
+    before = kernels(apart)
+    after = kernels(shared)
+    # conv1 to conv5, fc6 and fc7 have a ReLU; fc8 has a bias alone.
+    assert (before["add_bias"], before["relu"], before["relu_backward"]) == (8, 7, 7)
+    assert (after["add_bias"], after["bias_relu"], after["relu_backward"]) == (1, 7, 4)
+    assert "relu" not in after and "bias_relu" not in before
+    weights = 4 * (9216 * 4096 + 4096 * 4096 + 4096 * 1000)  # bytes of fc6 to fc8
+    assert apart.number("copy") - shared.number("copy") == 3 + 8  # their gradients, and those of all biases
+    assert apart.sum("bytes", "copy") - shared.sum("bytes", "copy") == pytest.approx(2 * weights, rel=0.001)
+    outputs = [55 * 55 * 96, 27 * 27 * 256, 13 * 13 * 384, 13 * 13 * 384, 13 * 13 * 256, 4096, 4096]
+    gated = outputs[0] + outputs[1] + outputs[4]
+    # One pass reads and writes an output; a gate reads the gradient and the output and writes.
+    passes = 4 * BATCH * (2 * sum(outputs) + 3 * gated)
+    assert apart.sum("bytes", "kernel") - shared.sum("bytes", "kernel") == pytest.approx(passes, rel=0.001)
+    assert apart.number() - shared.number() == 7 + 3 + 11
 
 
 def test_the_operations_are_those_of_the_formula(step):

@@ -2,12 +2,13 @@
 from .. import backend
 from ..autograd import Function
 from ..tensor import Tensor
+from .gates import Gate
 from .layout import to_nchw, to_nhwc
 
 
-class ReLU(Function):
+class ReLU(Gate):
     """y = max(x, 0): it does not saturate for x > 0, so its gradient there is 1 (paper section
-    3.1). Saves y."""
+    3.1). Saves y. On a GPU the layer behind may have done its backward pass, see gates.py."""
 
     def forward(self, x):
         x = to_nhwc(x)
@@ -17,6 +18,8 @@ class ReLU(Function):
 
     def backward(self, gy):
         (y,) = self.saved  # y > 0 exactly where x > 0, and the next layer saves y anyway
+        if self.has_passed(gy):
+            return gy
         gy = to_nhwc(gy)
         return to_nchw(backend.kernels_for(gy).relu_backward(gy, y))
 

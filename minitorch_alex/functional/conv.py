@@ -6,6 +6,7 @@ from ..kernels.window import Pair, Window
 from ..tensor import Tensor
 from .batch import one_or_many
 from .layout import contiguous, to_nchw, to_nhwc
+from .places import bias_gradient
 from .windows import padding_of
 
 
@@ -50,7 +51,7 @@ class Conv2d(Function):
                 gx = kernels.conv2d_backward_input(gy, w, self.x_shape, self.win, self.groups)
             if self.needs[1]:
                 gw = kernels.conv2d_backward_weight(x, gy, self.win, self.groups)
-        gb = kernels.sum_rows(gy) if self.needs[2] else None  # (N,OH,OW,O) -> (O,)
+        gb = bias_gradient(self, gy)  # (N,OH,OW,O) -> (O,)
         return None if gx is None else to_nchw(gx), gw, gb
 
 

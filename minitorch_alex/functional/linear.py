@@ -7,6 +7,7 @@ from ..errors import ShapeError
 from ..tensor import Tensor
 from .conv import check_dtypes
 from .layout import contiguous
+from .places import bias_gradient, places
 
 
 class Linear(Function):
@@ -31,17 +32,13 @@ class Linear(Function):
     def backward(self, gy):
         gy = contiguous(gy)
         kernels = backend.kernels_for(gy)
-        gx = None
-        gw = None
         if hasattr(kernels, "linear_backward"):
-            gx, gw = kernels.linear_backward(gy, self.saved, self.needs)
+            gx, gw = kernels.linear_backward(gy, self.saved, self.needs, places(self))
         else:
             x, w = self.saved
-            if self.needs[0]:
-                gx = kernels.linear_backward_input(gy, w)
-            if self.needs[1]:
-                gw = kernels.linear_backward_weight(gy, x)
-        gb = kernels.sum_rows(gy) if self.needs[2] else None  # (N,O) -> (O,)
+            gx = kernels.linear_backward_input(gy, w) if self.needs[0] else None
+            gw = kernels.linear_backward_weight(gy, x) if self.needs[1] else None
+        gb = bias_gradient(self, gy)  # (N,O) -> (O,)
         return gx, gw, gb
 
 

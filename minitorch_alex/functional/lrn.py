@@ -2,15 +2,15 @@
 import math
 
 from .. import backend
-from ..autograd import Function
 from ..errors import ShapeError
 from ..tensor import Tensor
 from .conv import check_images
+from .gates import BehindGate
 from .layout import to_nchw, to_nhwc
 from .lrn_within import LocalResponseNormWithin
 
 
-class LocalResponseNorm(Function):
+class LocalResponseNorm(BehindGate):
     """y_i = x_i D_i^-beta,  D_i = k + a sum_{j in window(i)} x_j^2,  over neighbouring channels.
 
         gx_i = gy_i D_i^-beta - 2 a beta x_i sum_{j: i in window(j)} gy_j x_j D_j^(-beta-1)
@@ -35,9 +35,9 @@ class LocalResponseNorm(Function):
     def backward(self, gy):
         x, scale = self.saved
         gy = to_nhwc(gy)
-        kernels = backend.kernels_for(gy)
-        gx = kernels.lrn_backward(gy, x, scale, self.size, self.a, self.beta, self.groups)
-        return to_nchw(gx)
+        backward = self.kernel("lrn_backward", gy)
+        gx = backward(gy, x, scale, self.size, self.a, self.beta, self.groups)
+        return self.hand_back(to_nchw(gx))
 
 
 def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75,

@@ -12,11 +12,12 @@ from ..kernels.window import Pair, Window
 from ..tensor import Tensor
 from .batch import one_or_many
 from .conv import check_images, out_size
+from .gates import BehindGate
 from .layout import to_nchw, to_nhwc
 from .windows import sum_factors, winning_cells
 
 
-class MaxPool2d(Function):
+class MaxPool2d(BehindGate):
     """y[n,c,oh,ow] = max over the window; the padding is -inf and never wins. Saves which cell of
     each window won (one byte)."""
 
@@ -26,15 +27,15 @@ class MaxPool2d(Function):
     def forward(self, x):
         x = to_nhwc(x)
         self.x_shape = x.shape  # several sizes of x give one size of y, so backward must know it
-        y, winners = backend.kernels_for(x).max_pool2d(x, self.win)
+        y, winners = self.kernel("max_pool2d", x)(x, self.win)
         self.save(winners)
         return to_nchw(y)
 
     def backward(self, gy):
         (winners,) = self.saved
         gy = to_nhwc(gy)
-        kernels = backend.kernels_for(gy)
-        return to_nchw(kernels.max_pool2d_backward(gy, winners, self.x_shape, self.win))
+        gx = backend.kernels_for(gy).max_pool2d_backward(gy, winners, self.x_shape, self.win)
+        return self.hand_back(to_nchw(gx))
 
 
 class AvgPool2d(Function):

@@ -61,6 +61,12 @@ def _layout(matrix: Array) -> tuple[bool, int]:
                      "contiguous rows or columns; copy it first")
 
 
+def is_aligned(matrix: Array) -> bool:
+    """Whether the matrix begins at a multiple of 16 bytes, as new arrays do. A part of a flat array
+    may not; cuBLAS writes there too, but chooses slower kernels."""
+    return matrix.data.ptr % 16 == 0
+
+
 def multiply(a: Array, b: Array, out: Array, way_back: Array | None = None,
              add: bool = False) -> Array:
     """out (M,N) = a (M,K) @ b (K,N), with `add` out + a @ b; returns out.

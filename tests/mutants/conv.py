@@ -28,7 +28,7 @@ MUTANTS = (
     Mutant("a-piece-forgotten", "one thread's share of the weight gradient is not added",
            "kernels.cpu.conv:_backward_weight_blocks", "in sums[1:]", "in sums[2:]", "check_threads_share_the_batch"),
     Mutant("conv-bias-gradient-mean", "the bias gradient is averaged over the batch instead of summed",
-           "functional.conv:Conv2d.backward", "kernels.sum_rows(gy)", "kernels.sum_rows(gy) / gy.shape[0]",
+           "functional.conv:Conv2d.backward", "bias_gradient(self, gy)", "bias_gradient(self, gy) / gy.shape[0]",
            "check_gradients_of_conv2d"),
     Mutant("conv-bias-added-twice", "the bias is added twice, which no gradient of w or x shows",
            "kernels.cpu.conv:_conv2d_blocks", "part += b[outs[g]]", "part += 2 * b[outs[g]]", "check_conv2d_forward"),

@@ -3,7 +3,7 @@ from . import Mutant
 
 MUTANTS = (
     Mutant("linear-bias-gradient-mean", "the bias gradient is averaged over the batch instead of summed",
-           "functional.linear:Linear.backward", "kernels.sum_rows(gy)", "kernels.sum_rows(gy) / gy.shape[0]",
+           "functional.linear:Linear.backward", "bias_gradient(self, gy)", "bias_gradient(self, gy) / gy.shape[0]",
            "check_gradients_of_linear"),
     Mutant("linear-bias-forgotten-by-threads", "only the first piece of the output features gets its bias",
            "kernels.cpu.dense:linear", "if b is not None:", "if b is not None and o0 == 0:", "check_wide_linear"),

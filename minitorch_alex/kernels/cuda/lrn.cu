@@ -50,9 +50,12 @@ extern "C" __global__ void lrn(
     }
 }
 
+// `of_relu`: x is the result of a ReLU, and gx is the gradient of what that ReLU was given: 0 where
+// x is not positive. relu_backward does it afterwards in three passes over memory; here x has been
+// read anyway.
 extern "C" __global__ void lrn_backward(
     IN(FLOAT) gy, IN(FLOAT) x, IN(FLOAT) scale, OUT(FLOAT) gx,
-    int pixels, int C, int Cg, int size, FLOAT alpha, FLOAT beta)
+    int pixels, int C, int Cg, int size, FLOAT alpha, FLOAT beta, int of_relu)
 {
     EACH(c, C) {
         int seam = c / Cg * Cg;
@@ -65,8 +68,9 @@ extern "C" __global__ void lrn_backward(
 #pragma unroll 4
             for (int j = at + low; j < at + high; j++)
                 sum += gy[j] * x[j] * power(scale[j], beta) * inverse(scale[j]);
-            gx[at + c] = gy[at + c] * power(scale[at + c], beta)
-                         - 2 * alpha * beta * x[at + c] * sum;
+            FLOAT g = gy[at + c] * power(scale[at + c], beta)
+                      - 2 * alpha * beta * x[at + c] * sum;
+            gx[at + c] = of_relu && x[at + c] <= 0 ? 0 : g;  // NaN passes its gradient on
         }
     }
 }

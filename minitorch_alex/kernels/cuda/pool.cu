@@ -6,10 +6,14 @@
 
 // y = the largest pixel of the window and won = the tap, kh KW + kw, it stood at: the first of
 // equal ones; a NaN wins.
+//
+// `of_relu`: x is the result of a ReLU, and nobody wins a window without a positive pixel. So
+// backward gives the gradient of what that ReLU was given, at no cost: a ReLU passes on nothing
+// where it is not positive.
 extern "C" __global__ void max_pool2d(
     IN(FLOAT) x, OUT(FLOAT) y, OUT(unsigned short) won,
     int N, int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW, int
-    DH, int DW)
+    DH, int DW, int of_relu)
 {
     EACH(j, OW * C) {
         int ow = j / C, c = j % C;
@@ -33,7 +37,7 @@ extern "C" __global__ void max_pool2d(
             }
             // log 0 is minus infinity
             y[line * OW * C + j] = winner == NO_PIXEL ? log((FLOAT)0) : best;
-            won[line * OW * C + j] = winner;
+            won[line * OW * C + j] = of_relu && best <= 0 ? NO_PIXEL : winner;
         }
     }
 }

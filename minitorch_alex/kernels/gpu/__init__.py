@@ -18,6 +18,7 @@ CuPy is not imported: its module comes from the arrays (backend.xp_of). So the t
 this on a stand-in, with the .cu files compiled for the CPU.
 """
 from .batch_norm import batch_moments, batch_norm, batch_norm_backward
+from .bias import bias_gradient, bias_relu, sum_rows
 from .conv import (
     conv2d,
     conv2d_backward,
@@ -31,7 +32,6 @@ from .dense import (
     linear_backward_input,
     linear_backward_weight,
     linear_forward,
-    sum_rows,
 )
 from .elementwise import dropout, relu, relu_backward, sgd, tanh, tanh_backward
 from .input import augment, enlarge
@@ -42,17 +42,24 @@ from .local import (
     locally_connected2d_backward_weight,
 )
 from .loss import softmax_cross_entropy, softmax_cross_entropy_backward
-from .lrn import lrn, lrn_backward, lrn_within, lrn_within_backward
-from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from .lrn import lrn, lrn_backward, lrn_backward_of_relu, lrn_within, lrn_within_backward
+from .pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    max_pool2d_of_relu,
+)
 
 __all__ = [
     "adam", "augment", "avg_pool2d", "avg_pool2d_backward", "batch_moments", "batch_norm",
-    "batch_norm_backward", "conv2d", "conv2d_backward",
+    "batch_norm_backward", "bias_gradient", "bias_relu", "conv2d", "conv2d_backward",
     "conv2d_backward_input", "conv2d_backward_weight", "conv2d_forward", "dropout", "enlarge",
     "linear", "linear_backward", "linear_backward_input", "linear_backward_weight",
     "linear_forward", "locally_connected2d", "locally_connected2d_backward_input",
-    "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_within",
-    "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward",
+    "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_backward_of_relu",
+    "lrn_within", "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "max_pool2d_of_relu",
+    "relu", "relu_backward",
     "scatter_add", "sgd",
     "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows", "tanh", "tanh_backward",
 ]

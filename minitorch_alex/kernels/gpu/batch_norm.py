@@ -4,7 +4,7 @@ from typing import Any
 from ... import backend
 from ..launch import launch
 from ..window import ceil_div
-from .dense import STEP, sum_rows
+from .bias import STEP, sum_rows
 
 Array = Any  # a CuPy array
 

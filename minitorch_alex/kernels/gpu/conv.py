@@ -6,6 +6,7 @@ from ..half import Factor, factor, way_back
 from ..launch import launch
 from ..products import multiply
 from ..window import Window, group_slices
+from .bias import add_bias
 from .columns import chunks, gather, pitch, room_to_keep, weight_matrix, window_args
 
 Array = Any  # a CuPy array
@@ -41,15 +42,14 @@ def conv2d_forward(x: Array, w: Array, b: Array | None, win: Window, groups: int
     return y, (x_saved, images.largest, weights.array, weights.largest, *(kept or ()))
 
 
-def add_bias(y: Array, b: Array) -> None:
-    """y (rows, O) += b (O,)."""
-    launch("add_bias", y, y.shape[1], y.shape[0], (b, y), *y.shape)
-
-
 def conv2d_backward(gy: Array, saved: tuple, x_shape: tuple[int, ...], win: Window, groups: int,
                     needs: tuple[bool, ...]) -> tuple[Array | None, Array | None]:
     """(gx, gw) from what conv2d_forward saved, each None where `needs` says that it is not
-    needed."""
+    needed.
+
+    gw is not written into its place: its numbers have the order of the column matrix, so whoever
+    brings it there moves them anyway.
+    """
     x, x_largest, w, w_largest, *kept = saved
     images = Factor(x, x_largest)
     weights = Factor(w, w_largest)

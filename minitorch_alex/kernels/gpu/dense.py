@@ -1,16 +1,12 @@
-"""The fully connected layer, and the sum over rows, which is the gradient of a bias."""
+"""The fully connected layer."""
 from typing import Any
 
 from ... import backend
 from ..half import Factor, factor, way_back
-from ..launch import launch
-from ..products import multiply
-from ..window import ceil_div
-from .conv import add_bias
+from ..products import is_aligned, multiply
+from .bias import add_bias
 
 Array = Any  # a CuPy array
-
-STEP = 128  # rows that one thread of sum_rows adds up
 
 
 def linear_forward(x: Array, w: Array, b: Array | None) -> tuple[Array, tuple]:
@@ -25,22 +21,25 @@ def linear_forward(x: Array, w: Array, b: Array | None) -> tuple[Array, tuple]:
     return y, (rows.array, rows.largest, weights.array, weights.largest)
 
 
-def linear_backward(gy: Array, saved: tuple,
-                    needs: tuple[bool, ...]) -> tuple[Array | None, Array | None]:
-    """(gx, gw) from what linear_forward saved, each None where `needs` says that it is not
-    needed."""
+def linear_backward(gy: Array, saved: tuple, needs: tuple[bool, ...],
+                    places: tuple[Array | None, ...]) -> tuple[Array | None, Array | None]:
+    """(gx, gw) from what linear_forward saved, each None where `needs` says that it is not needed;
+    gw in its place, places[1], if it has one."""
     rows = Factor(*saved[:2])
     weights = Factor(*saved[2:])
     grads = factor(gy)
     gx = _product(grads, weights, gy.dtype) if needs[0] else None
-    gw = _product(grads, rows, gy.dtype, transpose=True) if needs[1] else None
+    gw = _product(grads, rows, gy.dtype, transpose=True, place=places[1]) if needs[1] else None
     return gx, gw
 
 
-def _product(a: Factor, b: Factor, dtype: Any, transpose: bool = False) -> Array:
-    """a @ b, or a^T @ b with `transpose`, as a new array."""
+def _product(a: Factor, b: Factor, dtype: Any, transpose: bool = False,
+             place: Array | None = None) -> Array:
+    """a @ b, or a^T @ b with `transpose`: in `place`, or as a new array."""
     left = a.array.T if transpose else a.array
-    out = backend.xp_of(left).empty((left.shape[0], b.array.shape[1]), dtype)
+    out = place
+    if out is None or not is_aligned(out):
+        out = backend.xp_of(left).empty((left.shape[0], b.array.shape[1]), dtype)
     return multiply(left, b.array, out, way_back(a, b))
 
 
@@ -57,19 +56,3 @@ def linear_backward_input(gy: Array, w: Array) -> Array:
 def linear_backward_weight(gy: Array, x: Array) -> Array:
     """gw (O,I) = gy^T @ x."""
     return _product(factor(gy), factor(x), gy.dtype, transpose=True)
-
-
-def sum_rows(g: Array) -> Array:
-    """The sum over all axes but the last. Each round leaves one row for every STEP, until one is
-    left: a tree of sums, whose shape depends on the number of rows alone."""
-    xp = backend.xp_of(g)
-    O = g.shape[-1]
-    rows = g.reshape(-1, O)  # (..., O) -> (rows, O)
-    if not len(rows):
-        return xp.zeros(O, g.dtype)
-    while True:
-        sums = xp.empty((ceil_div(len(rows), STEP), O), g.dtype)
-        launch("sum_rows", g, O, len(sums), (rows, sums), len(rows), O, STEP)
-        if len(sums) == 1:
-            return sums[0]
-        rows = sums

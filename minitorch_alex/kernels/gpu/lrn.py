@@ -25,11 +25,23 @@ def lrn_backward(gy: Array, x: Array, scale: Array, size: int, alpha: float, bet
                  groups: int) -> Array:
     """gx_i = gy_i scale_i^-beta - 2 alpha beta x_i sum_j gy_j x_j scale_j^(-beta-1), over the j
     whose windows contain i."""
+    return _lrn_backward(gy, x, scale, size, alpha, beta, groups, of_relu=False)
+
+
+def lrn_backward_of_relu(gy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float,
+                         groups: int) -> Array:
+    """As lrn_backward where x is the result of a ReLU: the gradient of what that ReLU was given, 0
+    where x is not positive."""
+    return _lrn_backward(gy, x, scale, size, alpha, beta, groups, of_relu=True)
+
+
+def _lrn_backward(gy: Array, x: Array, scale: Array, size: int, alpha: float, beta: float,
+                  groups: int, of_relu: bool) -> Array:
     C = x.shape[3]
     pixels = x.size // C
     gx = backend.xp_of(gy, x, scale).empty_like(x)
     launch("lrn_backward", x, C, pixels, (gy, x, scale, gx), pixels, C, C // groups, size,
-           float(alpha), float(beta))
+           float(alpha), float(beta), of_relu)
     return gx
 
 

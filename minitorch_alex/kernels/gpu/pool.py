@@ -24,6 +24,19 @@ def max_pool2d(x: Array, win: Window) -> tuple[Array, Array]:
 
     Raises ShapeError when the window has more cells than two bytes can count.
     """
+    return _max_pool2d(x, win, of_relu=False)
+
+
+def max_pool2d_of_relu(x: Array, win: Window) -> tuple[Array, Array]:
+    """As max_pool2d where x is the result of a ReLU: won is 65535 also where no pixel is positive,
+    so that max_pool2d_backward gives the gradient of what that ReLU was given.
+
+    Raises ShapeError when the window has more cells than two bytes can count.
+    """
+    return _max_pool2d(x, win, of_relu=True)
+
+
+def _max_pool2d(x: Array, win: Window, of_relu: bool) -> tuple[Array, Array]:
     xp = backend.xp_of(x)
     N, H, W, C = x.shape
     OH, OW = win.out(H, W)
@@ -32,7 +45,8 @@ def max_pool2d(x: Array, win: Window) -> tuple[Array, Array]:
                          "cells; use a smaller kernel")
     y = xp.empty((N, OH, OW, C), x.dtype)
     won = xp.empty((N, OH, OW, C), np.uint16)
-    launch("max_pool2d", x, OW * C, N * OH, (x, y, won), *_pool_args(x.shape, win), *win.dilation)
+    launch("max_pool2d", x, OW * C, N * OH, (x, y, won), *_pool_args(x.shape, win), *win.dilation,
+           of_relu)
     return y, won
 
 
