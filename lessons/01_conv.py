@@ -288,6 +288,28 @@ lesson.answer(
 # Remember the chain **224, 55, 27, 13, 6**: it is the skeleton of the network, and you will meet
 # it again in lesson 9.
 #
+# Two numbers more belong to a window, and AlexNet uses one of them. With a **dilation** of $D$ its
+# pixels stand $D$ apart, so that it reaches over $D\,(K - 1) + 1$ of them. With $G$ **groups** a
+# kernel sees one $G$-th of the channels: that is how the paper's net lies on two GPUs (lesson 2).
+# Try them here. When does a window fit only once? Which settings leave pixels out? What do groups
+# do to the number of weights?
+
+# %%
+by_hand = rng(lesson.seed, "lesson 1, by hand")
+channels = by_hand.integers(0, 10, (4, 8, 8))
+four_kernels = by_hand.integers(-2, 3, (4, 4, 5, 5))
+lesson.explore(
+    "window",
+    "Four channels of 8 x 8 pixels, four kernels. Move the sliders, by mouse or with the arrow keys.",
+    "8 x 8 pixels, a kernel of 3, stride 2 and padding 1 make 4 x 4 windows; at dilation 2 there "
+    "are 3 x 3.",
+    x=channels,
+    w=four_kernels,
+)
+lesson.number("windows_of_8", Window.of(3, 2, 1).out(8, 8)[0])
+lesson.number("windows_of_8_dilated", Window.of(3, 2, 1, 2).out(8, 8)[0])
+
+# %% [markdown]
 # ## 5. Kernels by hand
 #
 # What can one kernel see? Six of them on one image. Each is a few numbers; all but the blur sum to

@@ -106,7 +106,17 @@ lesson.answer("channels 3 to 7, itself too: all whose window holds channel 5.")
 # stays the loudest; what shrinks is the room for two strong neighbours. That is the competition
 # "for big activities amongst neuron outputs computed using different kernels" of which the paper
 # speaks.
-#
+
+# %%
+lesson.explore(
+    "lrn",
+    "The same 16 channels. Choose one and move its window and the constants; the grey bars are a, "
+    "the narrow ones b.",
+    "With the paper's constants channel 5, a = 200, keeps a quarter: b = 50.2.",
+    a=pixel.ravel(),
+)
+
+# %% [markdown]
 # The constant matters as well. Far from any loud channel the formula is a multiplication by
 # $2^{-0.75} = 0.595$, and LRN only makes everything smaller. How loud is loud?
 

@@ -231,6 +231,18 @@ class Lesson:
                 print(f"figure: {path}\n")
         plt.close(figure)
 
+    def explore(self, picture: str, caption: str, still: str, **data: Any) -> None:
+        """Show a picture that is moved by sliders, in a notebook and in the book.
+
+        picture   "window", "lrn" or "momentum": what explore.js draws
+        caption   what to try
+        still     what the picture shows before it is moved, for a terminal and without JavaScript
+        data      what is drawn, made by the lesson: numbers, lists or arrays
+        """
+        if in_notebook():
+            return _display(movable(picture, caption, still, **data))
+        print(_wrapped(f"{still} In a notebook and in the book you move this by hand.") + "\n")
+
     def number(self, key: str, value: float) -> float:
         """Record a number that the text or lessons.toml states, for numbers.json; returns it."""
         self.numbers[key] = float(value)
@@ -260,6 +272,21 @@ class Lesson:
             print(f"\n{seconds:.0f} s; {len(self.files)} figures in {self.out}")
             print(f"now you: edit lessons/exercises/{self.name}.py, then   "
                   f"python -m minitorch_alex.check {self.name[:2]}")
+
+
+def movable(picture: str, caption: str, still: str, **data: Any) -> str:
+    """The HTML of a picture with sliders, which needs no other file: style and script are in it."""
+    numbers = json.dumps(data, default=np.ndarray.tolist).replace("</", "<\\/")
+    script = (HERE / "explore.js").read_text(encoding="utf-8")
+    style = (HERE / "explore.css").read_text(encoding="utf-8")
+    return f'''<figure class="explore" id="explore-{picture}" data-picture="{picture}">
+<figcaption>{html.escape(caption)}</figcaption>
+<p class="still">{html.escape(still)}</p>
+<script type="application/json">{numbers}</script>
+</figure>
+<style>{style}</style>
+<script>{script}
+window.explore.start(document.getElementById("explore-{picture}"));</script>'''
 
 
 def _wrapped(text: str) -> str:
