@@ -27,9 +27,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -187,8 +187,8 @@ class Comm:
     # Small values.
 
     def broadcast(self, value: Any = None, root: int = 0) -> Any:
-        """Rank `root`'s value, on all ranks: an array, or anything that JSON has a form for
-        (tuples come back as lists)."""
+        """Rank `root`'s value, on all ranks: an array, which arrives in host memory, or anything
+        that JSON has a form for (tuples come back as lists)."""
         raise NotImplementedError(f"{type(self).__name__} does not define broadcast")
 
     def collect(self, value: Any) -> list[Any]:
@@ -229,14 +229,17 @@ class Comm:
 
     # Failure.
 
-    def beat(self, place: str = "") -> None:
-        """Say that this rank has got on, and where it is ("step 12"): the watchdog counts from
-        here, and quotes the place."""
+    def beat(self, place: str, advice: str = "") -> None:
+        """Say where this rank is ("step 12"), and how a job that ends there goes on: what the
+        watchdog prints."""
 
-    def abort(self, code: int) -> None:
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Around what one rank does for all and what may take long: nobody counts the wait."""
+        yield
+
+    def abort(self, code: int) -> NoReturn:
         """End all ranks at once; the job's exit code is `code`."""
-        sys.stdout.flush()
-        sys.stderr.flush()
         raise SystemExit(code)
 
 
@@ -380,7 +383,7 @@ class Mpi(Comm):
             buffer = np.empty(content["shape"], content["dtype"])
         with self.watchdog.waiting():
             self.ranks.Bcast(buffer, root)
-        return value if self.rank == root else backend.asarray(buffer)
+        return value if self.rank == root else buffer
 
     def agree(self, flags: Sequence[int], now: bool = False) -> list[int]:
         before = [0] * len(flags)
@@ -403,13 +406,27 @@ class Mpi(Comm):
         other.watchdog = self.watchdog
         return other
 
-    def beat(self, place: str = "") -> None:
-        self.watchdog.beat(place)
+    def beat(self, place: str, advice: str = "") -> None:
+        self.watchdog.place = place
+        self.watchdog.advice = advice
 
-    def abort(self, code: int) -> None:
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        before = self.watchdog.timeout
+        self.watchdog.timeout = float("inf")
+        try:
+            yield
+        finally:
+            self.watchdog.timeout = before
+
+    def abort(self, code: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
+        # MPI says in a line of its own that it was asked to abort: nobody needs it.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self.ranks.Abort(code)
+        os._exit(code)  # not reached
 
 
 WAITED_TOO_LONG = 8  # the exit code of a rank that has waited for the others in vain
@@ -429,28 +446,25 @@ class Watchdog:
         self.timeout = timeout
         self.place = ""
         self.advice = ""
-        self._since: float | None = None  # when this rank began to wait
+        self._since: dict[int, float] = {}  # thread -> when it began to wait
         if timeout > 0:
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Around a call that returns when the others have called it too."""
-        self._since = time.monotonic()
+        thread = threading.get_ident()
+        self._since[thread] = time.monotonic()
         try:
             yield
         finally:
-            self._since = None
-
-    def beat(self, place: str) -> None:
-        """Count from here."""
-        self.place = place or self.place
+            self._since.pop(thread, None)
 
     def _watch(self) -> None:
         while True:
-            time.sleep(min(1.0, self.timeout / 10))
-            since = self._since
-            if since is not None and time.monotonic() - since > self.timeout:
+            time.sleep(min(0.5, self.timeout / 10))
+            waits = list(self._since.values())
+            if waits and time.monotonic() - min(waits) > self.timeout:
                 break
         place = f" at {self.place}" if self.place else ""
         advice = f"; {self.advice}" if self.advice else ""
@@ -550,7 +564,7 @@ class ThreadComm(Comm):
         assert world is not None
         return ThreadComm(world, ranks.index(self.rank))
 
-    def abort(self, code: int) -> None:
+    def abort(self, code: int) -> NoReturn:
         self.world.barrier.abort()
         raise SystemExit(code)
 
@@ -563,6 +577,21 @@ RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
+_current: Comm = Alone()  # what `start` has made for this process
+
+
+def current() -> Comm:
+    """The ranks that this process belongs to: Alone before `start` has found others."""
+    return _current
+
+
+def launched_rank() -> int:
+    """The rank that a launcher has given to this process, known before MPI starts; 0 without a
+    launcher."""
+    ranks = [os.environ.get(name, "") for name in RANK_VARIABLES]
+    return next((int(rank) for rank in ranks if rank.isdigit()), 0)
+
+
 def launched() -> int:
     """How many processes a launcher says that it has started with this one; 1 without one."""
     sizes = [os.environ.get(name, "") for name in SIZE_VARIABLES]
@@ -571,32 +600,38 @@ def launched() -> int:
 
 def start(timeout: float = 0.0) -> Comm:
     """The ranks that a launcher has started this process with: Mpi, or Alone without a launcher.
+    `timeout` is how many seconds a rank waits for the others before it gives up; 0 for ever.
 
     Raises BackendError (exit code 3) when mpi4py is missing, and when several processes were
     started that do not know of each other.
     """
+    global _current
     expected = launched()
     if not any(name in os.environ for name in RANK_VARIABLES) and expected == 1:
-        return Alone()
+        return _current
+    if isinstance(_current, Mpi):
+        return _current
     try:
         from mpi4py import MPI
-    except ImportError as error:  # RuntimeError where it finds no MPI library
-        raise BackendError(f"this process was started by an MPI launcher, and mpi4py is not "
-                           f"installed ({error}); pip install 'mpi4py>=4.1' 'mpich>=5'") from None
+    except (ImportError, RuntimeError) as error:  # RuntimeError where it finds no MPI library
+        reason = str(error).splitlines()[0]
+        raise BackendError("this process was started by an MPI launcher, and mpi4py is not "
+                           f"installed ({reason}); pip install 'mpi4py>=4.1' 'mpich>=5'") from None
     size = MPI.COMM_WORLD.Get_size()
     if size == 1 and expected > 1:
         raise BackendError(f"{expected} processes were started but each is alone: the launcher "
-                           f"belongs to another MPI than mpi4py ({_library(MPI)}); use the mpiexec "
-                           f"of this Python ({own_mpiexec() or 'pip install mpich'}), or "
+                           f"belongs to another MPI than mpi4py ({library()}); use the mpiexec of "
+                           f"this Python ({own_mpiexec() or 'pip install mpich'}), or "
                            "srun --mpi=pmix")
-    if size == 1:
-        return Alone()
-    return Mpi(MPI, MPI.COMM_WORLD, timeout)
+    if size > 1:
+        _current = Mpi(MPI, MPI.COMM_WORLD, timeout)
+    return _current
 
 
-def _library(mpi: Any) -> str:
-    """The MPI library in two words: MPICH 5.0.2."""
-    name, version = mpi.get_vendor()
+def library() -> str:
+    """The MPI library and its version: MPICH 5.0.2. MPI must have been started."""
+    from mpi4py import MPI
+    name, version = MPI.get_vendor()
     return f"{name} {'.'.join(map(str, version))}"
 
 

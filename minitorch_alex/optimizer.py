@@ -7,7 +7,7 @@ import numpy as np
 from . import backend
 from .errors import RunError, UsageError
 from .module import Parameter
-from .tree import list_parameters
+from .tree import intersections, list_parameters
 
 
 class Optimizer:
@@ -31,6 +31,7 @@ class Optimizer:
     kept: tuple[str, ...]
     flat: Any
     flat_grad: Any
+    own: list[slice] | None = None  # the parts of the flat arrays that a step changes; None: all
 
     def __init__(self, params: Iterable[Parameter] | Iterable[dict], rates: dict[str, Any]) -> None:
         self.name = type(self).__name__
@@ -121,7 +122,7 @@ class Optimizer:
                 parts[-1] = slice(parts[-1].start, place.stop)
             else:
                 parts.append(place)
-        return parts
+        return parts if self.own is None else intersections(parts, self.own)
 
     def zero_grad(self) -> None:
         """Forget all gradients; the next backward pass overwrites them."""

@@ -99,3 +99,9 @@ def list_parameters(params: Any) -> list[Any]:
             raise UsageError("SGD: got the result of an operation, which the next forward pass "
                              "makes anew; expected leaves, such as net.parameters()")
     return entries
+
+
+def intersections(parts: list[slice], others: list[slice]) -> list[slice]:
+    """What `parts` and `others` have in common, where anything."""
+    common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a in parts for b in others]
+    return [part for part in common if part.start < part.stop]

@@ -1,0 +1,320 @@
+"""A training or an evaluation on several ranks: what train.py and evaluate.py do besides what they
+do alone.
+
+    mpiexec -n 4 python -m minitorch_alex.train ...      or      ... train --ranks 4
+
+The batch, its order, its crops, masks and rates are those of one process; the ranks share the work
+(parallel.py). Rank 0 alone prints and writes files. Every function here that takes a Comm is called
+by all of its ranks, and does next to nothing for one that is Alone.
+"""
+import math
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, backend, comm, kernels, streams
+from .. import functional as F
+from ..comm import Comm, part
+from ..data import Dataset
+from ..errors import BackendError, RunError, UsageError
+from ..kernels.window import ceil_div
+from ..machine import available_cpus
+from ..module import Module
+from ..optimizer import Optimizer
+from ..parallel import DataParallel
+from ..tensor import Tensor
+from . import checkpoint
+from .cli import Flag
+from .progress import Meter
+from .runs import Run, Split
+
+FLAGS = (
+    Flag("--ranks", "share the work between N processes on this machine, by the mpiexec of this "
+         "Python; for several machines start the program with mpiexec or srun", 0,
+         shown="one process, or those that mpiexec or srun has started", minimum=0,
+         on_resume="any", options={"type": int, "metavar": "N"}),
+    Flag("--timeout", "with several ranks: end with code 8 when the others have not come for so "
+         "many seconds; 0 waits for ever", 300.0, minimum=0, on_resume="any",
+         options={"type": float, "metavar": "S"}),
+)
+SHARDS = Flag("--shards", "cut each batch into N pieces (a power of two), whose gradients are "
+              "summed in a fixed order: the same bytes for every number of ranks that divides N, "
+              "at the same --threads", 0, shown="none", minimum=0,
+              options={"type": int, "metavar": "N"})
+
+
+# The start.
+
+
+def launch(program: str, argv: Sequence[str] | None, count: int) -> int | None:
+    """Run the program again as `count` ranks, as --ranks asks; the exit code. None where nothing
+    has to be launched: without the flag, and in a rank.
+
+    Raises UsageError when a launcher has started another number, BackendError without mpiexec.
+    """
+    started = comm.launched()
+    if started > 1 and count and count != started:
+        raise UsageError(f"--ranks {count}, but a launcher has started {started} processes; leave "
+                         "--ranks out")
+    if count < 2 or started > 1:
+        return None
+    mpiexec = comm.own_mpiexec() or shutil.which("mpiexec")
+    if mpiexec is None:
+        raise BackendError("--ranks needs mpiexec, and there is none: pip install 'mpi4py>=4.1' "
+                           "'mpich>=5'")
+    arguments = sys.argv[1:] if argv is None else argv
+    command = [mpiexec, "-n", str(count), *_open_mpi_flags(mpiexec), sys.executable, "-m",
+               f"minitorch_alex.{program}", *arguments]
+    if argv is None and os.name == "posix":
+        sys.stdout.flush()
+        os.execv(mpiexec, command)  # this process becomes mpiexec: signals need no forwarding
+    return subprocess.run(command).returncode
+
+
+def _open_mpi_flags(mpiexec: str) -> list[str]:
+    """What Open MPI's mpiexec needs to be told, and MPICH's does not know: more ranks than cores
+    are welcome, and each may use all of them."""
+    about = subprocess.run([mpiexec, "--version"], capture_output=True, text=True).stdout
+    if "Open MPI" not in about and "OpenRTE" not in about:
+        return []
+    os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    return ["--oversubscribe", "--bind-to", "none"]
+
+
+def start(timeout: float) -> Comm:
+    """The ranks of this job, each with its share of the processors as its number of threads.
+
+    Raises BackendError (exit code 3) when there is something wrong with MPI, or when the ranks
+    have different versions of anything that decides on numbers.
+    """
+    ranks = comm.start(timeout)
+    if ranks.size > 1:
+        check_alike(ranks, {"minitorch_alex": __version__, "numpy": np.__version__,
+                            "Python": platform.python_version()}, "has")
+        kernels.set_threads(threads_per_rank(ranks))
+    return ranks
+
+
+def threads_per_rank(ranks: Comm) -> int:
+    """The processors that this rank may use, shared with the ranks on its host that may use the
+    same ones. (Open MPI binds each rank to a processor of its own.)"""
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    everyone = ranks.collect([ranks.host, cpus])
+    return max(1, available_cpus() // everyone.count([ranks.host, cpus]))
+
+
+def check_alike(ranks: Comm, facts: dict[str, Any], verb: str) -> None:
+    """Raises BackendError when a rank differs from rank 0 in one of the facts, which names it."""
+    everyone = ranks.collect([ranks.host, facts])
+    first_host, first = everyone[0]
+    for rank, (host, theirs) in enumerate(everyone):
+        for name, value in theirs.items():
+            if value != first[name]:
+                raise BackendError(f"rank {rank} on {host} {verb} {name} {value}, rank 0 on "
+                                   f"{first_host} {first[name]}; the ranks must be alike")
+
+
+@contextmanager
+def in_turn(ranks: Comm) -> Iterator[None]:
+    """The block, first on one rank of each host, then on the others: a download happens once."""
+    if ranks.local_rank:
+        with ranks.patience():
+            ranks.collect(None)  # waits for all of the first ones
+    yield
+    if not ranks.local_rank:
+        with ranks.patience():
+            ranks.collect(None)
+
+
+def find(ranks: Comm, find_run: Callable[[], tuple[Run, Path | None]]) -> tuple[Run, Path | None]:
+    """What find_run finds on rank 0. No other host needs to see the directory of the run."""
+    paths = None
+    if ranks.rank == 0:
+        run, source = find_run()
+        paths = [str(run.directory), None if source is None else str(source)]
+    directory, source_name = ranks.broadcast(paths)
+    run = Run(directory, writes=ranks.rank == 0)
+    return run, None if source_name is None else Path(source_name)
+
+
+def read_checkpoint(ranks: Comm, file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """checkpoint.load on rank 0, for all."""
+    if ranks.size == 1:
+        return checkpoint.load(file)
+    arrays: dict[str, np.ndarray] = {}
+    content = None
+    if ranks.rank == 0:
+        arrays, meta = checkpoint.load(file)
+        content = [list(arrays), meta]
+    names, meta = ranks.broadcast(content)
+    return {name: ranks.broadcast(arrays.get(name)) for name in names}, meta
+
+
+def data_parallel(ranks: Comm, model: Module, optimizer: Optimizer, config: dict[str, Any],
+                  split: Split) -> DataParallel | None:
+    """What a step goes through on several ranks or in shards; None for one process without them.
+    All ranks have rank 0's weights and velocities afterwards.
+
+    Raises BackendError when a rank has other settings or data than rank 0, UsageError for a
+    network whose layers look at the whole batch.
+    """
+    shards = config.get("shards", 0)
+    if ranks.size == 1 and not shards:
+        return None
+    if any(True for _ in model.named_buffers()):
+        raise UsageError("batch normalisation needs the statistics of the whole batch, and each "
+                         "rank or shard has a part of it; train this network in one process, "
+                         "without --shards")
+    own = {"threads", "workers"}  # each rank's affair
+    check_alike(ranks, {"settings": _digest(repr([item for item in sorted(config.items())
+                                                  if item[0] not in own]).encode()),
+                        "training images": _digest_of(split.train),
+                        "test images": _digest_of(split.test)}, "has other")
+    # Equal seeds are not trusted on unequal machines.
+    for name in ("flat", *optimizer.kept):
+        array = getattr(optimizer, name)
+        array[...] = backend.asarray(ranks.broadcast(array))
+    overlap = ranks.size > ranks.local_size  # over a wire; within a machine a sum is work
+    return DataParallel(optimizer, ranks, shards, overlap)
+
+
+def _digest(raw: bytes) -> str:
+    return f"{zlib.crc32(raw):08x}"
+
+
+def _digest_of(images: Dataset) -> str:
+    """A number for a data set: that of its labels and its first images."""
+    first = images.images[:min(len(images), 16)]
+    return _digest(images.labels.tobytes() + np.ascontiguousarray(first).tobytes())
+
+
+def describe(ranks: Comm, batch_size: int, shards: int, resumed_with: int = 0) -> None:
+    """Print who takes part."""
+    if shards:
+        print(f"shards      {shards} pieces of each batch, summed in a fixed order")
+    if ranks.size == 1:
+        return
+    hosts = [host for host, _ in ranks.collect([ranks.host, ranks.local_rank])]
+    counts = ", ".join(f"{host} x {hosts.count(host)}" for host in dict.fromkeys(hosts))
+    where = f"{len(set(hosts))} hosts" if len(set(hosts)) > 1 else "1 host"
+    print(f"ranks       {ranks.size} on {where} ({counts}), {kernels.get_threads()} threads each, "
+          f"{comm.library()}")
+    print(f"            batch {batch_size:,} = {ranks.size} ranks x about "
+          f"{batch_size / ranks.size:,.4g} images")
+    if resumed_with and resumed_with != ranks.size:
+        exact = "the same bytes" if shards else "equal up to rounding"
+        print(f"            the run had {resumed_with} ranks; with {ranks.size} it goes on with the "
+              f"same images and masks, {exact}")
+
+
+# The steps.
+
+
+def take_step(parallel: DataParallel, model: Module, x: Any, labels: Any, step: int,
+              n: int) -> tuple[Any, Any, int]:
+    """One step on this rank's images x (n_r, 3, H, W) of a batch of n: what `measure` makes of
+    them. All ranks take it, also one without images."""
+    loss_sum: Any = 0.0
+    wrong: Any = 0.0
+    for rows, first in parallel.pieces(n):
+        count = rows.stop - rows.start
+        if not count:
+            parallel.add(None, 0.0)
+            continue
+        streams.set_step(step, first)
+        logits = model(Tensor(backend.asarray(x[rows])))  # (n_s, 3, H, W) -> (n_s, K)
+        loss = F.cross_entropy(logits, labels[rows])
+        parallel.add(loss, count / n)
+        missed = (logits.data.argmax(axis=1) != backend.asarray(labels[rows])).sum()
+        loss_sum = loss_sum + loss.data.astype(np.float64) * count
+        wrong = wrong + missed.astype(np.float64)
+        kernels.trim_memory()
+    parallel.update()
+    return loss_sum, wrong, len(labels)
+
+
+def total(meter: Meter, ranks: Comm) -> Meter:
+    """The sums over the images of all ranks; read, so the device has to finish its work."""
+    meter.read()
+    if ranks.size == 1:
+        return meter
+    rows = ranks.collect([meter.loss, meter.wrong, meter.images])
+    return Meter(*(math.fsum(column) for column in zip(*rows, strict=True)))
+
+
+def interval_facts(parallel: DataParallel | None, seconds: float,
+                   waits: dict[str, float]) -> dict[str, Any]:
+    """What a row of the log says besides on several ranks: their number, the share of the time
+    that was spent in sums, and who was the slowest: by how many seconds it computed longer than
+    the median rank. `waits` keeps what was counted up to the last row."""
+    if parallel is None or parallel.comm.size == 1:
+        return {}
+    ranks = parallel.comm
+    in_sums = parallel.seconds - waits.get("sums", 0.0)
+    waits["sums"] = parallel.seconds
+    rows = ranks.collect([ranks.host, in_sums, seconds - in_sums])
+    busy = [row[2] for row in rows]
+    slowest = int(np.argmax(busy))
+    return {"ranks": ranks.size, "exchange": rows[0][1] / seconds,
+            "slowest": {"rank": slowest, "host": rows[slowest][0],
+                        "behind": round(busy[slowest] - statistics.median(busy), 4)}}
+
+
+def check_together(ranks: Comm, optimizer: Optimizer, epoch: int) -> None:
+    """Raises RunError when the weights of two ranks differ in a bit: a machine computes wrongly,
+    or something depends on the rank that must not."""
+    if ranks.size == 1:
+        return
+    sums = ranks.collect(_digest(backend.to_numpy(optimizer.flat).tobytes()))
+    others = [rank for rank, digest in enumerate(sums) if digest != sums[0]]
+    if others:
+        raise RunError(f"the ranks have parted: after epoch {epoch} the weights of rank "
+                       f"{others[0]} are not those of rank 0; resume from the last checkpoint")
+
+
+# Evaluation.
+
+
+def predict(ranks: Comm, predict_alone: Callable[..., np.ndarray], model: Module, dataset: Dataset,
+            transform: Any, views: str = "single", batch_size: int = 250,
+            progress: bool = False, check: Callable[[], None] | None = None) -> np.ndarray:
+    """evaluate.predict by all ranks: probabilities (N, K), on each of them.
+
+    Whole batches are dealt out, none is cut and no image is added, so each probability has the
+    bits that it has in one process with as many threads. `check` is called by all ranks together,
+    as often as the rank with most batches calls it.
+    """
+    if ranks.size == 1:
+        return predict_alone(model, dataset, transform, views, batch_size, progress, check)
+    n = len(dataset)
+    batches = ceil_div(n, batch_size)
+    own = part(batches, ranks.rank, ranks.size)
+    rounds = max(comm.lengths(batches, ranks.size))
+
+    def step_on() -> None:
+        ranks.beat(f"the evaluation of {dataset.name}")
+        if check is not None:
+            check()
+
+    probs = np.zeros((0, 0), np.float32)
+    if own.start < own.stop:
+        images = dataset.subset(slice(own.start * batch_size, min(own.stop * batch_size, n)))
+        probs = predict_alone(model, images, transform, views, batch_size, progress, step_on)
+    for _ in range(own.stop - own.start, rounds):
+        step_on()
+    classes = max(ranks.collect(probs.shape[1]))
+    # Every batch at the place of a full one: (batches_r, batch, K).
+    room = np.zeros((own.stop - own.start, batch_size, classes), np.float32)
+    room.reshape(-1, classes)[:len(probs)] = probs  # -> (batches_r * batch, K)
+    everything = ranks.gather(room, total=batches)
+    return everything.reshape(-1, classes)[:n]  # (batches, batch, K) -> (N, K)
