@@ -86,6 +86,7 @@ class Comm:
     rank, size              this rank's number, and how many there are
     host                    the name of the machine
     local_rank, local_size  the same among the ranks on this machine
+    library                 what carries the arrays, for people to read
 
     A kind of Comm has to define `_swap`; everything about arrays follows from it. Arrays are of
     any dtype and may be empty; C-contiguous ones are sent without being copied first.
@@ -96,6 +97,7 @@ class Comm:
     host: str = ""
     local_rank: int = 0
     local_size: int = 1
+    library: str = ""  # what carries the arrays: MPICH 5.0.2
     _pending: Sequence[int] | None = None  # the answer of the last `agree`, to be read by the next
 
     # Arrays.
@@ -299,6 +301,7 @@ class Mpi(Comm):
         self.rank = ranks.Get_rank()
         self.size = ranks.Get_size()
         self.host = mpi.Get_processor_name()
+        self.library = _library(mpi)
         neighbours = ranks.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank = neighbours.Get_rank()
         self.local_size = neighbours.Get_size()
@@ -522,6 +525,8 @@ class Threads:
 class ThreadComm(Comm):
     """One rank of `Threads`."""
 
+    library = "threads"
+
     def __init__(self, world: Threads, rank: int) -> None:
         self.world = world
         self.rank = rank
@@ -620,7 +625,7 @@ def start(timeout: float = 0.0) -> Comm:
     size = MPI.COMM_WORLD.Get_size()
     if size == 1 and expected > 1:
         raise BackendError(f"{expected} processes were started but each is alone: the launcher "
-                           f"belongs to another MPI than mpi4py ({library()}); use the mpiexec of "
+                           f"belongs to another MPI than mpi4py ({_library(MPI)}); use the mpiexec of "
                            f"this Python ({own_mpiexec() or 'pip install mpich'}), or "
                            "srun --mpi=pmix")
     if size > 1:
@@ -628,10 +633,9 @@ def start(timeout: float = 0.0) -> Comm:
     return _current
 
 
-def library() -> str:
-    """The MPI library and its version: MPICH 5.0.2. MPI must have been started."""
-    from mpi4py import MPI
-    name, version = MPI.get_vendor()
+def _library(mpi: Any) -> str:
+    """The MPI library and its version: MPICH 5.0.2."""
+    name, version = mpi.get_vendor()
     return f"{name} {'.'.join(map(str, version))}"
 
 

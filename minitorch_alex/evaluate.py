@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from . import kernels, plots
+from . import __version__, comm, kernels, plots
 from .classifier import VIEWS, softmax_outputs
 from .data import Dataset, Transform
 from .errors import DataError, DivergedError, UsageError
 from .nn import Module
-from .training import class_list, cli, feed, runs
+from .training import class_list, cli, feed, ranks, runs
 from .training.cli import Flag
 
 INTEGER = {"type": int, "metavar": "N"}
@@ -188,8 +188,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help="a run directory (runs/NAME) or a checkpoint file in one")
     cli.add_flags(parser, FLAGS)
     cli.add_device_flags(parser)
+    cli.add_flags(parser, ranks.FLAGS)
     args = parser.parse_args(argv)
-    cli.check_flags(args, FLAGS)
+    cli.check_flags(args, (*FLAGS, *ranks.FLAGS))
     if args.search_weights and len(args.runs) < 2:
         raise UsageError("--search-weights is for the average of several runs; name two or more")
     return args
@@ -245,7 +246,8 @@ class Member:
               f"{len(images):,} images of {part}")
         for views in kinds:
             begin = time.perf_counter()
-            probs = predict(saved.model, images, transform, views, batch_size, progress=True)
+            probs = ranks.predict(comm.current(), predict, saved.model, images, transform, views,
+                                  batch_size, progress=True)
             yield views, probs, time.perf_counter() - begin
 
 
@@ -268,6 +270,10 @@ def check_same_images(members: Sequence[Member], reference: Dataset) -> None:
 @cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
+    code = ranks.launch("evaluate", argv, args.ranks)  # --ranks runs the program again, P times
+    if code is not None:
+        return code
+    ranks.start(args.timeout, __version__)
     cli.use_device(vars(args))
     kernels.keep_freed_memory()
     kinds = VIEWS if args.views == "all" else (args.views,)
@@ -304,7 +310,8 @@ def main(argv: list[str] | None = None) -> int:
     main_views = kinds[0]
     table = by_class(totals[main_views], reference.labels, reference.classes)
     print_worst(table[:args.worst], main_views)
-    write_result(args, members, reports, scores, reference, table, totals[main_views])
+    if comm.current().rank == 0:
+        write_result(args, members, reports, scores, reference, table, totals[main_views])
     return 0
 
 

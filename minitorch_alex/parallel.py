@@ -52,7 +52,7 @@ class DataParallel:
         self.comm = comm
         self.shards = shards or comm.size
         self.each = self.shards // comm.size  # pieces of a rank
-        self.seconds = 0.0                    # spent in sums so far
+        self.seconds = 0.0                    # spent in sums; whoever reports them begins again at 0
         self._sums: list[tuple[int, Any]] = []  # (pieces, their gradients), as far as added up
         self._done = 0                        # pieces of this step
         # LARS asks for the length of a whole layer's gradient: each rank needs all of it.

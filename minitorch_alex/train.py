@@ -17,15 +17,17 @@ from tqdm import tqdm
 from . import __version__, backend, data, kernels, models, plots, profile, streams
 from . import functional as F
 from .check import mine
+from .comm import Comm
 from .errors import DataError, DivergedError, RunError, ShapeError, UsageError
 from .evaluate import error_rates, predict
 from .files import write_atomic
 from .models import Network, Recipe
 from .models.recipe import Change, change_rates
 from .optim import LARS, SGD
+from .parallel import DataParallel
 from .schedule import Schedule
 from .tensor import Tensor
-from .training import checkpoint, class_list, cli, feed, runs, settings
+from .training import checkpoint, class_list, cli, feed, ranks, runs, settings
 from .training.progress import Interval, Meter, Progress, Stopwatch, measure
 from .training.runs import Run, Split
 from .training.stopping import Stopped, StopSignal
@@ -47,6 +49,8 @@ class Job:
     loader: data.Loader       # the training images in batches
     progress: Progress
     source: Path | None       # the checkpoint that the run is resumed from
+    comm: Comm                # the ranks that train together: one alone, unless started as several
+    parallel: DataParallel | None  # how they take a step; None for one alone without --shards
     no_curves: str = ""       # why the last curves could not be drawn
 
     def transform(self, epoch: int) -> data.Transform:
@@ -67,6 +71,9 @@ class Job:
 @cli.guest_of_process()
 def main(argv: list[str] | None = None) -> int:
     args, given = settings.parse(argv)
+    code = ranks.launch("train", argv, args.ranks)  # --ranks runs the program once more, P times
+    if code is not None:
+        return code
     try:
         return run(args, given)
     finally:
@@ -82,7 +89,7 @@ def run(args: argparse.Namespace, given: set[str]) -> int:
         explain(job, args)
         return 0
     open_directory(job)
-    with StopSignal() as stop:  # Ctrl-C or SIGTERM: the loop ends after a step, a test at once
+    with StopSignal(job.comm) as stop:  # Ctrl-C, say: the loop ends after a step, a test at once
         try:
             train(job, stop)
             record(job, stop)
@@ -104,8 +111,11 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     Raises a UserError for anything that does not fit together: flags, data, run, checkpoint.
     """
     kernels.keep_freed_memory()
-    run, source = find_run(args)
-    config = settings.resumed_config(run, args, given) if source else {}
+    comm = ranks.start(args.timeout, __version__)
+    run, source = ranks.find(comm, lambda: find_run(args))
+    config = {}
+    if source:
+        config = ranks.ask_first(comm, lambda: settings.resumed_config(run, args, given))
     cli.use_device({**vars(args), **config})  # a resumed run uses the device that it had
     if args.mine is not None:
         mine.use(args.mine or None)
@@ -117,16 +127,18 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     if source is None:
         config, model = settings.new_config(args, given)
         config["version"] = __version__
+        config |= {"shards": args.shards} if args.shards else {}
     else:
-        saved = load_checkpoint(source, config)
+        saved = load_checkpoint(source, config, comm)
         model = saved.model
-        progress = Progress.from_meta(saved.meta)
+        progress = Progress.from_meta(saved.meta, comm.rank)
     # Sums over threads round differently: a run keeps its number of threads, or the last bits
     # would differ.
     config["threads"] = kernels.get_threads()
     recipe = Recipe.from_json(config["recipe"])
 
-    split = runs.load_data(config, download=not (args.dry_run or args.check_init))
+    with ranks.in_turn(comm):
+        split = runs.load_data(config, download=not (args.dry_run or args.check_init))
     check_data(split.train, config)
     mean = split.train.mean_image() if saved is None else saved.arrays["data.mean"]
     transform = runs.build_transform(config, mean, split.train, progress.epoch)
@@ -140,9 +152,11 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
         optimizer.load_state_dict({"velocity": velocity, "groups": saved.meta["groups"]})
         schedule.load_state_dict(saved.meta["schedule"])
     loader = data.Loader(split.train, recipe.batch_size, transform, config["seed"],
-                         workers=config["workers"], reshuffle=recipe.reshuffle)
+                         workers=config["workers"], reshuffle=recipe.reshuffle,
+                         part=(comm.rank, comm.size))
+    parallel = ranks.data_parallel(comm, model, optimizer, config, split)
     return Job(run, config, recipe, model, optimizer, schedule, split, mean, still, loader,
-               progress, source)
+               progress, source, comm, parallel)
 
 
 def find_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
@@ -158,10 +172,10 @@ def find_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
     return run, None
 
 
-def load_checkpoint(source: Path, config: dict[str, Any]) -> runs.Saved:
-    """The model and the state of the run to resume. Raises RunError for a checkpoint without an
-    optimizer state."""
-    saved = runs.load_model(source, config)
+def load_checkpoint(source: Path, config: dict[str, Any], comm: Comm) -> runs.Saved:
+    """The model and the state of the run to resume, read by rank 0. Raises RunError for a
+    checkpoint without an optimizer state."""
+    saved = runs.load_model(source, config, lambda file: ranks.read_checkpoint(comm, file))
     if "optim.velocity" not in saved.arrays:
         raise RunError(f"{source} contains weights only (no optimizer state), so it can be "
                        "evaluated but not resumed; start a new run with --name")
@@ -203,7 +217,7 @@ def open_directory(job: Job) -> None:
         job.run.clear()
     else:
         job.run.truncate_log(job.progress.step)
-        if job.source != job.run.checkpoint:
+        if job.source != job.run.checkpoint and job.run.writes:
             # The last checkpoint is damaged or unwanted: this one takes its place.
             write_atomic(job.run.checkpoint, [job.source.read_bytes()])
         where = f"epoch {job.progress.epoch}, step {job.progress.step:,}"
@@ -211,6 +225,7 @@ def open_directory(job: Job) -> None:
         if job.progress.epoch >= job.recipe.epochs:
             print("            all epochs are done, only the test is left; a larger --epochs "
                   "trains on")
+    job.config |= ranks.entries(job.comm, job.config)
     job.config.setdefault("command", runs.provenance(job.config["seed"])["command"])
     job.run.write_json(job.run.config, job.config)
     if job.progress.epoch < job.recipe.epochs:
@@ -247,7 +262,8 @@ def train(job: Job, stop: StopSignal) -> None:
             loader.transform = job.transform(progress.epoch)
             batches = feed.feed(loader)   # a feed keeps the transform that it was made with
         begin = watch.seconds
-        images_before = progress.totals.images  # not 0 in the epoch that a run is resumed in
+        # Not 0 in the epoch that a run is resumed in.
+        images_before = ranks.images(progress.totals, job.comm)
 
         with progress_bar(job) as bar:
             for x, labels in batches.epoch(progress.epoch, progress.batch):
@@ -258,7 +274,7 @@ def train(job: Job, stop: StopSignal) -> None:
 
                 # Every print_freq steps, and after the first one, the sums are read and logged.
                 if progress.step % print_freq == 0 or progress.step == 1:
-                    interval.meter.read()
+                    interval.meter = ranks.total(interval.meter, job.comm)
                     progress.totals.read()
                     check_loss(interval.meter, progress.step, job.model, x)
                     now = watch.seconds
@@ -266,19 +282,19 @@ def train(job: Job, stop: StopSignal) -> None:
                     interval = Interval(now, loader.wait)
 
                 # A checkpoint every checkpoint_freq steps; finish_epoch writes that of an epoch.
-                due = stop.number or progress.step % checkpoint_freq == 0
+                due = stop.poll() or progress.step % checkpoint_freq == 0
                 if due and progress.batch < len(loader):
                     progress.seconds = watch.seconds
                     save(job)
                     stop.check()
 
         progress.seconds = watch.seconds
-        images = progress.totals.images - images_before
+        images = ranks.images(progress.totals, job.comm) - images_before
         pace = images / (watch.seconds - begin)  # images per second
         with watch.pause():
-            progress.totals.read()
-            check_loss(progress.totals, progress.step, job.model, x)
-            finish_epoch(job, pace, stop)
+            totals = ranks.total(progress.totals, job.comm)
+            check_loss(totals, progress.step, job.model, x)
+            finish_epoch(job, totals, pace, stop)
         stop.check()
 
 
@@ -290,6 +306,9 @@ def take_step(job: Job, x: Any, labels: Any) -> tuple[Any, Any, int]:
     """
     streams.set_step(job.progress.step)  # chooses the units that dropout silences
     job.schedule.before_step(job.progress.step)  # a warm-up by step raises the rate
+    if job.parallel is not None:
+        n = job.loader.images_in(job.progress.batch)
+        return ranks.take_step(job.parallel, job.model, x, labels, job.progress, n)
     job.optimizer.zero_grad()
     logits = job.model(Tensor(backend.asarray(x)))  # (N, 3, H, W) -> (N, K)
     loss = F.cross_entropy(logits, labels)
@@ -316,21 +335,22 @@ def log_interval(job: Job, interval: Interval, now: float, bar: tqdm) -> None:
            "epoch": progress.epoch + progress.batch / len(job.loader),
            "loss": interval.meter.mean_loss, "error": interval.meter.error, "lr": job.lr,
            "img_s": interval.meter.images / seconds,
-           "wait": (job.loader.wait - interval.waited) / seconds}
+           "wait": (job.loader.wait - interval.waited) / seconds,
+           **ranks.interval_facts(job.parallel, seconds)}
     job.run.append_log(row)
     bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, "
                         f"data wait {row['wait']:.0%}")
 
 
-def finish_epoch(job: Job, pace: float, stop: StopSignal) -> None:
+def finish_epoch(job: Job, totals: Meter, pace: float, stop: StopSignal) -> None:
     """The validation error, the learning rate of the next epoch, a row of the log, a checkpoint,
-    the curves, one line on the screen. `pace` is in images per second.
+    the curves, one line on the screen. `totals` are the epoch's, `pace` is in images per second.
 
     Raises Stopped when a signal comes during the validation: the checkpoint is then that after the
     epoch's last batch, and a resumed run validates again.
     """
     progress = job.progress
-    totals = progress.totals
+    ranks.check_together(job.comm, job.optimizer, progress.epoch + 1)
     row: dict[str, Any] = {"kind": "epoch", "step": progress.step, "epoch": progress.epoch + 1,
                            "train_loss": totals.mean_loss, "train_error": totals.error,
                            "lr": job.lr, "seconds": round(progress.seconds, 1),
@@ -338,7 +358,8 @@ def finish_epoch(job: Job, pace: float, stop: StopSignal) -> None:
     val = job.split.val
     if val is not None:
         try:
-            probs = predict(job.model, val, job.still, check=stop.check)  # (N, K)
+            probs = ranks.predict(job.comm, predict, job.model, val, job.still,
+                                  check=stop.check)  # (N, K)
         except Stopped:
             save(job)
             raise
@@ -364,17 +385,24 @@ def save(job: Job) -> None:
     not finite."""
     largest = abs(job.optimizer.flat).max()  # all parameters lie in one array
     check_finite(float(backend.to_numpy(largest)), "largest weight", job.progress.step)
+    if job.parallel is not None:
+        job.parallel.gather_state()
+    totals = ranks.total(job.progress.totals, job.comm)
+    if not job.run.writes:
+        return
     optimizer = job.optimizer.state_dict()
     arrays = {f"model.{name}": array for name, array in job.model.state_dict().items()}
     arrays |= {"optim.velocity": optimizer["velocity"], "data.mean": job.mean}
     meta = {"model": job.config["model"], "config": job.config, "version": __version__,
-            **job.progress.to_meta(), "groups": optimizer["groups"],
+            **job.progress.to_meta(totals), "groups": optimizer["groups"],
             "schedule": job.schedule.state_dict()}
     checkpoint.save(job.run.checkpoint, arrays, meta, rotate=True)
 
 
 def draw_curves(job: Job) -> None:
     """The curves so far. A figure that cannot be drawn costs a line, not the training."""
+    if not job.run.writes:
+        return
     reason = ""
     try:
         plots.curves(job.run.read_log(), job.run.curves, job.title)
@@ -388,7 +416,7 @@ def draw_curves(job: Job) -> None:
 def check_loss(meter: Meter, step: int, model: Network, x: Any) -> None:
     """Raises DivergedError when the loss is NaN or infinite, after printing what the layers make
     of the batch `x`."""
-    if not math.isfinite(meter.loss) and x is not None:
+    if not math.isfinite(meter.loss) and x is not None and len(x):
         model.eval()
         print("\n" + profile.statistics(model, Tensor(backend.asarray(x))), file=sys.stderr)
     check_finite(meter.loss, "loss", step)
@@ -410,7 +438,8 @@ def record(job: Job, stop: StopSignal) -> None:
     signal comes before all of it is read: a resumed run begins the test again."""
     test = job.split.test
     progress = job.progress
-    probs = predict(job.model, test, job.still, check=stop.check)  # (N, K)
+    probs = ranks.predict(job.comm, predict, job.model, test, job.still,
+                          check=stop.check)  # (N, K)
     loss, top1, top5 = error_rates(probs, test.labels)
     job.run.append_log({"kind": "test", "step": progress.step, "epoch": progress.epoch,
                         "test_loss": loss, "test_error": top1})
@@ -451,6 +480,7 @@ def describe(job: Job) -> None:
     host = (f"{runs.cpu_name()}, {backend.current().name} {np.__version__}, "
             f"{kernels.get_threads()} threads")
     print(f"device      {cli.describe_device(config) or host}")
+    ranks.describe(job.comm, recipe.batch_size, config, resumed=job.source is not None)
     count = sum(parameter.size for parameter in model.parameters())
     side = model.image_size
     print(f"model       {config['model']}, {count:,} parameters, input 3 x {side} x {side}")

@@ -1,11 +1,19 @@
 """Training on several ranks: the same images, masks and sums as in one process. Ranks are threads here; processes
 are in test_mpi.py."""
+import copy
+import json
+import threading
+
 import numpy as np
 import pytest
 
 import minitorch_alex as mt
 from minitorch_alex import functional as F
+from minitorch_alex import train
+from minitorch_alex.comm import Threads
+from minitorch_alex.errors import UsageError
 from minitorch_alex.tensor import Tensor
+from minitorch_alex.training import checkpoint, ranks, runs, settings
 
 
 @pytest.mark.parametrize("shape", ((7, 5), (7, 3, 4, 4)))
@@ -22,3 +30,89 @@ def test_an_image_has_its_dropout_mask_in_any_part_of_the_batch(shape):
     mt.set_step(11)  # the next step begins with the whole batch again
     assert np.array_equal(F.dropout(x).data, whole[0])
     assert not np.array_equal(whole[0], whole[1])
+
+
+# Whole trainings.
+
+NET = ["-a", "alexnet_cifar", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16,16)", "--data", "shapes",
+       "--limit", "21", "-b", "10", "--epochs", "2", "--print-freq", "1", "--threads", "1"]
+
+
+@pytest.fixture
+def training(tmp_path, monkeypatch, capsys):
+    """training(P, name, *flags) trains on P threads as ranks, with few images to validate and test: (arrays, log rows)
+    of the run. 21 images in batches of 10 leave a last batch of 1, in which most ranks have none."""
+    monkeypatch.chdir(tmp_path)
+    load = runs.load_data
+    monkeypatch.setattr(runs, "load_data", lambda *args, **more: shorter(load(*args, **more)))
+
+    def shorter(split):
+        return runs.Split(split.train, split.val.subset(slice(30)), split.test.subset(slice(251)))
+
+    monkeypatch.setattr(train.plots, "curves", lambda *args: None)  # takes longer than the training
+
+    def run(size, name, *flags):
+        args = settings.parse([*NET, *flags] if "--resume" not in flags else flags)
+
+        def rank(comm):
+            monkeypatch.setattr(ranks, "start", lambda timeout, version: by_thread[threading.get_ident()])
+            by_thread[threading.get_ident()] = comm
+            return train.run(copy.deepcopy(args[0]), args[1])
+
+        by_thread = {}
+        args[0].name = name
+        codes = Threads(size, timeout=60).run(rank)
+        assert codes == [codes[0]] * size
+        directory = tmp_path / "runs" / name
+        arrays, _ = checkpoint.load(directory / "checkpoint.safetensors")
+        return arrays, [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
+
+    return run
+
+
+def losses(rows):
+    return [[row.get(name) for name in ("loss", "error", "lr", "val_loss", "val_error", "test_loss")] for row in rows]
+
+
+def same_bytes(a, b):
+    return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+@pytest.mark.parametrize("size", (2, 3))
+def test_several_ranks_train_as_one_process_does(training, size):
+    alone, alone_rows = training(1, "alone")
+    several, rows = training(size, "several")
+    for name, weights in alone.items():
+        np.testing.assert_allclose(several[name], weights, atol=1e-4 * max(abs(weights).max(), 1e-3), err_msg=name)
+    assert len(rows) == len(alone_rows)
+    for ours, theirs in zip(losses(rows), losses(alone_rows), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    again, _ = training(size, "again")
+    assert same_bytes(several, again)
+
+
+def test_shards_give_the_same_bytes_on_any_number_of_ranks(training):
+    one, rows = training(1, "one", "--shards", "4")
+    for size in (2, 4):
+        arrays, others = training(size, f"on{size}", "--shards", "4")
+        assert same_bytes(arrays, one)
+        assert losses(others) == losses(rows)
+
+
+def test_a_run_in_shards_is_resumed_on_another_number_of_ranks(training, capsys):
+    whole, _ = training(1, "whole", "--shards", "2")
+    training(2, "cut", "--shards", "2", "--epochs", "1")
+    capsys.readouterr()
+    resumed, _ = training(1, "cut", "--resume", "runs/cut", "--epochs", "2")
+    assert same_bytes(resumed, whole)
+    assert "the run had 2; with 1 it goes on with the same images and masks, the same bytes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("size", "flags", "text"), (
+    (1, ["--shards", "3"], "--shards 3 is not a power of two"),
+    (3, ["--shards", "4"], "--shards 4 cannot be shared by 3 ranks"),
+    (2, ["--set", "after=('bn relu pool','relu pool','relu','relu','relu pool')"], "batch normalisation"),
+))
+def test_what_cannot_be_exact_is_refused(training, size, flags, text):
+    with pytest.raises(UsageError, match=text):
+        training(size, "refused", *flags)

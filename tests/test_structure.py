@@ -22,6 +22,7 @@ LAYERS = (
     ("functional",),
     ("module", "tree", "containers", "fusion", "nn", "layers", "utils", "init", "optim", "optimizer", "adam", "lars",
      "schedule", "gradcheck"),
+    ("parallel",),
     ("models",),
     ("training",),
     ("plots", "scaling", "profile"),

@@ -33,6 +33,7 @@ from typing import Any, Literal
 
 from .. import backend, kernels
 from ..errors import UsageError, UserError
+from . import jobs
 
 EXIT_CODES = """exit codes:
   0  done
@@ -43,6 +44,7 @@ EXIT_CODES = """exit codes:
   5  the loss became NaN or infinite
   6  a run directory or checkpoint cannot be used
   7  a file could not be written (disk full, no permission)
+  8  one of several ranks has waited for the others longer than --timeout
   130, 143  interrupted by Ctrl-C or SIGTERM
   141  the reader of the output (head, say) went away"""
 INTERRUPTED = "interrupted by Ctrl-C or SIGTERM"  # in EXIT_CODES, where a command says what is kept
@@ -76,14 +78,16 @@ def called_as(name: str) -> Iterator[None]:
 
 
 def run_cli(main: Callable[[], int | None]) -> None:
-    """Run a program's `main` and exit; a UserError becomes one line on stderr and an exit code."""
+    """Run a program's `main` and exit; a UserError becomes one line on stderr and an exit code. Of
+    several ranks, one that ends early ends all."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a line appears at once in a pipe too
     try:
-        with guest_of_process():
+        with guest_of_process(), jobs.quiet():
             code = main() or 0
+        sys.exit(code)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        jobs.report(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -96,9 +100,11 @@ def run_cli(main: Callable[[], int | None]) -> None:
     except Exception as error:
         text = out_of_memory(error)
         if text is None:
+            jobs.crash()
             raise
-        print(f"error: {text}; use a smaller --batch-size", file=sys.stderr)
+        jobs.report(f"{text}; use a smaller --batch-size")
         code = 1
+    jobs.abort(code)
     sys.exit(code)
 
 

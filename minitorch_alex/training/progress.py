@@ -100,15 +100,16 @@ class Progress:
         self.batch = 0
         self.totals = Meter()
 
-    def to_meta(self) -> dict[str, Any]:
-        """As a checkpoint's meta keeps it."""
-        self.totals.read()
+    def to_meta(self, totals: Meter | None = None) -> dict[str, Any]:
+        """As a checkpoint's meta keeps it; `totals` are those of all ranks, where there are
+        several."""
+        totals = totals or self.totals
+        totals.read()
         return {"epoch": self.epoch, "batch": self.batch, "step": self.step,
-                "seconds": self.seconds,
-                "sums": [self.totals.loss, self.totals.wrong, self.totals.images]}
+                "seconds": self.seconds, "sums": [totals.loss, totals.wrong, totals.images]}
 
     @classmethod
-    def from_meta(cls, meta: dict[str, Any]) -> "Progress":
-        """From a checkpoint's meta."""
-        totals = Meter(*meta["sums"])
+    def from_meta(cls, meta: dict[str, Any], rank: int = 0) -> "Progress":
+        """From a checkpoint's meta. The sums so far go to rank 0: all are added up in the end."""
+        totals = Meter(*meta["sums"]) if rank == 0 else Meter()
         return cls(meta["epoch"], meta["batch"], meta["step"], meta["seconds"], totals)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, backend, comm, kernels, streams
+from .. import backend, comm, kernels, streams
 from .. import functional as F
 from ..comm import Comm, part
 from ..data import Dataset
@@ -35,7 +35,7 @@ from ..parallel import DataParallel
 from ..tensor import Tensor
 from . import checkpoint
 from .cli import Flag
-from .progress import Meter
+from .progress import Meter, Progress
 from .runs import Run, Split
 
 FLAGS = (
@@ -91,7 +91,7 @@ def _open_mpi_flags(mpiexec: str) -> list[str]:
     return ["--oversubscribe", "--bind-to", "none"]
 
 
-def start(timeout: float) -> Comm:
+def start(timeout: float, version: str) -> Comm:
     """The ranks of this job, each with its share of the processors as its number of threads.
 
     Raises BackendError (exit code 3) when there is something wrong with MPI, or when the ranks
@@ -99,7 +99,7 @@ def start(timeout: float) -> Comm:
     """
     ranks = comm.start(timeout)
     if ranks.size > 1:
-        check_alike(ranks, {"minitorch_alex": __version__, "numpy": np.__version__,
+        check_alike(ranks, {"minitorch_alex": version, "numpy": np.__version__,
                             "Python": platform.python_version()}, "has")
         kernels.set_threads(threads_per_rank(ranks))
     return ranks
@@ -147,6 +147,11 @@ def find(ranks: Comm, find_run: Callable[[], tuple[Run, Path | None]]) -> tuple[
     return run, None if source_name is None else Path(source_name)
 
 
+def ask_first(ranks: Comm, question: Callable[[], Any]) -> Any:
+    """What rank 0 answers, on all ranks; of JSON's types where there are several."""
+    return ranks.broadcast(question() if ranks.rank == 0 else None)
+
+
 def read_checkpoint(ranks: Comm, file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """checkpoint.load on rank 0, for all."""
     if ranks.size == 1:
@@ -175,7 +180,7 @@ def data_parallel(ranks: Comm, model: Module, optimizer: Optimizer, config: dict
         raise UsageError("batch normalisation needs the statistics of the whole batch, and each "
                          "rank or shard has a part of it; train this network in one process, "
                          "without --shards")
-    own = {"threads", "workers"}  # each rank's affair
+    own = {"threads", "workers", "ranks"}  # each rank's affair
     check_alike(ranks, {"settings": _digest(repr([item for item in sorted(config.items())
                                                   if item[0] not in own]).encode()),
                         "training images": _digest_of(split.train),
@@ -198,8 +203,19 @@ def _digest_of(images: Dataset) -> str:
     return _digest(images.labels.tobytes() + np.ascontiguousarray(first).tobytes())
 
 
-def describe(ranks: Comm, batch_size: int, shards: int, resumed_with: int = 0) -> None:
+def entries(ranks: Comm, config: dict[str, Any]) -> dict[str, Any]:
+    """What a run's configuration keeps of its ranks; nothing for a run of one process."""
+    return {"ranks": ranks.size} if ranks.size > 1 or "ranks" in config else {}
+
+
+def describe(ranks: Comm, batch_size: int, config: dict[str, Any], resumed: bool) -> None:
     """Print who takes part."""
+    shards = config.get("shards", 0)
+    before = config.get("ranks", 1)
+    if resumed and before != ranks.size:
+        exact = "the same bytes" if shards else "equal up to rounding"
+        print(f"ranks       the run had {before}; with {ranks.size} it goes on with the same images "
+              f"and masks, {exact}")
     if shards:
         print(f"shards      {shards} pieces of each batch, summed in a fixed order")
     if ranks.size == 1:
@@ -208,22 +224,19 @@ def describe(ranks: Comm, batch_size: int, shards: int, resumed_with: int = 0) -
     counts = ", ".join(f"{host} x {hosts.count(host)}" for host in dict.fromkeys(hosts))
     where = f"{len(set(hosts))} hosts" if len(set(hosts)) > 1 else "1 host"
     print(f"ranks       {ranks.size} on {where} ({counts}), {kernels.get_threads()} threads each, "
-          f"{comm.library()}")
+          f"{ranks.library}")
     print(f"            batch {batch_size:,} = {ranks.size} ranks x about "
           f"{batch_size / ranks.size:,.4g} images")
-    if resumed_with and resumed_with != ranks.size:
-        exact = "the same bytes" if shards else "equal up to rounding"
-        print(f"            the run had {resumed_with} ranks; with {ranks.size} it goes on with the "
-              f"same images and masks, {exact}")
 
 
 # The steps.
 
 
-def take_step(parallel: DataParallel, model: Module, x: Any, labels: Any, step: int,
+def take_step(parallel: DataParallel, model: Module, x: Any, labels: Any, progress: Progress,
               n: int) -> tuple[Any, Any, int]:
     """One step on this rank's images x (n_r, 3, H, W) of a batch of n: what `measure` makes of
     them. All ranks take it, also one without images."""
+    parallel.comm.beat(f"step {progress.step:,}", "go on with --resume")
     loss_sum: Any = 0.0
     wrong: Any = 0.0
     for rows, first in parallel.pieces(n):
@@ -231,7 +244,7 @@ def take_step(parallel: DataParallel, model: Module, x: Any, labels: Any, step: 
         if not count:
             parallel.add(None, 0.0)
             continue
-        streams.set_step(step, first)
+        streams.set_step(progress.step, first)
         logits = model(Tensor(backend.asarray(x[rows])))  # (n_s, 3, H, W) -> (n_s, K)
         loss = F.cross_entropy(logits, labels[rows])
         parallel.add(loss, count / n)
@@ -240,6 +253,8 @@ def take_step(parallel: DataParallel, model: Module, x: Any, labels: Any, step: 
         wrong = wrong + missed.astype(np.float64)
         kernels.trim_memory()
     parallel.update()
+    progress.batch += 1
+    progress.step += 1
     return loss_sum, wrong, len(labels)
 
 
@@ -252,16 +267,20 @@ def total(meter: Meter, ranks: Comm) -> Meter:
     return Meter(*(math.fsum(column) for column in zip(*rows, strict=True)))
 
 
-def interval_facts(parallel: DataParallel | None, seconds: float,
-                   waits: dict[str, float]) -> dict[str, Any]:
+def images(meter: Meter, ranks: Comm) -> float:
+    """The images of all ranks; nothing is read from a device."""
+    return math.fsum(ranks.collect(meter.images))
+
+
+def interval_facts(parallel: DataParallel | None, seconds: float) -> dict[str, Any]:
     """What a row of the log says besides on several ranks: their number, the share of the time
     that was spent in sums, and who was the slowest: by how many seconds it computed longer than
-    the median rank. `waits` keeps what was counted up to the last row."""
+    the median rank."""
     if parallel is None or parallel.comm.size == 1:
         return {}
     ranks = parallel.comm
-    in_sums = parallel.seconds - waits.get("sums", 0.0)
-    waits["sums"] = parallel.seconds
+    in_sums = parallel.seconds
+    parallel.seconds = 0.0
     rows = ranks.collect([ranks.host, in_sums, seconds - in_sums])
     busy = [row[2] for row in rows]
     slowest = int(np.argmax(busy))
@@ -315,6 +334,7 @@ def predict(ranks: Comm, predict_alone: Callable[..., np.ndarray], model: Module
     classes = max(ranks.collect(probs.shape[1]))
     # Every batch at the place of a full one: (batches_r, batch, K).
     room = np.zeros((own.stop - own.start, batch_size, classes), np.float32)
-    room.reshape(-1, classes)[:len(probs)] = probs  # -> (batches_r * batch, K)
+    if len(probs):
+        room.reshape(-1, classes)[:len(probs)] = probs  # -> (batches_r * batch, K)
     everything = ranks.gather(room, total=batches)
     return everything.reshape(-1, classes)[:n]  # (batches, batch, K) -> (N, K)

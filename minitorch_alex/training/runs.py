@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +36,12 @@ FIGURES = ("kernels", "maps", "activations", "predictions", "neighbours", "curve
 
 
 class Run:
-    """The paths of one run directory."""
+    """The paths of one run directory. Only one of several ranks `writes`: for the others the
+    methods that write do nothing, so all of them may call them."""
 
-    def __init__(self, directory: str | os.PathLike) -> None:
+    def __init__(self, directory: str | os.PathLike, writes: bool = True) -> None:
         self.directory = Path(directory)
+        self.writes = writes
         self.config = self.directory / "config.json"
         self.log = self.directory / "log.jsonl"
         self.settings = self.directory / "settings.toml"
@@ -66,6 +69,8 @@ class Run:
     def clear(self) -> None:
         """Remove the files of an earlier run of this name, and nothing else in the directory.
         Raises DiskError when one cannot be removed."""
+        if not self.writes:
+            return
         files = [self.config, self.settings, self.log, self.table, self.curves, self.result,
                  self.best, self.checkpoint, checkpoint.previous(self.checkpoint)]
         files += [self.directory / f"{name}.png" for name in FIGURES]
@@ -81,10 +86,14 @@ class Run:
     def write_json(self, path: Path, value: Any) -> None:
         """Write `value` as indented JSON, whole or not at all. Raises DiskError when it cannot be
         written."""
+        if not self.writes:
+            return
         write_atomic(path, [(json.dumps(value, indent=1, allow_nan=False) + "\n").encode()])
 
     def append_log(self, row: dict[str, Any]) -> None:
         """Write one more line of the log. Raises DiskError when it cannot be written."""
+        if not self.writes:
+            return
         try:
             with open(self.log, "a") as file:
                 file.write(json.dumps(row) + "\n")
@@ -116,8 +125,13 @@ class Run:
     def truncate_log(self, step: int) -> None:
         """Drop the lines after `step`, and the test: a resumed run writes them again. The log is
         replaced as a whole."""
+        if not self.writes:
+            return
         rows = [row for row in self.read_log() if row["step"] <= step and row["kind"] != "test"]
         write_atomic(self.log, ["".join(json.dumps(row) + "\n" for row in rows).encode()])
+
+
+Contents = tuple[dict[str, np.ndarray], dict[str, Any]]  # what checkpoint.load gives
 
 
 class Saved(NamedTuple):
@@ -166,10 +180,11 @@ def find(path: str | os.PathLike, use_previous: bool = False,
     return run, file
 
 
-def load_model(file: Path, config: dict[str, Any]) -> Saved:
-    """The model of a run with the weights of a checkpoint; `config` takes over the names of the
+def load_model(file: Path, config: dict[str, Any],
+               read: Callable[[Path], Contents] = checkpoint.load) -> Saved:
+    """The model of a run with the weights of a checkpoint, as `read` gives them; `config` takes over the names of the
     classes from it. Raises RunError when the weights belong to another model or other classes."""
-    arrays, meta = checkpoint.load(file)
+    arrays, meta = read(file)
     streams.manual_seed(config["seed"])
     model = models.build(config["model"], config["num_classes"], **models.fields_of_run(config))
     weights = {name.removeprefix("model."): array for name, array in arrays.items()

@@ -14,7 +14,7 @@ from .. import data, models, streams
 from ..errors import UsageError
 from ..models import Network, Recipe
 from ..models.recipe import RECIPES, named
-from . import class_list, cli
+from . import class_list, cli, ranks
 from .cli import Flag
 from .runs import Run
 
@@ -75,6 +75,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
              "of --name", on_resume="any", options={"type": cli.home, "nargs": "?", "const": "",
                                            "metavar": "RUN"}),
         *cli.DEVICE_FLAGS,
+        *ranks.FLAGS,
+        ranks.SHARDS,
         Flag("-j --workers", "threads that read and prepare batches", 1, minimum=0,
              stored="config", on_resume="any", options=INTEGER),
         Flag("-p --print-freq", "steps between log lines", 50, minimum=1,

@@ -1,11 +1,16 @@
-"""Ctrl-C and SIGTERM: a training is asked to stop, and does so at a moment that can be resumed."""
+"""Ctrl-C, SIGTERM and SIGUSR1: a training is asked to stop, and does so at a moment that can be resumed."""
 import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from ..comm import Alone, Comm
+
+# SIGUSR1, which Windows lacks, is what a cluster sends some time before it takes a machine away,
+# and the one that every mpiexec passes on.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1")
+           if hasattr(signal, name)]
 
 
 class Stopped(Exception):  # noqa: N818 (no error: the user asked for it)
@@ -17,14 +22,19 @@ class Stopped(Exception):  # noqa: N818 (no error: the user asked for it)
 
 
 class StopSignal:
-    """Notes Ctrl-C and SIGTERM within a `with` block; a second Ctrl-C interrupts at once.
+    """Notes Ctrl-C, SIGTERM and SIGUSR1 within a `with` block; a second Ctrl-C interrupts at once.
+
+    A signal that one rank has got counts for all of `ranks`, after the same step: `poll` and
+    `check` are called by all of them.
 
     After the block the handlers are those from before: they belong to the process, which may be a
     notebook. Python leaves signals to the main thread, so in any other thread nothing is noted.
     """
 
-    def __init__(self) -> None:
-        self.number = 0  # of the first signal that has come
+    def __init__(self, ranks: Comm | None = None) -> None:
+        self.ranks = ranks or Alone()
+        self.number = 0  # of the signal that the ranks have agreed on
+        self._noted = 0  # of the first one that this rank has got
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignal":
@@ -39,14 +49,21 @@ class StopSignal:
             if handler is not None:  # None: installed by a program in C, out of Python's reach
                 signal.signal(number, handler)
 
+    def poll(self, now: bool = False) -> int:
+        """The number of a signal that has come, or 0; with several ranks one that had come by the
+        last call, so that nobody waits, or with `now` by this one."""
+        if not self.number:
+            (self.number,) = self.ranks.agree([self._noted], now)
+        return self.number
+
     def check(self) -> None:
         """Raises Stopped once a signal has come: for work that can be begun again."""
-        if self.number:
+        if self.poll(now=True):
             raise Stopped(self.number)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if not self.number and os.isatty(2):  # a step of a large network takes seconds
+        if not self._noted and os.isatty(2):  # a step of a large network takes seconds
             os.write(2, b"\nstopping at the next step; Ctrl-C again stops at once, without a "
                      b"checkpoint\n")
-        self.number = self.number or number
+        self._noted = self._noted or number
         signal.signal(signal.SIGINT, signal.default_int_handler)
