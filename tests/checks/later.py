@@ -190,6 +190,48 @@ def check_values_of_comparisons():
     t.max().backward()
     assert host(t.grad).tolist() == [0.0, 0.5, 0.5], "equal ones share the gradient"
     assert host(F.clamp(t, 3, 5).data).tolist() == [3.0, 5.0, 5.0]
+    for fn in (F.maximum, F.minimum):
+        t = leaf([2.0, 7.0, 9.0])
+        fn(t, 7.0).sum().backward()
+        assert host(t.grad)[1] == 0.5, "of two equal numbers each takes half of the gradient"
+
+
+def check_values_of_shapes():
+    """Against NumPy: a wrong axis is its own gradient's inverse, so that gradcheck does not see it."""
+    x = normal(2, 1, 3)
+    a, b = leaf(x), leaf(2 * x)
+    for dim in (0, 1, 3, -1, -2):
+        assert_close(host(F.stack([a, b], dim).data), np.stack([x, 2 * x], dim), 0, f"stack along {dim}")
+        assert_close(host(a.unsqueeze(dim).data), np.expand_dims(x, dim), 0, f"unsqueeze({dim})")
+    for dim in (0, 1, 2, -1):
+        assert_close(host(F.cat([a, b], dim).data), np.concatenate([x, 2 * x], dim), 0, f"cat along {dim}")
+        shape = tuple(n for i, n in enumerate(x.shape) if n > 1 or i != dim % 3)
+        assert a.squeeze(dim).shape == shape, f"squeeze({dim})"
+    assert a.squeeze().shape == (2, 3) and leaf(normal(1, 1, 2)).squeeze(1).shape == (1, 2)
+    assert_close(host(a.expand(4, 2, 5, 3).data), np.broadcast_to(x, (4, 2, 5, 3)), 0, "expand")
+    assert_close(host(F.t(leaf(x[:, 0])).data), x[:, 0].T, 0, "t")
+
+
+def check_values_of_rounding_and_precision():
+    """Rounded quotients are flat; a result in another precision gives the gradient back in the tensor's own."""
+    x = leaf([-3.5, -1.0, 2.5, 3.0])
+    y = F.div(x, 2.0, rounding_mode="trunc")
+    assert host(y.data).tolist() == [-1.0, 0.0, 1.0, 1.0]
+    assert host(F.div(x, 2.0, rounding_mode="floor").data).tolist() == [-2.0, -1.0, 1.0, 1.0]
+    y.sum().backward()
+    assert host(x.grad).tolist() == [0.0] * 4, "no gradient passes through a step"
+    x = leaf(normal(2, 3))
+    y = F.softmax(x, -1, dtype=np.float32)
+    (y * y).sum().backward()
+    assert y.dtype == np.float32 and x.grad.dtype == np.float64, "the gradient has the tensor's own precision"
+
+
+def check_values_of_adaptive_pooling():
+    """Five rows in two parts: rows 0 to 2 and 2 to 4, the middle one in both."""
+    x = normal(1, 1, 5, 3)
+    y = host(F.adaptive_avg_pool2d(leaf(x), (2, 1)).data)
+    want = np.array([x[0, 0, :3].mean(), x[0, 0, 2:].mean()]).reshape(1, 1, 2, 1)
+    assert_close(y, want, 1e-12, "windows that overlap")
 
 
 def check_values_of_same_padding():
@@ -318,6 +360,9 @@ CHECKS = (
     check_gradients_of_windows,
     check_values_of_indexing,
     check_values_of_comparisons,
+    check_values_of_shapes,
+    check_values_of_rounding_and_precision,
+    check_values_of_adaptive_pooling,
     check_values_of_same_padding,
     check_values_of_weighted_losses,
     check_batch_norm_layer,
