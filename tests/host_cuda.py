@@ -170,6 +170,7 @@ class Kernel:
             c_args.append(ctypes.c_void_p(zone.inside.ctypes.data))
         self.function(gx, gy, bx, int(mode.backwards), *c_args)
         mode.launches += 1
+        launched.add(self.name)
         for arg in args:
             if isinstance(arg, StrictArray):
                 last_use[address(arg)] = mode.launches
@@ -366,6 +367,7 @@ cublas = Cublas()
 # is recorded; what matters about it is how many kernels had been launched by then. Copies wait in
 # the queue of their stream.
 
+launched = set()  # names of the kernels that have run in this process
 last_use = {}  # address of an array's memory -> number of launches when a kernel last used it
 
 

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import checks
+import edge_rules
 import host_cuda
 import numpy as np
 import pytest
@@ -437,7 +438,7 @@ OWN_CHECKS = (
     check_half_rounds_factors_and_nothing_else, check_half_is_exact_for_small_integers,
     check_half_has_any_range, check_half_of_nothing, check_half_passes_nan,
     check_half_leaves_the_rest, check_bf16_rounds, check_bf16_has_the_range_of_float32,
-    check_kept_columns, *shared_passes.CHECKS,
+    check_kept_columns, *shared_passes.CHECKS, *edge_rules.CHECKS,
 )
 
 # the kernels' text
@@ -522,10 +523,25 @@ def test_nvrtc_compiles_without_a_warning(number, target):
 
 # the kernels, run on the CPU
 
+covered = {}  # kernel -> a check that launched it
+ran = set()   # checks that have passed
+
 
 @pytest.mark.parametrize("check", (*checks.KERNEL_CHECKS, *OWN_CHECKS), ids=lambda f: f.__name__)
 def test_every_check_of_the_kernels_passes(check, on_host):
+    before = set(host_cuda.launched)
+    host_cuda.launched.clear()
     check()
+    covered.update({name: check.__name__ for name in host_cuda.launched})
+    ran.add(check.__name__)
+    host_cuda.launched |= before
+
+
+def test_a_gpu_runs_every_kernel_too():
+    """test_gpu.py runs the checks above on a GPU: none of the kernels is left out there."""
+    if ran < {check.__name__ for check in (*checks.KERNEL_CHECKS, *OWN_CHECKS)}:
+        pytest.skip("some of the checks have not run in this process")
+    assert set(covered) == set(host_cuda.signatures(launch.source()))
 
 
 def test_tf32_is_asked_for(on_host):
@@ -785,7 +801,8 @@ def test_there_are_enough_bugs_and_each_is_a_different_one():
 
 
 def check_named(name):
-    return globals().get(name) or getattr(shared_passes, name, None) or checks.BY_NAME[name]
+    own = {check.__name__: check for check in (*OWN_CHECKS, check_tf32_is_asked_for)}
+    return own.get(name) or checks.BY_NAME[name]
 
 
 @pytest.mark.parametrize("check", sorted({m.check for m in MUTANTS}))

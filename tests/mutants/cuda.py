@@ -85,6 +85,8 @@ MUTANTS = (
                "j < at + high; j++)\n                sum += gy[j] * x[j] * power(scale[j], beta) * inverse(scale[j]);",
                "j < at + high; j++)\n                sum += gy[j] * x[j] * power(scale[j], beta);",
                "check_lrn_gradient"),
+    CudaMutant("cuda-lrn-infinity", "one infinity makes its neighbours NaN", "lrn",
+               "r == 0 ? 0 : r * r * rsqrt(r)", "r * r * rsqrt(r)", "check_infinity_in_lrn"),
     CudaMutant("cuda-lrn-within-window", "the square within a map is a row short", "lrn",
                "ih = h - size / 2; ih < h - size / 2 + size;", "ih = h - size / 2; ih < h - size / 2 + size - 1;",
                "check_lrn_within"),

@@ -16,7 +16,7 @@ __device__ inline FLOAT power(FLOAT s, FLOAT beta)
     if (beta != (FLOAT)0.75)
         return pow(s, -beta);
     FLOAT r = rsqrt(s);
-    return r * r * rsqrt(r);
+    return r == 0 ? 0 : r * r * rsqrt(r);  // of an infinite s, else 0 times infinity: NaN
 }
 
 // 1 / s by the same instruction; a division is ten times as long.
