@@ -1,5 +1,14 @@
 """python -m minitorch_alex.onnx RUN_OR_MODEL FILE.onnx: a network as an ONNX file.
 
+A trained model becomes a file that stands alone: its input are raw pixels, 0..255, of a picture
+whose short side was resized to S and whose central S x S were taken; what training does to them
+stands in the graph, and the names of the classes in the file's metadata (`metadata`).
+
+    "pixels" (N, 3, S, S)  --Slice: the window-->  --Sub: the mean-->  the network  -->  "logits"
+    with --uint8: bytes (N, S, S, 3) as Pillow and OpenCV keep them, Cast and Transpose first
+
+With --prepared, and for a network without training, the graph is the network alone: "images".
+
 Layers for which ONNX has no operation are put together from several operations:
 
     windows that are rounded up      padding at the bottom right
@@ -11,15 +20,18 @@ Layers for which ONNX has no operation are put together from several operations:
 Operations: https://onnx.ai/onnx/operators, opset 17.
 """
 import argparse
+import hashlib
 import json
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import backend, classifier, models, profile
+from . import __version__, backend, models, profile
+from .classifier import Classifier, load, of_weights
+from .data import Transform
 from .errors import UsageError
 from .files import write_atomic
 from .functional.adaptive import window_means
@@ -29,6 +41,7 @@ from .models.alexnet import Scale
 from .nn import (
     AdaptiveAvgPool2d,
     AvgPool2d,
+    BatchNorm2d,
     Conv2d,
     Dropout,
     Flatten,
@@ -37,36 +50,61 @@ from .nn import (
     LocalResponseNorm,
     MaxPool2d,
     Module,
-    Parameter,
     ReLU,
     Tanh,
     evaluating,
 )
+from .tensor import Tensor
 from .training import cli
 
 OPSET = 17      # of 2022: every runtime of today reads it
 IR_VERSION = 8
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """Raw pixels as the input of a graph: pictures of side x side, prepared by `transform` as its
+    single view does. As bytes (N, side, side, 3), or as floats (N, 3, side, side)."""
+
+    side: int
+    transform: Transform
+    as_bytes: bool = False
+
+
 def export(model: Network, path: str | os.PathLike, softmax: bool = False,
-           classes: Sequence[str] = ()) -> None:
+           classes: Sequence[str] = (), pixels: Pixels | None = None,
+           properties: Mapping[str, str] | None = None) -> None:
     """Write a network as it computes in evaluation mode.
 
-    Input "images" (N, 3, S, S) float32, prepared as in training; output "logits" (N, K), or with
-    `softmax` "probabilities". Weights keep their names. The names of the `classes` are in the
-    file's metadata: "classes", a JSON list in the order of the outputs.
+    Input "images" (N, 3, S, S) float32, prepared as in training, or with `pixels` "pixels", which
+    the graph prepares; output "logits" (N, K), or with `softmax` "probabilities". Weights keep
+    their names. The names of the `classes` are in the file's metadata: "classes", a JSON list in
+    the order of the outputs; `properties` are added to it.
 
     Raises UsageError when the package onnx is missing or a layer has no form in ONNX, DiskError
     when the file cannot be written.
     """
-    write_atomic(path, [build(model, softmax, classes).SerializeToString()])
+    proto = build(model, softmax, classes, pixels, properties)
+    write_atomic(path, [proto.SerializeToString()])
 
 
-def build(model: Network, softmax: bool = False, classes: Sequence[str] = ()) -> Any:
+def build(model: Network, softmax: bool = False, classes: Sequence[str] = (),
+          pixels: Pixels | None = None, properties: Mapping[str, str] | None = None) -> Any:
     """The onnx.ModelProto that `export` writes."""
     onnx = _load_onnx()
     graph = _Graph(onnx, model)
-    shape: tuple[int, ...] = (3, model.image_size, model.image_size)
+    size = model.image_size
+    float32 = onnx.TensorProto.FLOAT
+    if pixels is None:
+        source = graph.input("images", float32, (3, size, size))
+    elif pixels.as_bytes:
+        source = graph.input("pixels", onnx.TensorProto.UINT8, (pixels.side, pixels.side, 3))
+    else:
+        source = graph.input("pixels", float32, (3, pixels.side, pixels.side))
+    if pixels is not None:
+        graph.prepare(pixels)
+
+    shape: tuple[int, ...] = (3, size, size)
     with evaluating(model):
         for name, layer, y in profile.outputs(model, profile.blank(model, 1)):
             graph.layer(name, layer, shape, y.shape[1:])
@@ -75,17 +113,45 @@ def build(model: Network, softmax: bool = False, classes: Sequence[str] = ()) ->
     # over the last axis: the classes
     graph.add("Softmax" if softmax else "Identity", [graph.last], result)
     helper = onnx.helper
-    float32 = onnx.TensorProto.FLOAT
-    images = ["N", 3, model.image_size, model.image_size]
     proto = helper.make_graph(
-        graph.nodes, type(model).__name__,
-        [helper.make_tensor_value_info("images", float32, images)],
+        graph.nodes, type(model).__name__, [source],
         [helper.make_tensor_value_info(result, float32, ["N", *shape])], graph.constants)
     whole = helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)],
                               ir_version=IR_VERSION, producer_name="minitorch_alex")
-    if classes:
-        helper.set_model_props(whole, {"classes": json.dumps(list(classes))})
+    entries = {"classes": json.dumps(list(classes))} if classes else {}
+    helper.set_model_props(whole, {**entries, **(properties or {})})
     return whole
+
+
+def metadata(classifier: Classifier, pixels: Pixels | None) -> dict[str, str]:
+    """What a reader of the file has to know, as the ONNX metadata keeps it, text by text.
+
+        names           JSON list of the classes in the order of the outputs
+        size            side of the square picture that goes in
+        order, range    of the colour channels, and of their values
+        layout          of the input's axes
+        preprocessing   in words
+        model, run, weights_sha256, producer    where the weights come from
+    """
+    transform = classifier.transform
+    size = classifier.model.image_size
+    words = (f"resize the short side to {classifier.side} by averages over areas, take the "
+             f"central {classifier.side} x {classifier.side}")
+    scale = "0..255"
+    if pixels is None:
+        scale = "0..255 minus the mean of the training images"
+        words += f", its central {size} x {size}" if transform.crop else ""
+        words += ", subtract the mean"
+    else:
+        words += "; the graph does the rest"
+    return {"names": json.dumps(list(classifier.classes)),
+            "size": str(size if pixels is None else pixels.side),
+            "order": "RGB", "range": scale,
+            "layout": "NHWC" if pixels is not None and pixels.as_bytes else "NCHW",
+            "preprocessing": words, "model": classifier.name,
+            "run": classifier.file.resolve().parent.name,
+            "weights_sha256": hashlib.sha256(classifier.file.read_bytes()).hexdigest(),
+            "producer": f"minitorch_alex {__version__}"}
 
 
 def _load_onnx() -> Any:
@@ -108,7 +174,57 @@ class _Graph:
         self.constants: list[Any] = []
         self.last = "images"
         self.shared: set[str] = set()  # names of the parameters that are constants already
-        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.names: dict[int, str] = {id(tensor): name for name, tensor
+                                      in (*model.named_parameters(), *model.named_buffers())}
+
+    def input(self, name: str, dtype: int, shape: Sequence[int]) -> Any:
+        """The description of the graph's input (N, *shape)."""
+        self.last = name
+        return self.onnx.helper.make_tensor_value_info(name, dtype, ["N", *shape])
+
+    def prepare(self, pixels: Pixels) -> None:
+        """From raw pixels to the network's input: what data.Transform does for a single view."""
+        transform = pixels.transform.eval()
+        side = pixels.side
+        if pixels.as_bytes:
+            floats = self.add("Cast", [self.last], "pixels.float", to=self.onnx.TensorProto.FLOAT)
+            # (N, S, S, 3) -> (N, 3, S, S)
+            self.last = self.add("Transpose", [floats], "pixels.planes", perm=[0, 3, 1, 2])
+        if transform.enlarge:
+            self._enlarge(side, transform.enlarge)
+        black = np.zeros((1, side, side, 3), np.uint8)
+        (draws,) = transform.view_draws(black.shape, "single")
+        mean = -transform.apply(black, draws)[0]  # what is left of black is minus the mean
+        h, w, _ = mean.shape
+        if (h, w) != transform.source(side, side):
+            # Windows are counted from the border that training adds, which is not added here.
+            top = int(draws.rows[0]) - transform.pad if draws.rows is not None else 0
+            left = int(draws.cols[0]) - transform.pad if draws.cols is not None else 0
+            self._window(top, left, h, w)
+        mean = mean.transpose(2, 0, 1)  # (h, w, 3) -> (3, h, w)
+        if (mean == mean[:, :1, :1]).all():  # one colour
+            mean = mean[:, :1, :1]
+        self.last = self.add("Sub", [self.last, self.constant("pixels.mean", mean)],
+                             "pixels.centred")
+
+    def _enlarge(self, side: int, size: int) -> None:
+        """Bilinear, first the columns and then the rows, each rounded to whole numbers: as Pillow
+        does it, and data/enlarge.py after it."""
+        for axis, name in ((3, "columns"), (2, "rows")):
+            scales = np.ones(4)
+            scales[axis] = size / side
+            factors = self.constant(f"pixels.{name}.scales", scales)
+            resized = self.add("Resize", [self.last, "", factors], f"pixels.{name}",
+                               mode="linear", coordinate_transformation_mode="half_pixel")
+            self.last = self.add("Round", [resized], f"pixels.{name}.whole")
+
+    def _window(self, top: int, left: int, height: int, width: int) -> None:
+        """Rows and columns of the pixels."""
+        starts = self.constant("pixels.window.starts", np.array([top, left]), np.int64)
+        ends = self.constant("pixels.window.ends", np.array([top + height, left + width]),
+                             np.int64)
+        axes = self.constant("pixels.window.axes", np.array([2, 3]), np.int64)
+        self.last = self.add("Slice", [self.last, starts, ends, axes], "pixels.window")
 
     def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """A node of one output, and its name."""
@@ -126,7 +242,7 @@ class _Graph:
         """The layer's weight and bias as constants, by the names that they have in the model."""
         return [self.weight(p, p.data) for p in (layer.weight, layer.bias) if p is not None]
 
-    def weight(self, parameter: Parameter, values: Any) -> str:
+    def weight(self, parameter: Tensor, values: Any) -> str:
         """A parameter as a constant, and its name: one constant, however many layers share it."""
         name = self.names[id(parameter)]
         if name not in self.shared:
@@ -155,6 +271,8 @@ class _Graph:
             self.last = self._local(name, layer, after)
         elif isinstance(layer, Scale):
             self.last = self._scale(name, layer)
+        elif isinstance(layer, BatchNorm2d):
+            self.last = self._batch_norm(name, layer)
         elif isinstance(layer, ReLU | Tanh | Flatten):
             ops = {ReLU: "Relu", Tanh: "Tanh", Flatten: "Flatten"}
             self.last = self.add(ops[type(layer)], [self.last], name)
@@ -174,6 +292,21 @@ class _Graph:
         if factor.ndim:
             factor = factor[:, None, None]  # (3,) -> (3, 1, 1)
         return self._times(name, "factor", factor)
+
+    def _batch_norm(self, name: str, layer: BatchNorm2d) -> str:
+        """With the running statistics; without a weight and a bias, by ones and zeros."""
+        if layer.running_mean is None or layer.running_var is None:
+            raise UsageError(f"layer {name}: batch normalisation without running statistics uses "
+                             "those of each batch, which has no form in ONNX here; build it with "
+                             "track_running_stats=True")
+        C = layer.num_features
+        inputs = [self.last]
+        for label, tensor, value in (("weight", layer.weight, 1.0), ("bias", layer.bias, 0.0)):
+            inputs.append(self.constant(f"{name}.{label}", np.full(C, value)) if tensor is None
+                          else self.weight(tensor, tensor.data))
+        inputs += [self.weight(buffer, buffer.data)
+                   for buffer in (layer.running_mean, layer.running_var)]
+        return self.add("BatchNormalization", inputs, name, epsilon=layer.eps)
 
     def _adaptive(self, name: str, layer: AdaptiveAvgPool2d, before: tuple[int, ...]) -> str:
         """Means over rows and columns, as two products with matrices."""
@@ -309,42 +442,54 @@ def _pads(win: Window, before: tuple[int, ...], after: tuple[int, ...]) -> list[
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     _load_onnx()  # whether it is missing shows now, not after the model was read
-    model, about, classes = find_model(args)
-    export(model, args.file, args.softmax, classes)
+    if args.model in models.MODELS and not args.weights:
+        model = models.build(args.model, models.default_classes(args.model))
+        about = f"{args.model} with initial weights"
+        export(model, args.file, args.softmax)
+    else:
+        classifier = of_weights(args.weights, args.model) if args.weights else load(args.model)
+        about = classifier.about
+        pixels = None
+        if not args.prepared:
+            pixels = Pixels(classifier.side, classifier.transform, args.uint8)
+        export(classifier.model, args.file, args.softmax, classifier.classes, pixels,
+               metadata(classifier, pixels))
     print(f"{about}\n{args.file}  ({os.path.getsize(args.file) / 1e6:,.1f} MB, opset {OPSET})")
     return 0
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line. Raises UsageError for weights that no model belongs to."""
-    parser = cli.parser("minitorch_alex.onnx", "Write a network as an ONNX file.")
+    """The command line. Raises UsageError for weights that no model belongs to, and for a file
+    that is a folder."""
+    parser = cli.parser("minitorch_alex.onnx", "Write a network as an ONNX file. That of a trained "
+                        "model takes raw pixels; the names of its classes are in its metadata.")
     parser.add_argument("model", type=cli.home, metavar="RUN_OR_MODEL",
-                        help="a run directory (runs/NAME), a checkpoint in one, or a model: "
-                             f"{', '.join(models.MODELS)}")
+                        help="a run directory (runs/NAME), a checkpoint in one, pretrained, a "
+                             ".safetensors or .pth file whose weights fit one model only, or a "
+                             f"model: {', '.join(models.MODELS)}")
     parser.add_argument("file", type=cli.home, metavar="FILE.onnx")
     parser.add_argument("-w", "--weights", type=cli.path, metavar="FILE",
                         help="the weights of a model, .safetensors or .pth (default: initial "
                              "weights)")
     parser.add_argument("--softmax", action="store_true", help="end with probabilities instead of "
                                                                "logits")
+    parser.add_argument("--uint8", action="store_true",
+                        help="take bytes (N, S, S, 3), as Pillow and OpenCV keep an image, instead "
+                             "of floats (N, 3, S, S)")
+    parser.add_argument("--prepared", action="store_true",
+                        help="the network alone: images (N, 3, S, S) minus the mean, as in "
+                             "training")
     args = parser.parse_args(argv)
     if args.weights and args.model not in models.MODELS:
         raise UsageError(f"--weights only applies to a model, and {args.model} is not one; the "
                          f"models are: {', '.join(models.MODELS)}")
+    if args.uint8 and (args.prepared or (args.model in models.MODELS and not args.weights)):
+        raise UsageError("--uint8 is for raw pixels, and without training or with --prepared the "
+                         "input is prepared images; remove --uint8")
+    if os.path.isdir(args.file):
+        raise UsageError(f"{args.file} is a folder; give the name of a file, such as "
+                         f"{os.path.join(args.file, 'net.onnx')}")
     return args
-
-
-def find_model(args: argparse.Namespace) -> tuple[Network, str, Sequence[str]]:
-    """(the network of a run, of a weights file or with initial weights, a description of it, the
-    names of a run's classes)."""
-    if args.model not in models.MODELS:
-        predictor = classifier.of_run(Path(args.model))
-        return predictor.model, predictor.about, predictor.classes
-    if args.weights:
-        predictor = classifier.of_weights(args.weights, args.model)
-        return predictor.model, predictor.about, ()
-    model = models.build(args.model, models.default_classes(args.model))
-    return model, f"{args.model} with initial weights", ()
 
 
 if __name__ == "__main__":

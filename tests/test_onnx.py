@@ -1,17 +1,20 @@
 """What ONNX's own reference implementation computes from an exported file is what this package computes."""
+import hashlib
+import json
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_run import make_run
 
 import minitorch_alex as mt
 import minitorch_alex.functional as F
-from minitorch_alex import models, nn, onnx
+from minitorch_alex import data, models, nn, onnx
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.errors import DiskError, UsageError
 from minitorch_alex.models import AlexNet, AlexNetConfig
-from minitorch_alex.training import weights
+from minitorch_alex.training import architectures, weights
 
 
 def loaded(path):
@@ -45,6 +48,8 @@ def agrees(model, tmp_path, size, tolerance=1e-4):
     model.image_size = size
     rng = np.random.default_rng(0)
     images = (60 * rng.standard_normal((2, 3, size, size))).astype(np.float32)
+    for _, buffer in model.named_buffers():
+        buffer.data[...] = rng.uniform(0.5, 2, buffer.shape)
     for parameter in model.parameters():  # weights and biases for which each layer matters
         scale = 1 / np.sqrt(max(1, np.prod(parameter.shape[1:]))) if parameter.data.ndim > 1 else 0.5
         parameter.data[...] = scale * rng.standard_normal(parameter.shape)
@@ -96,7 +101,8 @@ def test_small_nets(name, tmp_path):
     nn.LocalResponseNorm(3, alpha=0.1, beta=0.6, k=2.0), nn.LocalResponseNorm(5, alpha=0.1, groups=3),
     nn.LocalResponseNorm(4, alpha=0.1, within_map=True), nn.LocalResponseNorm(5, alpha=0.1, within_map=True),
     nn.LocallyConnected2d(3, 2, 10, (3, 2), stride=(2, 3), padding=(1, 0)),
-    nn.LocallyConnected2d(3, 2, 10, 4, bias=False), nn.Tanh(), nn.Dropout(0.3, "2012"), nn.Dropout(0.3)], ids=repr)
+    nn.LocallyConnected2d(3, 2, 10, 4, bias=False), nn.BatchNorm2d(3), nn.BatchNorm2d(3, eps=0.1, affine=False),
+    nn.Tanh(), nn.Dropout(0.3, "2012"), nn.Dropout(0.3)], ids=repr)
 def test_each_kind_of_layer(layer, tmp_path):
     agrees(nn.Sequential(layer=layer, flatten=nn.Flatten()), tmp_path, 10, tolerance=1e-5)
 
@@ -119,6 +125,7 @@ def test_what_has_no_form_in_onnx_is_refused(tmp_path):
             return x
 
     for layer, text in ((nn.LocalResponseNorm(4), "size 4, but for even sizes .*; use an odd size"),
+                        (nn.BatchNorm2d(3, track_running_stats=False), "layer: .*build it with track_running_stats"),
                         (Odd(), "layer layer: Odd has no form in ONNX here")):
         model = nn.Sequential(layer=layer)
         model.image_size = 8
@@ -141,7 +148,7 @@ def test_the_command_exports_runs_models_and_files_of_weights(tmp_path, capsys):
     file = tmp_path / "m.onnx"
     weights.write(model, tmp_path / "w.safetensors")
     for args in ([str(run)], ["quick_26", "--weights", str(tmp_path / "w.safetensors")]):
-        assert onnx.main([*args, str(file)]) == 0
+        assert onnx.main([*args, str(file), "--prepared"]) == 0
         np.testing.assert_allclose(loaded(file)[1](images), expected, atol=1e-6)
     assert f"{file}  (0.6 MB, opset 17)" in capsys.readouterr().out
     assert onnx.main(["net_18", str(file)]) == 0
@@ -150,6 +157,85 @@ def test_the_command_exports_runs_models_and_files_of_weights(tmp_path, capsys):
         onnx.main([str(run), str(file), "--weights", str(tmp_path / "w.safetensors")])
     with pytest.raises(DiskError):
         onnx.main(["net_18", str(tmp_path / "w.safetensors" / "m.onnx")])
+
+
+# Files that stand alone: raw pixels in, checked by onnxruntime.
+
+
+def answers(file, pixels):
+    """(properties, outputs of onnxruntime for raw pixels)."""
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    (source,) = session.get_inputs()
+    assert source.name == "pixels"
+    if source.type == "tensor(float)":
+        # (N, S, S, 3) -> (N, 3, S, S)
+        pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32)
+    return session.get_modelmeta().custom_metadata_map, session.run(None, {source.name: pixels})[0]
+
+
+@pytest.mark.parametrize("uint8", [False, True])
+@pytest.mark.parametrize("recipe", [
+    {}, {"crop": 24}, {"crop": 24, "mean_follows_crop": True}, {"pad": 4}, {"pad": 4, "crop": 24},
+    {"enlarge": 45}, {"enlarge": 45, "crop": 24}], ids=str)
+def test_raw_pixels_are_prepared_as_in_training(tmp_path, recipe, uint8):
+    size = recipe.get("crop") or recipe.get("enlarge") or 32
+    run, _ = make_run(tmp_path / "run", image_size=size)
+    config = json.loads((run / "config.json").read_text())
+    config["recipe"] |= {"crop": 0, "pad": 0, **recipe}
+    (run / "config.json").write_text(json.dumps(config))
+    flags = ["--uint8"] if uint8 else []
+    assert onnx.main([str(run), str(tmp_path / "m.onnx"), "--softmax", *flags]) == 0
+    classifier = mt.load(run)
+    pixels = data.make_shapes(5, classifier.side).images
+    properties, got = answers(tmp_path / "m.onnx", pixels)
+    np.testing.assert_allclose(got, classifier.probabilities(pixels), atol=2e-5)
+    assert json.loads(properties["names"]) == json.loads(properties["classes"]) == list(data.class_names("shapes"))
+    digest = hashlib.sha256((run / "checkpoint.safetensors").read_bytes()).hexdigest()
+    assert properties["weights_sha256"] == digest and properties["run"] == "run"
+    assert (properties["size"], properties["order"], properties["range"]) == ("32", "RGB", "0..255")
+    assert properties["layout"] == ("NHWC" if uint8 else "NCHW") and properties["model"] == "quick_26"
+
+
+def test_the_bundled_model_answers_alike_from_pictures(tmp_path, capsys):
+    """From a file of any size to names, with Pillow and onnxruntime alone."""
+    file = tmp_path / "m.onnx"
+    assert onnx.main(["pretrained", str(file), "--uint8"]) == 0
+    assert "5.7 MB" in capsys.readouterr().out
+    picture = Image.fromarray(data.make_shapes(1, 90).images[0]).resize((120, 90))
+    picture.save(tmp_path / "a.png")
+    scaled = picture.resize((43, 32), Image.Resampling.BOX)
+    square = np.asarray(scaled.crop((5, 0, 37, 32)))
+    properties, logits = answers(file, square[None])
+    seen = mt.load()(tmp_path / "a.png")
+    assert json.loads(properties["names"])[logits[0].argmax()] == seen.name
+    np.testing.assert_allclose(np.exp(logits[0]) / np.exp(logits[0]).sum(), seen.probabilities, atol=1e-5)
+
+
+def test_torchvisions_weights_take_raw_pixels_too(tmp_path, monkeypatch):
+    """Their mean is a colour, and their division by std a factor in the graph."""
+    def blank(name, classes=7):
+        return AlexNet(AlexNetConfig.torchvision(**NARROW), classes)
+
+    monkeypatch.setattr(architectures, "blank", blank)
+    weights.write(blank(""), tmp_path / "w.safetensors")
+    assert onnx.main(["alexnet_torchvision", str(tmp_path / "m.onnx"), "-w", str(tmp_path / "w.safetensors")]) == 0
+    classifier = mt.load(tmp_path / "w.safetensors", arch="alexnet_torchvision")
+    pixels = data.make_shapes(2, classifier.side).images
+    _, logits = answers(tmp_path / "m.onnx", pixels)
+    inputs = classifier.prepare(pixels)[0].transpose(0, 3, 1, 2)  # (N, h, w, 3) -> (N, 3, h, w)
+    np.testing.assert_allclose(logits, classifier.model(mt.Tensor(inputs)).numpy(), atol=1e-5)
+    proto, _ = loaded(tmp_path / "m.onnx")
+    shapes = {c.name: tuple(c.dims) for c in proto.graph.initializer}
+    assert shapes["pixels.mean"] == (3, 1, 1) and [n.op_type for n in proto.graph.node][:3] == ["Slice", "Sub", "Mul"]
+
+
+def test_flags_of_the_input_that_contradict_each_other(tmp_path):
+    for args in (["pretrained", "--prepared"], ["net_18"]):
+        with pytest.raises(UsageError, match="--uint8 is for raw pixels"):
+            onnx.main([*args, str(tmp_path / "m.onnx"), "--uint8"])
+    with pytest.raises(UsageError, match="is a folder; give the name of a file"):
+        onnx.main(["net_18", str(tmp_path)])
 
 
 def test_shared_layers_and_tied_weights_are_one_constant(tmp_path):
