@@ -263,10 +263,10 @@ class _Graph:
             self.last = self._average(name, layer, before, after)
         elif isinstance(layer, AdaptiveAvgPool2d):
             self.last = self._adaptive(name, layer, before)
-        elif isinstance(layer, LocalResponseNorm) and layer.within_map:
-            self.last = self._norm_within(name, layer)
         elif isinstance(layer, LocalResponseNorm):
-            self.last = self._norm(name, layer, before[0])
+            within = layer.within_map
+            self.last = (self._norm_within(name, layer) if within
+                         else self._norm(name, layer, before[0]))
         elif isinstance(layer, LocallyConnected2d):
             self.last = self._local(name, layer, after)
         elif isinstance(layer, Scale):
@@ -276,10 +276,11 @@ class _Graph:
         elif isinstance(layer, ReLU | Tanh | Flatten):
             ops = {ReLU: "Relu", Tanh: "Tanh", Flatten: "Flatten"}
             self.last = self.add(ops[type(layer)], [self.last], name)
-        # the paper's: outputs times 1 - p after training
-        elif isinstance(layer, Dropout) and layer.rule == "2012":
-            self.last = self._times(name, "keep", 1 - layer.p)
-        elif not isinstance(layer, Dropout):
+        # nothing; of the paper's kind, outputs times 1 - p after training
+        elif isinstance(layer, Dropout):
+            if layer.rule == "2012":
+                self.last = self._times(name, "keep", 1 - layer.p)
+        else:
             raise UsageError(f"layer {name}: {type(layer).__name__} has no form in ONNX here")
 
     def _times(self, name: str, label: str, factor: Any) -> str:
