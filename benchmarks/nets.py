@@ -14,11 +14,12 @@ from minitorch_alex import backend, kernels, models, nn, optim, profile, streams
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.functional.layout import to_nchw, to_nhwc
 from minitorch_alex.kernels import Window, cpu
+from minitorch_alex.kernels.cpu import algorithms
 from minitorch_alex.models.alexnet import Scale
 from minitorch_alex.tensor import Tensor
-from minitorch_alex.training import cli
+from minitorch_alex.training import cli, convolution
 
-from .workloads import GPU_WORKLOADS, RATES, WORKLOADS, Workload
+from .workloads import CONVOLUTIONS, GPU_WORKLOADS, RATES, WORKLOADS, Workload
 
 
 def net_w2() -> nn.Sequential:
@@ -96,10 +97,11 @@ class Ours:
 
     def __init__(self, workload: str, contender: str = "ours", threads: int | None = None) -> None:
         self.kept = kernels.keep_freed_memory()
-        if contender == "ours-winograd":
-            kernels.set_winograd(True)
         if threads is not None:
             kernels.set_threads(threads)
+        # as --conv: "auto" times each layer when its batch is known
+        self.conv = CONVOLUTIONS.get(contender, "auto")
+        kernels.set_winograd(self.conv == "winograd")
         self.workload = (WORKLOADS | GPU_WORKLOADS)[workload]
         self.model = build(self.workload)
         self.optimizer = optim.SGD(self.model.parameters(), **RATES)
@@ -109,6 +111,8 @@ class Ours:
         rng = np.random.default_rng(0)
         size = self.workload.size
         images = rng.standard_normal((batch, size, size, 3), np.float32)
+        if self.conv == "auto":
+            algorithms.use(convolution.faster(self.model, batch))
         self.images = images.transpose(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
         self.labels = rng.integers(0, self.workload.classes, batch)
 

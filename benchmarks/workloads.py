@@ -65,6 +65,7 @@ KEEP_MEMORY = {
 # contender -> the environment of its process
 CONTENDERS: dict[str, dict[str, str]] = {
     "ours": {},
+    "ours-im2col": {},
     "ours-winograd": {},
     "torch": {},
     "torch-malloc": KEEP_MEMORY,
@@ -75,6 +76,7 @@ CONTENDERS: dict[str, dict[str, str]] = {
 }
 ABOUT = {
     "ours": "minitorch_alex as `train` runs it",
+    "ours-im2col": "the same with --conv im2col",
     "ours-winograd": "the same with --winograd",
     "torch": "PyTorch as installed: eager, NCHW",
     "torch-malloc": "the same with malloc told to keep freed memory, as ours does",
@@ -91,6 +93,9 @@ GPU_ABOUT = {
     "torch-fast": "PyTorch in NCHW with a hand-written LRN and fused SGD",
     "torch-fast-nhwc": "the same in channels_last",
 }
+
+# contender -> --conv, where it is not auto
+CONVOLUTIONS = {"ours-im2col": "im2col", "ours-winograd": "winograd"}
 
 # The ideas that make ours fast, each removed or added on its own -> the environment of the child.
 IDEAS = {

@@ -21,7 +21,7 @@ from .classifier import VIEWS, softmax_outputs
 from .data import Dataset, Transform
 from .errors import DataError, DivergedError, UsageError
 from .nn import Module
-from .training import class_list, cli, feed, ranks, runs
+from .training import class_list, cli, convolution, feed, ranks, runs
 from .training.cli import Flag
 
 INTEGER = {"type": int, "metavar": "N"}
@@ -206,6 +206,7 @@ class Member:
         self.config["data_dir"] = args.data_dir or self.config["data_dir"]
         self.split = args.split
         self.limit = args.limit
+        self.conv = args.conv
 
     def on_validation_images(self) -> "Member":
         """The same model, to be measured on all of its validation images."""
@@ -240,6 +241,8 @@ class Member:
                 batch_size: int) -> Iterator[tuple[str, np.ndarray, float]]:
         """(kind of views, probabilities (N, K), seconds) for each kind."""
         saved = runs.load_model(self.file, self.config)
+        if self.conv == "auto":
+            convolution.use_for_inference(self.config, saved.model, batch_size)
         transform = runs.build_transform(self.config, saved.arrays["data.mean"])
         part = images.name if f"({self.split})" in images.name else f"{images.name} ({self.split})"
         print(f"{self.config['model']} from {self.file}, epoch {saved.meta['epoch']}; "

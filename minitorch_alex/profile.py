@@ -6,7 +6,7 @@ Output sizes, parameters, multiply-adds, memory and time; how much of the signal
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from math import prod
 from typing import Any
@@ -18,11 +18,12 @@ from . import functional as F
 from .autograd import Function, no_grad
 from .errors import UsageError
 from .kernels import gpu
+from .kernels.cpu import algorithms
 from .kernels.window import ceil_div
 from .models import Network
 from .nn import Conv2d, Linear, LocallyConnected2d, Module, Sequential, evaluating, in_mode
 from .tensor import Tensor
-from .training import cli
+from .training import cli, convolution
 
 FLOAT_BYTES = 4  # float32
 Times = dict[str, tuple[float, float]]  # layer -> (seconds forward, seconds backward)
@@ -98,10 +99,15 @@ def total(entries: list[Entry]) -> Entry:
                  column_bytes=sum(e.column_bytes for e in entries))
 
 
-def layer_table(model: Network, times: Times | None = None, markdown: bool = False) -> str:
+def layer_table(model: Network, times: Times | None = None, markdown: bool = False,
+                computed_by: Mapping[str, str] | None = None) -> str:
     """The ledger as text or as a Markdown table, with the sums below; with `times` also
-    milliseconds forward and backward."""
+    milliseconds forward and backward, with `computed_by` (layer -> name) what computes each
+    convolution."""
     rows = _rows(model, times)
+    if computed_by:
+        cells = ["computed by"] + [computed_by.get(row[0], "") for row in rows[1:]]
+        rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
     if markdown:
         rule = "|" + "".join("---|" if i < 3 else "--:|" for i in range(len(rows[0])))
         heading, *body = ["| " + " | ".join(row) + " |" for row in rows]
@@ -514,13 +520,14 @@ def main(argv: list[str] | None = None) -> int:
         print(args.plot)
         return 0
     ranks = comm.start(timeout=300) if args.ranks else comm.Alone()
+    computed_by = use_faster_convolutions(model, args)
     times = layer_times(model, args.batch_size) if args.batch_size else None
     if times and args.ranks:
         text = describe_ranks(model, times, args.batch_size, ranks)
         if ranks.rank == 0:
             print(text)
         return 0
-    print(layer_table(model, times, args.markdown))
+    print(layer_table(model, times, args.markdown, computed_by))
     print(f"\n{describe_memory(model, args.memory)}")
     return 0
 
@@ -551,6 +558,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         raise UsageError("--ranks needs the time of a step: got --batch-size 0, expected at least "
                          "1")
     return args
+
+
+def use_faster_convolutions(model: Network, args: argparse.Namespace) -> dict[str, str]:
+    """What --conv auto means for the batch that is timed: convolution -> what computes it; empty
+    where nothing is timed, or where there is no choice."""
+    if args.conv != "auto" or args.backend != "numpy" or not args.batch_size:
+        return {}
+    choices = convolution.faster(model, args.batch_size)
+    algorithms.use(choices)
+    return convolution.by_layer(model, choices)
 
 
 def describe_memory(model: Network, gigabytes: float) -> str:

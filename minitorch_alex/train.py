@@ -27,7 +27,16 @@ from .optim import LARS, SGD
 from .parallel import DataParallel
 from .schedule import Schedule
 from .tensor import Tensor
-from .training import checkpoint, class_list, cli, feed, ranks, runs, settings
+from .training import (
+    checkpoint,
+    class_list,
+    cli,
+    convolution,
+    feed,
+    ranks,
+    runs,
+    settings,
+)
 from .training.progress import Interval, Meter, Progress, Stopwatch, measure
 from .training.runs import Run, Split
 from .training.stopping import Stopped, StopSignal
@@ -145,6 +154,8 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     still = transform.eval()
     check_image_size(still, split.train, model, config)
 
+    if not (args.dry_run or args.check_init):
+        convolution.use(config, model, recipe.batch_size, comm)
     optimizer = models.build_optimizer(model, recipe)
     schedule = models.build_schedule(optimizer, recipe)
     if saved is not None:
@@ -513,6 +524,8 @@ def describe(job: Job) -> None:
     if recipe.published:
         print(f"recipe      {config['recipe_name']}: {recipe.source}")
         print(f"            published result {recipe.published}")
+    if config.get("convolutions"):
+        print(f"convolution {convolution.describe(model, config['convolutions'])} (--conv auto)")
     n_bytes = profile.step_bytes(model, recipe.batch_size)
     print(f"memory      about {n_bytes / 1e6:,.0f} MB per step")
 

@@ -25,6 +25,15 @@ def shapes_are_drawn_once():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def a_cache_of_its_own(tmp_path_factory):
+    """What --conv auto has timed is remembered for this session only, and for the processes that it
+    starts: the tests are not another one's, and leave nothing behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINITORCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A folder on a file system of its own, of 256 KB."""

@@ -127,7 +127,7 @@ def test_the_bare_kernels_do_the_same_step_to_the_bit(name):
     key, _ = NETS[name]
     results = []
     for step in (nets.Ours.train_step, nets.bare_step):
-        net = nets.Ours(key)
+        net = nets.Ours(key, "ours-im2col")  # "ours" times the algorithms anew for each net
         net.feed(3)
         net.mode(True)
         losses = []

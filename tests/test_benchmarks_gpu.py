@@ -145,7 +145,7 @@ def test_every_section_runs_and_is_told(ours_on_host, torch_on_host, in_process,
 def test_our_step_is_that_of_the_cpu(ours_on_host, name):
     """Two steps, as benchmarks.cpu makes them: gradients are forgotten between them, and weights updated."""
     losses, weights = [], []
-    for make in (lambda: nets.OursOnGpu(name, "ours", "fp32"), lambda: nets.Ours(name)):
+    for make in (lambda: nets.OursOnGpu(name, "ours", "fp32"), lambda: nets.Ours(name, "ours-im2col")):
         net = make()
         net.feed(3)
         net.mode(True)

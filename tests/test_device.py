@@ -17,7 +17,7 @@ import pytest
 from minitorch_alex import backend, evaluate, predict, profile, selftest, train
 from minitorch_alex.errors import BackendError, UsageError
 from minitorch_alex.kernels import gpu, memory
-from minitorch_alex.kernels.cpu import winograd
+from minitorch_alex.kernels.cpu import algorithms
 from minitorch_alex.kernels.window import Window
 from minitorch_alex.plots import __main__ as plots
 from minitorch_alex.training import cli
@@ -240,7 +240,8 @@ def test_deterministic_fixes_cublas_workspace_before_it_starts_or_refuses(machin
     ({"precision": "fp16"}, "fp16 needs --backend cupy: NumPy multiplies float32 in full"),
     ({"memory_limit": 4.0}, "--memory-limit needs --backend cupy"), ({"memory_limit": -1.0}, "above 0"),
     ({"workspace": -1.0}, "--workspace must be 0 or more"), ({"workspace": float("nan")}, "0 or more"),
-    ({"winograd": True, "backend": "cupy"}, "only work on the CPU"),
+    ({"conv": "winograd", "backend": "cupy"}, "only work on the CPU"),
+    ({"conv": "fft"}, "unknown --conv 'fft', expected auto, im2col or winograd"),
     ({"memory_limit": float("nan")}, "above 0"), ({"memory_limit": float("inf"), "backend": "cupy"}, "above 0")))
 def test_flags_that_make_no_sense_are_refused(changes, text):
     with pytest.raises(UsageError, match=text) as caught:
@@ -250,9 +251,10 @@ def test_flags_that_make_no_sense_are_refused(changes, text):
 
 def test_winograd_and_the_workspace_reach_the_kernels():
     win = Window.of(3)
+    x = np.zeros((1, 5, 5, 4))
     for on, limit in ((True, 0.5), (False, None)):
-        cli.use_device(settings(winograd=on, workspace=limit))
-        assert winograd.suits(win, 1) is on
+        cli.use_device(settings(conv="winograd" if on else "im2col", workspace=limit))
+        assert algorithms.use_winograd("outputs", x, 4, win, 1) is on
         assert memory._workspace == (None if limit is None else 500_000_000)
 
 

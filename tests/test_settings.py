@@ -28,7 +28,7 @@ def test_a_run_stores_what_the_table_says_and_what_older_runs_stored():
     config = config_of("--seed", "5")
     assert set(config) == {
         "model", "data", "data_dir", "recipe_name", "seed", "val_split", "limit", "workers", "print_freq",
-        "checkpoint_freq", "threads", "backend", "precision", "memory_limit", "deterministic", "winograd",
+        "checkpoint_freq", "threads", "backend", "precision", "memory_limit", "deterministic", "conv",
         "workspace", "data_size", "num_classes", "classes", "class_digest", "model_fields",
         "preset_edition", "recipe", "layer_decay"}
     assert config["seed"] == 5 and set(settings.IN_RECIPE) <= set(config["recipe"])
@@ -55,7 +55,7 @@ def test_the_same_value_may_be_given_again(run, argv):
 
 
 @pytest.mark.parametrize("argv", (
-    ["--lr", "0.4"], ["--limit", "0"], ["-a", "net_18"], ["--winograd"], ["--set", "flip=True"],
+    ["--lr", "0.4"], ["--limit", "0"], ["-a", "net_18"], ["--conv", "winograd"], ["--set", "flip=True"],
     ["--overwrite"], ["--dry-run"]))
 def test_another_value_is_refused_by_name(run, argv):
     name = "--model" if argv[0] == "-a" else argv[0]
@@ -68,3 +68,11 @@ def test_what_may_change_is_taken_over(run):
     config = settings.resumed_config(run, *settings.parse(argv))
     assert config["recipe"]["epochs"] == 7
     assert (config["threads"], config["print_freq"], config["data_dir"]) == (3, 9, "elsewhere")
+
+
+@pytest.mark.parametrize("on, conv", ((False, "im2col"), (True, "winograd")))
+def test_a_run_from_before_conv_goes_on_as_it_was(run, on, conv):
+    old = run.read_config() | {"winograd": on}
+    del old["conv"]
+    run.write_json(run.config, old)
+    assert settings.resumed_config(run, *settings.parse([]))["conv"] == conv

@@ -305,7 +305,7 @@ def test_help_names_every_flag_and_exit_code(capsys):
     assert stop.value.code == 0
     for flag in ("--arch", "--epochs", "--batch-size", "--lr", "--momentum", "--wd", "--seed", "--resume", "--limit",
                  "--dry-run", "--val-split", "--set", "--data-dir", "--threads", "--workers", "--precision",
-                 "--memory-limit", "--deterministic", "--winograd", "--workspace", "--check-init",
+                 "--memory-limit", "--deterministic", "--conv", "--winograd", "--workspace", "--check-init",
                  "fp16", "130, 143"):
         assert flag in text
 
@@ -489,9 +489,9 @@ def test_a_run_goes_on_where_it_was_with_the_settings_it_had(on_host, monkeypatc
     assert "2.3 GB" in capsys.readouterr().out
     backend.use("numpy")
     assert main(["--resume", "runs/one", "--epochs", "2"]) == 0
-    assert backend.current().kernels is gpu and used == [("host cuda", False, None, "tf32", 3.0, True)] * 2
+    assert backend.current().kernels is gpu and used == [("host cuda", "auto", None, "tf32", 3.0, True)] * 2
     assert main(["--resume", "runs/one", "--epochs", "3", "--memory-limit", "5"]) == 0
-    assert used[-1] == ("host cuda", False, None, "tf32", 5.0, True)
+    assert used[-1] == ("host cuda", "auto", None, "tf32", 5.0, True)
     result = json.loads((on_host / "runs" / "one" / "result.json").read_text())
     assert [row["device_memory_gb"] for row in result["curve"]] == [2.345] * 3
     capsys.readouterr()

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backend
 from . import cpu, gpu, im2col, naive
-from .cpu.winograd import set_winograd
+from .cpu.algorithms import set_winograd
 from .memory import keep_freed_memory, release_memory, set_workspace, trim_memory
 from .window import Window
 from .workers import get_threads, set_threads

@@ -33,6 +33,7 @@ from typing import Any, Literal
 
 from .. import backend, kernels
 from ..errors import UsageError, UserError
+from ..kernels.cpu import algorithms
 from . import jobs
 
 EXIT_CODES = """exit codes:
@@ -111,13 +112,14 @@ def run_cli(main: Callable[[], int | None]) -> None:
 @contextlib.contextmanager
 def guest_of_process() -> Iterator[None]:
     """Inside, a name that the encoding of stdout or stderr lacks is printed as an escape; after it
-    both are as they were, and so are the number of threads and the one variable of the environment
+    both are as they were, and so are the number of threads, the algorithms and the one variable of the environment
     that a program sets (_fix_workspace).
 
     Every program's `main` runs in it, also where a notebook or a script calls it.
     """
     variable = os.environ.get(WORKSPACE_VARIABLE)
     threads = kernels.get_threads()
+    policy = algorithms.policy()
     handlers = []
     for stream in (sys.stdout, sys.stderr):
         # A user's own choice, PYTHONIOENCODING=ascii:replace, never fails. A notebook's stream
@@ -134,6 +136,7 @@ def guest_of_process() -> Iterator[None]:
                 stream.reconfigure(errors=errors)
         if kernels.get_threads() != threads:
             kernels.set_threads(threads)
+        algorithms.use(policy)
         if variable is None and WORKSPACE_VARIABLE in os.environ:
             del os.environ[WORKSPACE_VARIABLE]
             _started_fixed.append(sys.modules.get("cupy"))
@@ -252,9 +255,12 @@ DEVICE_FLAGS = (
     Flag("--backend", "numpy or cupy", "numpy", stored="config", options={"metavar": "NAME"}),
     Flag("--threads", "worker threads", 0, shown="the available CPUs", minimum=0,
          stored="config", on_resume="any", options={"type": int, "metavar": "N"}),
-    Flag("--winograd", "on the CPU, convolve with a quarter of the multiplications: faster for "
-         "networks of AlexNet's width; float32 results are accurate to 5e-6 instead of 5e-7",
-         False, stored="config", options={"action": "store_true"}),
+    Flag("--winograd", "the same as --conv winograd", "auto", shown="off", stored="config",
+         options={"dest": "conv", "action": "store_const", "const": "winograd"}),
+    Flag("--conv", "how the CPU computes convolutions: im2col; winograd, with a quarter of the "
+         "multiplications, whose float32 results are accurate to 5e-6 instead of 5e-7; or auto, "
+         "which times both before it begins and takes the faster one for each layer", "auto",
+         stored="config", options={"metavar": "NAME"}),
     Flag("--workspace", "on the CPU, freed memory to keep for the next step", None,
          shown="all; 0 keeps none and is slower", stored="config", on_resume="any",
          options={"type": float, "metavar": "GB"}),
@@ -268,6 +274,7 @@ DEVICE_FLAGS = (
          "error (fixes cuBLAS's workspace; every other sum already has a fixed order)", False,
          stored="config", on_resume="any", options={"action": "store_true"}),
 )
+CONVOLUTIONS = ("auto", "im2col", "winograd")
 DEVICE_DEFAULTS: dict[str, Any] = {flag.dest: flag.default for flag in DEVICE_FLAGS}
 
 
@@ -306,7 +313,7 @@ def use_device(settings: Mapping[str, Any]) -> None:
     workspace = settings["workspace"]
     if settings.get("threads"):
         kernels.set_threads(settings["threads"])
-    kernels.set_winograd(settings["winograd"])
+    kernels.set_winograd(settings["conv"] == "winograd")
     kernels.set_workspace(None if workspace is None else int(workspace * 1e9))
     if name == "cupy" and settings["deterministic"]:
         _fix_workspace()
@@ -334,8 +341,10 @@ def _check_device(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"--memory-limit must be above 0 (in GB), got {limit:g}")
     if workspace is not None and not 0 <= workspace < float("inf"):
         raise UsageError(f"--workspace must be 0 or more (in GB), got {workspace:g}")
-    if name == "cupy" and (settings["winograd"] or workspace is not None):
-        raise UsageError("--winograd and --workspace only work on the CPU; remove them or use "
+    if settings["conv"] not in CONVOLUTIONS:
+        raise UsageError(f"unknown --conv {settings['conv']!r}, expected auto, im2col or winograd")
+    if name == "cupy" and (settings["conv"] == "winograd" or workspace is not None):
+        raise UsageError("--conv winograd and --workspace only work on the CPU; remove them or use "
                          "--backend numpy")
     if name == "numpy" and precision != "fp32":
         raise UsageError(f"--precision {precision} needs --backend cupy: "

@@ -14,7 +14,7 @@ from .. import data, models, streams
 from ..errors import UsageError
 from ..models import Network, Recipe
 from ..models.recipe import RECIPES, named
-from . import class_list, cli, ranks
+from . import class_list, cli, convolution, ranks
 from .cli import Flag
 from .runs import Run
 
@@ -179,7 +179,9 @@ def resumed_config(run: Run, args: argparse.Namespace, given: set[str]) -> dict[
     """The configuration of a run that is resumed. Raises UsageError for a flag that would change
     it midway."""
     # A run that was made before a flag existed has no entry for it, hence the defaults.
-    config = {**cli.DEVICE_DEFAULTS, **run.read_config()}
+    stored = run.read_config()
+    convolution.upgrade(stored)
+    config = {**cli.DEVICE_DEFAULTS, **stored}
     fixed = []
     for name in sorted(given):
         flag = BY_NAME[name]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..window import Pair, Window, group_slices
 from ..workers import parallel_for, parallel_list, pieces
-from . import winograd
+from . import algorithms, winograd
 from .blocks import Block, blocks_per_thread, padded_images, plan, windows
 
 NARROW = 24  # numbers in a row of a window; copying fewer at a time costs as much as the product
@@ -24,7 +24,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
 
     x (N,H,W,C)  w (O,C/G,KH,KW)  b (O,) or None  ->  y (N,OH,OW,O)
     """
-    if winograd.suits(win, groups):
+    if algorithms.use_winograd("outputs", x, len(w), win, groups):
         return winograd.conv2d(x, w, b, win, groups)
     t = outputs_per_window(x, win, groups)
     if t > 1:
@@ -94,7 +94,7 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
 
     x (N,H,W,C)  gy (N,OH,OW,O)  ->  gw (O,C/G,KH,KW)
     """
-    if winograd.suits(win, groups):
+    if algorithms.use_winograd("weights", x, gy.shape[3], win, groups):
         return winograd.conv2d_backward_weight(x, gy, win, groups)
     t = outputs_per_window(x, win, groups)
     if t > 1:

@@ -24,8 +24,7 @@ three stages, fold -> lay -> multiply:
 * Multiply: the formula above.
 
 The transforms cost time and some accuracy: a float32 result is off by about 5e-6 of the largest,
-that of im2col by 5e-7. It pays where there are many channels (in all five layers of the paper's
-net, in none of small nets), so it is an option: `kernels.set_winograd(True)`.
+that of im2col by 5e-7. It pays where there are many channels: algorithms.py says when it is used.
 """
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,24 +40,14 @@ from .blocks import BLOCK, Block, padded_images, plan, windows
 # Where to evaluate, by the kernel's size, apart from infinity. Small numbers: their powers
 # multiply the rounding errors.
 POINTS: dict[int, tuple[float, ...]] = {3: (0, 1, -1, 0.5, -2), 5: (0, 1, -1, 2, -2, 0.5)}
-_enabled = False
-
-
-def set_winograd(enabled: bool) -> None:
-    """Use Winograd's algorithm for every convolution on the CPU that it suits.
-
-    These are kernels of 3x3 or 5x5, or that their stride folds to such ones, without dilation;
-    those with a stride, without groups.
-    """
-    global _enabled
-    _enabled = bool(enabled)
 
 
 def suits(win: Window, groups: int) -> bool:
-    """Whether a convolution with these windows is to be computed here."""
+    """Whether a convolution with these windows can be computed here: a kernel of 3x3 or 5x5, or one
+    that its stride folds to such a one, without dilation; with a stride, without groups."""
     K, KW = win.kernel
     S, SW = win.stride
-    if not _enabled or K != KW or S != SW or win.dilation != (1, 1):
+    if K != KW or S != SW or win.dilation != (1, 1):
         return False
     return ceil_div(K, S) in POINTS and (S == 1 or groups == 1)
 
