@@ -324,6 +324,95 @@ WRONG = (
                "    return y[:, np.arange(O).reshape(2, -1).T.ravel()] "))),
 )
 
+# Seen in teaching, in none of the places above; most of them are one word away from what is right.
+WRONG += (
+    ("1.2", "the border is the edge pixel, repeated",
+     replaced(("                                if 0 <= ih < H and 0 <= iw < W:\n"
+               "                                    total +=",
+               "                                ih = min(max(ih, 0), H - 1)\n"
+               "                                iw = min(max(iw, 0), W - 1)\n"
+               "                                if True:\n"
+               "                                    total +="))),
+    ("2.1", "windows of sliding_window_view, reshaped without a transpose",
+     appended("def im2col(x, KH, KW, stride, padding):\n"
+              "    xp = np.pad(x, ((0, 0), (0, 0), (padding,) * 2, (padding,) * 2))\n"
+              "    v = np.lib.stride_tricks.sliding_window_view(xp, (KH, KW), axis=(2, 3))\n"
+              "    return v[:, :, ::stride, ::stride].reshape(-1, x.shape[1] * KH * KW)\n")),
+    ("2.2", "the mean of what meets in a pixel",
+     replaced(("    return bordered[:, :, padding:padding + H, padding:padding + W]",
+               "    count = np.zeros_like(bordered)\n"
+               "    for i in range(OH):\n        for j in range(OW):\n"
+               "            count[:, :, i * stride:i * stride + KH, j * stride:j * stride + KW] += 1\n"
+               "    bordered /= np.maximum(count, 1)\n"
+               "    return bordered[:, :, padding:padding + H, padding:padding + W]"))),
+    ("2.2", "the border cut off at one side only",
+     replaced(("    return bordered[:, :, padding:padding + H, padding:padding + W]",
+               "    return bordered[:, :, :H, :W]"))),
+    ("2.3", "channels dealt out in turn",
+     replaced(("cols = im2col(x[:, seen],", "cols = im2col(x[:, g::groups],"))),
+    ("2.3", "the first biases for every group",
+     replaced(("+ b[made]  #", "+ b[:O // groups]  #"))),
+    ("3.2", "gradients added in place",
+     replaced(("            if source in flight:\n                flight[source] = flight[source] + g\n"
+               "            else:\n                flight[source] = g\n            waiting",
+               "            if source in flight:\n                flight[source] += g\n"
+               "            else:\n                flight[source] = g\n            waiting"))),
+    ("4.1", "gx without the stride",
+     appended(CONV_BACKWARD_LOOPS.format(
+         op="+=", w="w[o]", gx="gxp[:, :, P:P + x.shape[2], P:P + x.shape[3]]",
+         result="gx, gw, gy.sum(axis=(0, 2, 3))").replace(
+             "gxp[n, c, r, s]", "gxp[n, c, i:i + KH, j:j + KW]"))),
+    ("4.2", "the last of equal ones", pool(winner="size * size - 1 - cell[::-1, ::-1].argmax()")),
+    ("5.1", "times y, not times y > 0", replaced(("return gy * (y > 0)", "return gy * y"))),
+    ("5.1", "leaky", replaced(("return gy * (y > 0)", "return np.where(y > 0, gy, 0.01 * gy)"))),
+    ("5.2", "the stride of the columns is the size",
+     replaced(("columns = slice(j, j + (OW - 1) * stride + 1, stride)\n            y =",
+               "columns = np.minimum(j + np.arange(OW) * size, W - 1)\n            y ="))),
+    ("5.3", "shared over the whole window",
+     replaced(("gx[:, :, rows, columns] += won * gy[:, :, oh, ow][:, :, None, None]",
+               "gx[:, :, rows, columns] += gy[:, :, oh, ow][:, :, None, None] / size ** 2"))),
+    ("6.1", "absolute values for squares",
+     replaced((SUM_OF_SQUARES, "window_sum(abs(x), size // 2, size - 1 - size // 2)"))),
+    ("6.1", "alpha divided by the channels that are there",
+     replaced((SUM_OF_SQUARES, "window_sum(x * x, size // 2, size - 1 - size // 2)"
+               " / window_sum(np.ones_like(x), size // 2, size - 1 - size // 2)"))),
+    ("6.1", "a window of rows, not of channels",
+     replaced((SUM_OF_SQUARES,
+               "window_sum((x * x).swapaxes(1, 2), size // 2, size - 1 - size // 2).swapaxes(1, 2)"))),
+    ("6.2", "gy outside of the sum",
+     replaced(("cross = gy * x * scale", "cross = x * scale"),
+              ("2 * alpha * beta * x * neighbours", "2 * alpha * beta * x * gy * neighbours"))),
+    ("7.1", "the silent ones are kept",
+     replaced(("    return x * kept * scale", "    return x * (1 - kept) * scale"))),
+    ("7.2", "times the colour, not plus",
+     replaced(("return (images + shift) /", "return images * (1 + shift) /"))),
+    ("7.4", "one mask for ever",
+     replaced(("        self.kept = self.rng.random(x.shape) >= self.p\n",
+               "        if not hasattr(self, 'kept'):\n"
+               "            self.kept = self.rng.random(x.shape) >= self.p\n"))),
+    ("8.1", "decay of the weights after the step",
+     replaced(("    v -= weight_decay * lr * w\n    v -= lr * g\n    w += v",
+               "    v -= lr * g\n    w += v\n    w -= weight_decay * lr * w"))),
+    ("8.1", "momentum of the gradient only: (1 - momentum) g",
+     replaced(("v -= lr * g", "v -= (1 - momentum) * lr * g"))),
+    ("8.2", "softmax over the images",
+     appended(SOFTMAX.format(
+         z="logits - logits.max(axis=1, keepdims=True)", loss="-np.log(p[rows, labels]).mean()",
+         where="rows, labels", result="loss, gradient / len(labels)").replace(
+             "e.sum(axis=1, keepdims=True)", "e.sum(axis=0)"))),
+    ("8.2", "the sum of the losses",
+     softmax(loss="(np.log(e.sum(axis=1)) - (logits - logits.max(axis=1, keepdims=True))"
+                  "[rows, labels]).sum()")),
+    ("8.2", "a logarithm to base 2",
+     softmax(loss="(np.log2(e.sum(axis=1)) - (logits - logits.max(axis=1, keepdims=True))"
+                  "[rows, labels] / np.log(2)).mean()")),
+    ("8.4", "save without copies",
+     replaced(("    return {\"w\": run[\"w\"].copy(), \"v\": run[\"v\"].copy(), \"step\"",
+               "    return {\"w\": run[\"w\"], \"v\": run[\"v\"], \"step\""))),
+    ("9.3", "the bias of the first device for both",
+     replaced(("b[kernels], stride, padding, 1)", "b[:O // 2], stride, padding, 1)"))),
+)
+
 RIGHT = (
     ("4.1", "loops", loops()),
     ("4.2", "loops", pool()),

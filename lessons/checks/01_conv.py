@@ -246,6 +246,13 @@ EXERCISES = (
                 new="if ih < H and iw < W",
             ),
             Bug(
+                "border of edge pixels",
+                "beyond the edge you read the nearest pixel of the image; the border is zeros",
+                old="if 0 <= ih < H and 0 <= iw < W:\n",
+                new="ih, iw = min(max(ih, 0), H - 1), min(max(iw, 0), W - 1)\n"
+                "                                if True:\n",
+            ),
+            Bug(
                 "edge cut off",
                 "row 0 and column 0 of the image are left out: 0 is inside",
                 old="if 0 <= ih < H and 0 <= iw < W",

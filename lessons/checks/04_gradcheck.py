@@ -489,6 +489,18 @@ EXERCISES = (
                 new="gw[made] = (places.T @ cols / len(x))",
             ),
             Bug(
+                "gx without the stride",
+                "in gx the windows are one pixel apart, whatever the stride: window (oh, ow) "
+                "begins at (oh S, ow S)",
+                old="gx[:, seen] = col2im(gcols, x[:, seen].shape, KH, KW, stride, padding)",
+                new="P = padding\n"
+                "        taps = gcols.reshape(*gy[:, 0].shape, Cg, KH, KW)\n"
+                "        bordered = np.pad(0 * x[:, seen], ((0, 0), (0, 0), (P, P), (P, P)))\n"
+                "        for n, i, j in np.ndindex(taps.shape[:3]):\n"
+                "            bordered[n, :, i:i + KH, j:j + KW] += taps[n, i, j]\n"
+                "        gx[:, seen] = bordered[:, :, P:P + x.shape[2], P:P + x.shape[3]]",
+            ),
+            Bug(
                 "weights not transposed",
                 "X^T G is gw with its axes exchanged, (C KH KW, O), and a reshape does not "
                 "exchange them: take G^T X",

@@ -270,6 +270,12 @@ EXERCISES = (
                 new="return gy * y",
             ),
             Bug(
+                "leaky",
+                "a hundredth of the gradient passes where y is 0: that is a leaky ReLU's",
+                old="return gy * (y > 0)",
+                new="return np.where(y > 0, gy, 0.01 * gy)",
+            ),
+            Bug(
                 "mask alone",
                 "this is the derivative itself: it has not been multiplied with gy",
                 old="return gy * (y > 0)",
@@ -381,6 +387,12 @@ EXERCISES = (
                 "argmax ran over all images and channels at once; each of them has its own winner",
                 old="won = np.arange(size * size) == first[:, :, None]",
                 new="won = (np.arange(window.size) == window.argmax()).reshape(window.shape)",
+            ),
+            Bug(
+                "shared over the window",
+                "each cell of a window gets an equal part: so it is for the mean, not the maximum",
+                old="+= won * gy[:, :, oh, ow][:, :, None, None]",
+                new="+= gy[:, :, oh, ow][:, :, None, None] / size ** 2",
             ),
             Bug(
                 "column by column",

@@ -295,6 +295,19 @@ EXERCISES = (
                 new="window_sum(x * x, size // 2, size - 2 - size // 2)",
             ),
             Bug(
+                "absolute values",
+                "the absolute values are summed; it is their squares",
+                old="window_sum(x * x, size // 2, size - 1 - size // 2)",
+                new="window_sum(abs(x), size // 2, size - 1 - size // 2)",
+            ),
+            Bug(
+                "rows for channels",
+                "the window runs over the rows of a map, axis 2; it runs over channels, axis 1",
+                old="window_sum(x * x, size // 2, size - 1 - size // 2)",
+                new="window_sum((x * x).swapaxes(1, 2), size // 2, size - 1 - size // 2)"
+                ".swapaxes(1, 2)",
+            ),
+            Bug(
                 "both sides alike",
                 "size // 2 channels to both sides: right for odd sizes, one too many for even",
                 old="window_sum(x * x, size // 2, size - 1 - size // 2)",

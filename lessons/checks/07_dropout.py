@@ -377,6 +377,12 @@ EXERCISES = (
                 new="np.sqrt(eigenvalues)) @ eigenvectors",
             ),
             Bug(
+                "times the colour",
+                "the image is multiplied by 1 + the noise; the noise is added",
+                old="return (images + shift)",
+                new="return images * (1 + shift)",
+            ),
+            Bug(
                 "blue, green, red",
                 "the three numbers of an axis are red, green, blue, in the order of the images' "
                 "channels",

@@ -338,6 +338,12 @@ EXERCISES = (
                 new="v += lr * g",
             ),
             Bug(
+                "decay after the step",
+                "the decay is taken off the weights, after the step: it belongs into the velocity",
+                old="    v -= weight_decay * lr * w\n    v -= lr * g\n    w += v",
+                new="    v -= lr * g\n    w += v\n    w -= weight_decay * lr * w",
+            ),
+            Bug(
                 "no decay",
                 "where is the decay? Subtract weight_decay lr w from the velocity",
                 old="    v -= weight_decay * lr * w\n",
@@ -552,6 +558,12 @@ EXERCISES = (
                 "is the initial one",
                 old='"step": state["step"]',
                 new='"step": 0',
+            ),
+            Bug(
+                "nothing copied in save",
+                "the state holds the run's own arrays, which keep changing: copy them in save",
+                old='"w": run["w"].copy(), "v": run["v"].copy()',
+                new='"w": run["w"], "v": run["v"]',
             ),
             Bug(
                 "weights not copied in save",
