@@ -344,7 +344,7 @@ def as_npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def as_csv(rows: list[tuple[str, str]]) -> bytes:
+def as_csv(rows: Sequence[Sequence[str]]) -> bytes:
     """Rows as the bytes of a CSV file. Names that are not Unicode are written with backslashes."""
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)

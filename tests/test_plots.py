@@ -1,4 +1,7 @@
 """The pictures say what the log says. Text is looked for in SVG, where it stands as text; colour in PNG."""
+import csv
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +11,10 @@ import pytest
 from PIL import Image
 from small_run import make_run
 
-from minitorch_alex import data, models, nn, plots, profile
+import minitorch_alex as mt
+from minitorch_alex import data, models, nn, plots, predict, profile
 from minitorch_alex.errors import DataError, DiskError, RunError, ShapeError, UsageError
-from minitorch_alex.plots import figure2, learnt, training
+from minitorch_alex.plots import explain, figure2, learnt, projections, reasons, sheet, training
 from minitorch_alex.plots.__main__ import find_neighbours, main, one_of_each
 
 
@@ -280,7 +284,8 @@ def test_one_of_each_class_then_the_next():
 
 # the command
 
-ALL = ["curves", "kernels", "maps", "activations", "confusion-test", "predictions", "neighbours"]
+ALL = ["curves", "kernels", "maps", "activations", "confusion-test", "predictions", "neighbours", "cam", "saliency",
+       "occlusion", "deconv", "mistakes"]
 
 
 def test_everything_is_drawn_into_the_runs_directory(tmp_path, capsys):
@@ -326,7 +331,7 @@ def test_without_the_data_what_needs_none_is_drawn(tmp_path, capsys):
     directory, _ = make_run(tmp_path / "tiny", dataset="cifar10")
     assert main([str(directory), "--data-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert (directory / "kernels.png").exists() and out.count("is left out: ") == 5
+    assert (directory / "kernels.png").exists() and out.count("is left out: ") == 10
     with pytest.raises(DataError):
         main([str(directory), "--data-dir", str(tmp_path), "--confusion"])
 
@@ -338,3 +343,197 @@ def test_runs_that_cannot_be_drawn(tmp_path):
         main([str(tmp_path / "a" / "x"), str(tmp_path / "b" / "x")])
     with pytest.raises(UsageError, match="--limit must be at least 1"):
         main([str(tmp_path), "--limit", "0"])
+
+
+# why: sheets, heat maps, projections, mistakes; what they show is computed by explain.py, see checks/explain.py
+
+
+def test_a_sheet_has_columns_of_captions_and_goes_on_below(tmp_path):
+    panel = sheet.Panel(np.zeros((8, 8, 3), np.uint8), ["cat  98.0 %", "a.png"], key=[((1.0, 0, 0), "dog")])
+    columns = [[panel, panel]] * 5
+    bar = sheet.Bar(1, "0 %", "100 %", "probability")
+    svg = drawn(tmp_path / "s.svg", lambda path: sheet.sheet(columns, path, "Title", "note", bar, across=3))
+    for text, count in (("cat  98.0 %", 10), ("a.png", 10), ("dog", 10), ("Title", 1), ("note", 1), ("100 %", 1)):
+        assert svg.count(f">{text}<") == count, text
+    wide = drawn(tmp_path / "s.png", lambda path: sheet.sheet(columns, path, across=5)).shape
+    tall = drawn(tmp_path / "s.png", lambda path: sheet.sheet(columns, path, across=3)).shape
+    assert wide[1] > tall[1] and wide[0] < tall[0] < 2.1 * wide[0]
+    assert "no columns" in drawn(tmp_path / "s.svg", lambda path: sheet.sheet([], path, "no columns"))
+
+
+def test_a_heat_map_is_stretched_over_the_picture_and_grey_where_nothing_is(tmp_path):
+    heat = np.zeros((4, 4))
+    heat[0, 3] = 5
+    picture = np.full((32, 32, 3), (200, 40, 90), np.uint8)
+    image = sheet.glow(picture, heat)
+    assert image.shape == (256, 256, 3) and 0 <= image.min() <= image.max() <= 1
+    colourful = np.ptp(image, axis=2)  # the difference of the largest and the smallest of red, green and blue
+    assert colourful[32, 224] > 0.3 and colourful[128:, :128].max() < 1e-9  # the upper right cell has its middle there
+    assert np.ptp(sheet.glow(picture, 0 * heat), axis=2).max() < 1e-9
+
+
+def test_the_strongest_activations_are_those_of_all_batches():
+    maps = np.random.default_rng(0).standard_normal((10, 3, 4, 5)).astype(np.float32)
+    strongest = explain.Strongest.none(3)
+    for start in (0, 4, 8):
+        strongest = strongest.after(maps[start:start + 4], start, 6)
+    for c in range(3):
+        best = maps[:, c].reshape(10, 20)
+        order = np.argsort(-best.max(axis=1))[:6]
+        assert strongest.images[c].tolist() == order.tolist()
+        assert strongest.places[c].tolist() == best[order].argmax(axis=1).tolist()
+        assert (strongest.values[c] == best[order].max(axis=1)).all()
+
+
+def test_maps_that_respond_to_the_same_images_wait():
+    images = np.array([[0, 1, 2], [0, 1, 9], [5, 6, 7], [7, 8, 9], [1, 2, 0]])
+    best = explain.Strongest(np.array([[9.0], [8], [7], [6], [5]]), images, images)
+    assert projections.different_maps(best) == [0, 2, 3, 1]
+
+
+def test_parts_of_an_image_have_one_size_and_lie_inside():
+    layers = [nn.Conv2d(3, 4, 5, padding=2), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1)]
+    parts = [projections.window(layers, row, column, (16, 16)) for row in (0, 3, 7) for column in (0, 7)]
+    assert {(p.stop - p.start, q.stop - q.start) for p, q in parts} == {(10, 10)}
+    assert {p.start for p, _ in parts} == {0, 2, 6}
+    assert projections.window(layers, 3, 3, (6, 6)) == (slice(0, 6), slice(0, 6))
+
+
+def test_deconvolution_needs_relu():
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Tanh())
+    with pytest.raises(UsageError, match="networks of ReLU; this one has tanh"):
+        explain.deconvolve(net, np.zeros((1, 3, 5, 5), np.float32), "1", np.zeros((1, 2, 3, 3), np.float32))
+
+
+def test_maps_are_looked_at_behind_their_activation():
+    assert explain.map_layers(models.build("alexnet_cifar", channels=(4,) * 5, hidden=(8, 8))) == {
+        f"conv{i}": f"relu{i}" for i in range(1, 6)}
+    bare = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(8, 2), nn.ReLU())
+    assert explain.map_layers(bare) == {"0": "0"}
+
+
+def test_mistakes_come_most_sure_first():
+    probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.99, 0.01]])
+    assert reasons.mistakes(probs, np.array([1, 1, 0, 1])).tolist() == [3, 0, 2]
+    assert reasons.ending("train/n01440764/n01440764_10026.JPEG", 12) == "…_10026.JPEG"
+
+
+def test_what_is_most_probable_is_named_by_its_colour():
+    probs = np.zeros((2, 3, 6))
+    for i, k in enumerate((2, 2, 0, 5, 5, 4)):
+        probs[i // 3, i % 3, k] = 1
+    panel = reasons.most_probable(probs, 2, tuple("abcdef"), most=2)
+    assert [name for _, name in panel.key] == ["c", "f", "a", "1 more"]
+    assert (panel.image[0, 0] == panel.key[0][0]).all() and (panel.image[1, 1] == panel.key[1][0]).all()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A run of a small AlexNet."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    return make_run(path, "alexnet_cifar", channels=(4,) * 5, hidden=(8, 8))[0]
+
+
+def sheets(monkeypatch):
+    """A list that gets the columns, title and note of each sheet that is drawn."""
+    drawings = []
+    monkeypatch.setattr(sheet, "sheet", lambda columns, path, *texts: drawings.append((columns, *texts)))
+    return drawings
+
+
+def test_pictures_of_ones_own_and_a_class_to_explain(tiny, tmp_path, monkeypatch):
+    drawings = sheets(monkeypatch)
+    for i, image in enumerate(data.make_shapes(2, 50).images):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    pictures = ["--images", str(tmp_path / "0.png"), str(tmp_path / "1.png")]
+    assert main([str(tiny), "--cam", "--saliency", "--occlusion", *pictures, "--out", str(tmp_path)]) == 0
+    assert main([str(tiny), "--cam", "--class", "star", "--layer", "conv3", *pictures, "--out", str(tmp_path)]) == 0
+    (cam, *_), (saliency, *_), (occlusion, *_), (star, _, note) = drawings
+    assert [column[0].lines[0] for column in cam] == ["0.png", "1.png"]
+    assert [len(drawing[0]) for drawing in (cam, saliency, occlusion, star)] == [3, 2, 3, 2]
+    assert all(column[1].lines[0].startswith("star  ") for column in star) and "Grad-CAM of conv3, 8 × 8" in note
+    guesses = mt.load(tiny)(tmp_path / "0.png").top(2)
+    assert [panel.lines[0] for panel in cam[0][1:]] == [f"{g.name}  {100 * g.probability:.1f} %" for g in guesses]
+    assert occlusion[0][1].image.shape == (16, 16, 3)
+
+
+def test_mistakes_are_drawn_and_listed_with_the_names_of_their_files(tmp_path, capsys):
+    """A model that says one class to all: everything else is a mistake."""
+    for part in ("train", "val"):
+        for name in data.make_shapes(1, 8).classes:
+            (tmp_path / "pets" / part / name).mkdir(parents=True)
+            for k in range(2):
+                Image.new("RGB", (40, 40), (90, 20 * k, 9)).save(tmp_path / "pets" / part / name / f"{k}.png")
+    directory, model = make_run(tmp_path / "tiny", dataset="folder", n_train=20)
+    argv = [str(directory), "--mistakes", "--data-dir", str(tmp_path / "pets")]
+    assert main(argv) == 0 and main([*argv, "--split", "train", "--out", str(tmp_path / "out")]) == 0
+    rows = list(csv.DictReader((directory / "mistakes.csv").open()))
+    assert len(rows) == 18 and {row["file"] for row in rows} <= {f"val/{c}/{k}.png" for c in
+                                                                data.make_shapes(1, 8).classes for k in range(2)}
+    assert all(row["class"] == row["file"].split("/")[1] != row["taken for"] for row in rows)
+    sure = [float(row["probability"]) for row in rows]
+    assert sure == sorted(sure, reverse=True) and Image.open(directory / "mistakes.png").width > 300
+    assert next(csv.DictReader((tmp_path / "out" / "mistakes.csv").open()))["file"].startswith("train/")
+
+
+def test_the_bundled_model_and_a_weights_file_are_explained_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(data.make_shapes(1, 50).images[0]).save("p.png")
+    assert main(["pretrained", "--cam", "--kernels", "--images", "p.png"]) == 0
+    assert {file.name for file in tmp_path.iterdir()} == {"p.png", "cam.png", "kernels.png"}
+    from minitorch_alex.training import weights
+    mt.manual_seed(0)
+    weights.write(models.build("quick_26"), tmp_path / "w.safetensors")
+    flags = ["w.safetensors", "-a", "quick_26", "--out", "out"]
+    assert main([*flags, "--cam", "--saliency", "--occlusion", "--square", "5", "--maps", "--images", "p.png"]) == 0
+    assert len(list(Path("out").iterdir())) == 4
+    with pytest.raises(UsageError, match="a weights file has no images of its own; name some with --images"):
+        main([*flags, "--deconv"])
+
+
+def test_a_run_behind_a_flag_that_takes_files_is_found(tiny, tmp_path, capsys):
+    Image.fromarray(data.make_shapes(1, 50).images[0]).save(tmp_path / "p.png")
+    for words in (["--maps"], ["--cam", "--images", str(tmp_path / "p.png")]):
+        assert main([*words, str(tiny)]) == 0
+    assert capsys.readouterr().out.split() == [str(tiny / "maps.png"), str(tiny / "cam.png")]
+
+
+@pytest.mark.parametrize("flags, kind, text", (
+    (["--cam", "--layer", "fc6"], UsageError, "--layer fc6: expected a convolution of alexnet_cifar: conv1, conv2"),
+    (["--cam", "--class", "dog"], UsageError, "--class dog: the model does not know this class; it knows disc, ring"),
+    (["--cam", "--split", "val"], RunError, "the run has no val images .* use --split test or train"),
+    (["--occlusion", "--square", "33"], UsageError, "--square 33: the network sees 32 x 32 pixels"),
+    (["--square", "0"], UsageError, "--square must be at least 1, got 0"),
+    (["--cam", "-a", "alexnet"], UsageError, "a run such as .* knows its own; leave -a out"),
+    (["--cam", "--images", *["x.png"] * 25], UsageError, "names 25 files, a figure has room for 24"),
+    (["--cam", "--images", "no.png"], DataError, "cannot read the image no.png")))
+def test_what_cannot_be_explained_is_said_in_one_line(tiny, flags, kind, text):
+    with pytest.raises(kind, match=text) as caught:
+        main([str(tiny), *flags])
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_run_there_is_one_line():
+    with pytest.raises(UsageError, match="expected a run to draw: runs/NAME, pretrained for"):
+        main(["--cam"])
+
+
+# the gallery
+
+
+def test_the_commands_of_the_gallery_draw_its_pictures(tmp_path, monkeypatch, capsys):
+    """Every command of the page but the trainings, on small runs under the same names."""
+    page = (Path(__file__).parent.parent / "docs" / "gallery.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("runs/first"), "alexnet_cifar", channels=(4,) * 5, hidden=(8, 8))
+    make_run(Path("runs/quick"))
+    for code in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(compile(code, "gallery.md", "exec"), {})
+    commands = re.findall(r"^    python -m minitorch_alex\.(plots|predict) (.+)$", page, re.M)
+    for program, words in commands:
+        run = main if program == "plots" else predict.main
+        limit = ["--limit", "30"] if program == "plots" else []
+        assert run([*shlex.split(words), *limit]) == 0, words
+    made = {file.name for file in [*Path("runs").rglob("*.png"), *Path(".").glob("*.png")]}
+    shown = re.findall(r"\(gallery/([\w-]+\.png)\)", page)
+    assert set(shown) <= made | {"find-lr.png"} and len(commands) >= 13

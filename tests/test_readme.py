@@ -110,7 +110,7 @@ def test_the_gallery_shows_all_its_pictures_and_none_is_large():
     page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
     shown = re.findall(r"!\[[^]]+\]\(gallery/([\w-]+\.png)\)", page)
     files = {file.name: file.stat().st_size for file in (ROOT / "docs" / "gallery").iterdir()}
-    assert sorted(shown) == sorted(files) and max(files.values()) < 120_000
+    assert sorted(shown) == sorted(files) and max(files.values()) < 200_000
     kinds = re.findall(r"minitorch_alex\.plots --(\w+)", page)
     assert sorted(kinds) == sorted(["curves", *FIGURES]), "one figure of each kind"
 

@@ -32,7 +32,8 @@ from . import checkpoint, class_list
 PACKAGE = Path(__file__).parent.parent
 PRETRAINED = PACKAGE / "pretrained"  # a run as `slim` leaves it
 # The figures that `plots` draws into a run's directory.
-FIGURES = ("kernels", "maps", "activations", "predictions", "neighbours", "curves-compared")
+FIGURES = ("kernels", "maps", "activations", "predictions", "neighbours", "curves-compared", "cam",
+           "saliency", "occlusion", "deconv", "mistakes")
 
 
 class Run:
@@ -74,7 +75,7 @@ class Run:
         files = [self.config, self.settings, self.log, self.table, self.curves, self.result,
                  self.best, self.checkpoint, checkpoint.previous(self.checkpoint)]
         files += [self.directory / f"{name}.png" for name in FIGURES]
-        files += self.directory.glob("evaluate-*.json")
+        files += [self.directory / "mistakes.csv", *self.directory.glob("evaluate-*.json")]
         files += self.directory.glob("confusion-*.png")
         files += self.directory.glob("events.out.tfevents.*")
         for file in files:

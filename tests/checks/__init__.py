@@ -10,11 +10,12 @@ to them take one case and serve the drawn tests too.
     cases.py     shapes and settings         engine.py    checks of what is built on them
     later.py     checks of both kinds, of what PyTorch has besides AlexNet's parts
     exchange.py  checks of what crosses between ranks, on NumPy alone
+    explain.py   checks of what says why a network answers as it does
 
 A check belongs to the tuple CHECKS at the end of its file; test_kernels.py finds one that was
 forgotten there.
 """
-from . import cases, compare, engine, exchange, kernels, later
+from . import cases, compare, engine, exchange, explain, kernels, later
 from .cases import NormCase, WindowCase, fitting
 from .compare import assert_close, dot, in_precision, normal
 from .engine import (
@@ -45,13 +46,14 @@ from .kernels import (
 )
 
 KERNEL_CHECKS = (*kernels.CHECKS, *later.KERNEL_CHECKS)
-ENGINE_CHECKS = (*engine.CHECKS, *later.CHECKS)
+ENGINE_CHECKS = (*engine.CHECKS, *later.CHECKS, *explain.CHECKS)
 BY_NAME = {check.__name__: check for check in (*KERNEL_CHECKS, *ENGINE_CHECKS, *exchange.CHECKS)}
 
 __all__ = [
     "BY_NAME", "ENGINE_CHECKS", "KERNEL_CHECKS", "NormCase", "WindowCase", "agree", "assert_close",
     "avg_pool2d", "avg_pool2d_gradients", "cases", "compare", "conv2d_adjoint", "conv2d_forward",
     "conv2d_gradients", "conv2d_input_gradient", "conv2d_weight_gradient", "dot", "engine", "exchange",
+    "explain",
     "fitting", "gradients", "host", "in_precision", "kernels", "later", "leaf", "locally_connected2d",
     "locally_connected2d_gradients", "lrn_forward", "lrn_gradient", "lrn_gradients", "lrn_within",
     "max_pool2d", "max_pool2d_gradients", "normal", "oracles_agree", "spaced", "winograd",
