@@ -37,6 +37,7 @@ from .training import (
     runs,
     settings,
 )
+from .training.cut import CutParallel
 from .training.progress import Interval, Meter, Progress, Stopwatch, measure
 from .training.runs import Run, Split
 from .training.stopping import Stopped, StopSignal
@@ -59,7 +60,8 @@ class Job:
     progress: Progress
     source: Path | None       # the checkpoint that the run is resumed from
     comm: Comm                # the ranks that train together: one alone, unless started as several
-    parallel: DataParallel | None  # how they take a step; None for one alone without --shards
+    # how they take a step; None for one alone without --shards
+    parallel: DataParallel | CutParallel | None
     no_curves: str = ""       # why the last curves could not be drawn
 
     def transform(self, epoch: int) -> data.Transform:
@@ -144,6 +146,7 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     # Sums over threads round differently: a run keeps its number of threads, or the last bits
     # would differ.
     config["threads"] = kernels.get_threads()
+    config |= ranks.kind(args, given, config, comm)
     recipe = Recipe.from_json(config["recipe"])
 
     with ranks.in_turn(comm):
@@ -164,8 +167,8 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
         schedule.load_state_dict(saved.meta["schedule"])
     loader = data.Loader(split.train, recipe.batch_size, transform, config["seed"],
                          workers=config["workers"], reshuffle=recipe.reshuffle,
-                         part=(comm.rank, comm.size))
-    parallel = ranks.data_parallel(comm, model, optimizer, config, split)
+                         part=ranks.part_of_batch(comm, model, config))
+    parallel = ranks.data_parallel(comm, model, optimizer, config, recipe, split)
     return Job(run, config, recipe, model, optimizer, schedule, split, mean, still, loader,
                progress, source, comm, parallel)
 
@@ -361,7 +364,7 @@ def finish_epoch(job: Job, totals: Meter, pace: float, stop: StopSignal) -> None
     epoch's last batch, and a resumed run validates again.
     """
     progress = job.progress
-    ranks.check_together(job.comm, job.optimizer, progress.epoch + 1)
+    ranks.check_together(job.comm, job.parallel, job.optimizer, progress.epoch + 1)
     row: dict[str, Any] = {"kind": "epoch", "step": progress.step, "epoch": progress.epoch + 1,
                            "train_loss": totals.mean_loss, "train_error": totals.error,
                            "lr": job.lr, "seconds": round(progress.seconds, 1),

@@ -99,6 +99,7 @@ def _number(text: str) -> float:
 KINDS = {
     "schedule": ("steps", "plateau", "exponential", "polynomial", "cosine"),
     "rule": ("2012", "torch", "lars"),
+    "fc_scheme": ("b", "c"),
     "color": ("none", "source", "variance", "paper"),
     "class_weights": ("none", "balanced"),
 }
@@ -134,6 +135,10 @@ class Recipe:
     crop: int = 0                    # side of the random crops; 0: the whole image
     pad: int = 0                     # border of zeros around the image before cropping
     flip: bool = False               # mirror half of the images
+    fc_passes: int = 1               # --parallel hybrid: passes of the fully connected layers in a
+                                     # step, each with an update of its own at lr / fc_passes
+    fc_scheme: str = "c"             # whose images a pass sees: a part of every rank's ("c"), or
+                                     # all of one rank's ("b"); see models/columns.py
     crop_chunk: int = 1              # so many images in a row share one window and one mirror draw
     reshuffle: bool = True           # a new order in each epoch; False: that of the first, always
     mix: float = 0.0                 # chance that a chunk is mixed with other images, 0.75 : 0.25
@@ -150,7 +155,7 @@ class Recipe:
     source: str = ""                 # where they describe the recipe
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "crop_chunk"):
+        for name in ("epochs", "batch_size", "crop_chunk", "fc_passes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("enlarge", "crop", "pad", "warmup_epochs", "warmup_steps", "patience"):

@@ -29,12 +29,13 @@ from ..data import Dataset
 from ..errors import BackendError, RunError, UsageError
 from ..kernels.window import ceil_div
 from ..machine import available_cpus
-from ..module import Module
+from ..models import Network, Recipe
 from ..optimizer import Optimizer
 from ..parallel import DataParallel
 from ..tensor import Tensor
 from . import checkpoint
 from .cli import Flag
+from .cut import PARALLEL, CutParallel, grid
 from .progress import Meter, Progress
 from .runs import Run, Split
 
@@ -51,6 +52,11 @@ SHARDS = Flag("--shards", "cut each batch into N pieces (a power of two), whose 
               "summed in a fixed order: the same bytes for every number of ranks that divides N, "
               "at the same --threads", 0, shown="none", minimum=0,
               options={"type": int, "metavar": "N"})
+
+KIND = Flag("--parallel", "what several ranks share: data, the images of a batch; columns, the two "
+            "halves of a network with groups, as the paper's two GPUs; hybrid, the fully connected "
+            "layers, and images for the convolutions (see also --set fc_passes)", "data",
+            on_resume="any", options={"choices": PARALLEL})
 
 
 # The start.
@@ -165,8 +171,23 @@ def read_checkpoint(ranks: Comm, file: Path) -> tuple[dict[str, np.ndarray], dic
     return {name: ranks.broadcast(arrays.get(name)) for name in names}, meta
 
 
-def data_parallel(ranks: Comm, model: Module, optimizer: Optimizer, config: dict[str, Any],
-                  split: Split) -> DataParallel | None:
+def kind(args: Any, given: set[str], config: dict[str, Any], ranks: Comm) -> dict[str, Any]:
+    """What a run's configuration says of --parallel: what the user typed, or what the run had. One
+    process goes on alone with a run of columns, whose checkpoint is that of one process."""
+    if "parallel" in given:
+        return {"parallel": args.parallel}
+    if ranks.size == 1 and config.get("parallel") == "columns":
+        return {"parallel": "data"}
+    return {}
+
+
+def part_of_batch(ranks: Comm, model: Network, config: dict[str, Any]) -> tuple[int, int]:
+    """(which part of every batch this rank reads, of how many)."""
+    return grid(config.get("parallel", "data"), model, ranks)
+
+
+def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dict[str, Any],
+                  recipe: Recipe, split: Split) -> DataParallel | CutParallel | None:
     """What a step goes through on several ranks or in shards; None for one process without them.
     All ranks have rank 0's weights and velocities afterwards.
 
@@ -174,7 +195,11 @@ def data_parallel(ranks: Comm, model: Module, optimizer: Optimizer, config: dict
     network whose layers look at the whole batch.
     """
     shards = config.get("shards", 0)
-    if ranks.size == 1 and not shards:
+    kind = config.get("parallel", "data")
+    if kind != "data" and shards:
+        raise UsageError(f"--parallel {kind} sums over the parts of a network, --shards over those "
+                         "of a batch: leave one of them out")
+    if ranks.size == 1 and not shards and kind != "hybrid":
         return None
     if any(True for _ in model.named_buffers()):
         raise UsageError("batch normalisation needs the statistics of the whole batch, and each "
@@ -189,6 +214,8 @@ def data_parallel(ranks: Comm, model: Module, optimizer: Optimizer, config: dict
     for name in ("flat", *optimizer.kept):
         array = getattr(optimizer, name)
         array[...] = backend.asarray(ranks.broadcast(array))
+    if kind != "data":
+        return CutParallel(kind, model, optimizer, ranks, recipe.fc_scheme, recipe.fc_passes)
     overlap = ranks.size > ranks.local_size  # over a wire; within a machine a sum is work
     return DataParallel(optimizer, ranks, shards, overlap)
 
@@ -225,18 +252,30 @@ def describe(ranks: Comm, batch_size: int, config: dict[str, Any], resumed: bool
     where = f"{len(set(hosts))} hosts" if len(set(hosts)) > 1 else "1 host"
     print(f"ranks       {ranks.size} on {where} ({counts}), {kernels.get_threads()} threads each, "
           f"{ranks.library}")
+    if config.get("parallel") == "columns":
+        print(f"            batch {batch_size:,}; columns: each network is cut into halves, and "
+              "both see its images")
+        return
     print(f"            batch {batch_size:,} = {ranks.size} ranks x about "
           f"{batch_size / ranks.size:,.4g} images")
+    if config.get("parallel") == "hybrid":
+        print("            hybrid: each rank has a part of the fully connected layers, for the "
+              "images of all")
 
 
 # The steps.
 
 
-def take_step(parallel: DataParallel, model: Module, x: Any, labels: Any, progress: Progress,
-              n: int) -> tuple[Any, Any, int]:
+def take_step(parallel: DataParallel | CutParallel, model: Network, x: Any, labels: Any,
+              progress: Progress, n: int) -> tuple[Any, Any, int]:
     """One step on this rank's images x (n_r, 3, H, W) of a batch of n: what `measure` makes of
     them. All ranks take it, also one without images."""
     parallel.comm.beat(f"step {progress.step:,}", "go on with --resume")
+    if isinstance(parallel, CutParallel):
+        sums = parallel.take_step(progress.step, x, labels, n)
+        progress.batch += 1
+        progress.step += 1
+        return sums
     loss_sum: Any = 0.0
     wrong: Any = 0.0
     for rows, first in parallel.pieces(n):
@@ -272,7 +311,7 @@ def images(meter: Meter, ranks: Comm) -> float:
     return math.fsum(ranks.collect(meter.images))
 
 
-def interval_facts(parallel: DataParallel | None, seconds: float) -> dict[str, Any]:
+def interval_facts(parallel: DataParallel | CutParallel | None, seconds: float) -> dict[str, Any]:
     """What a row of the log says besides on several ranks: their number, the share of the time
     that was spent in sums, and who was the slowest: by how many seconds it computed longer than
     the median rank."""
@@ -289,9 +328,12 @@ def interval_facts(parallel: DataParallel | None, seconds: float) -> dict[str, A
                         "behind": round(busy[slowest] - statistics.median(busy), 4)}}
 
 
-def check_together(ranks: Comm, optimizer: Optimizer, epoch: int) -> None:
+def check_together(ranks: Comm, parallel: DataParallel | CutParallel | None, optimizer: Optimizer,
+                   epoch: int) -> None:
     """Raises RunError when the weights of two ranks differ in a bit: a machine computes wrongly,
-    or something depends on the rank that must not."""
+    or something depends on the rank that must not. All ranks have the whole network afterwards."""
+    if isinstance(parallel, CutParallel):
+        parallel.gather_weights()
     if ranks.size == 1:
         return
     sums = ranks.collect(_digest(backend.to_numpy(optimizer.flat).tobytes()))
@@ -304,7 +346,7 @@ def check_together(ranks: Comm, optimizer: Optimizer, epoch: int) -> None:
 # Evaluation.
 
 
-def predict(ranks: Comm, predict_alone: Callable[..., np.ndarray], model: Module, dataset: Dataset,
+def predict(ranks: Comm, predict_alone: Callable[..., np.ndarray], model: Network, dataset: Dataset,
             transform: Any, views: str = "single", batch_size: int = 250,
             progress: bool = False, check: Callable[[], None] | None = None) -> np.ndarray:
     """evaluate.predict by all ranks: probabilities (N, K), on each of them.

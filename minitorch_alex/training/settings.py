@@ -76,6 +76,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
                                            "metavar": "RUN"}),
         *cli.DEVICE_FLAGS,
         *ranks.FLAGS,
+        ranks.KIND,
         ranks.SHARDS,
         Flag("-j --workers", "threads that read and prepare batches", 1, minimum=0,
              stored="config", on_resume="any", options=INTEGER),
