@@ -152,6 +152,11 @@ class Classifier:
             raise DivergedError("the model's outputs are not finite: its weights have diverged")
         return probs
 
+    @property
+    def is_named(self) -> bool:
+        """Whether its classes have names: those of a file of weights are only numbered."""
+        return tuple(self.classes) != numbered(len(self.classes))
+
     def named(self, classes: Sequence[str]) -> "Classifier":
         """The same with other names of the classes. Raises UsageError for another number of
         them."""
@@ -324,10 +329,15 @@ def of_weights(path: str | os.PathLike, arch: str | None = None,
         mean = IMAGENET_MEAN
         how = "ImageNet's mean colour"
     mean_image = np.broadcast_to(mean, (side, side, 3))
-    return Classifier(model.eval(), [f"class {i}" for i in range(num_classes)], side,
+    return Classifier(model.eval(), numbered(num_classes), side,
                       Transform(mean_image, crop=size, random=False), views, name,
                       f"{name} with the weights of {path}; images are normalised by {how}",
                       Path(path))
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """What classes are called that have no names."""
+    return tuple(f"class {k}" for k in range(count))
 
 
 def read_classes(path: Path, count: int) -> list[str]:

@@ -1,16 +1,18 @@
 """python -m minitorch_alex.evaluate RUN [RUN...]: how good is a trained model?
 
 Top-1 and top-5 error, for a single view and for averages over views, and the classes with the
-largest error. Several runs are also evaluated together: their probabilities are averaged, as in
+largest error. With -w, weights from anywhere are measured on a folder of pictures, DIR/CLASS/* or
+DIR/val/CLASS/*:
+
+    evaluate -a alexnet_torchvision -w alexnet-owt-7be5be79.pth DIR --classes LOC_synset_mapping.txt
+
+Several runs are also evaluated together: their probabilities are averaged, as in
 the paper's table 2. With --search-weights the average is a weighted one, as its authors made it:
 the weights are searched on the validation images.
 """
 import argparse
-import copy
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,24 @@ from tqdm import tqdm
 from . import __version__, comm, kernels, plots
 from .classifier import VIEWS, softmax_outputs
 from .data import Dataset, Transform
-from .errors import DataError, DivergedError, UsageError
+from .errors import DivergedError, UsageError
+from .members import FolderMember, Member
+from .models import MODELS, Network
 from .nn import Module
-from .training import class_list, cli, convolution, feed, ranks, runs
+from .training import cli, feed, ranks, runs
 from .training.cli import Flag
 
+TOP = 5  # guesses; with no more classes than that, one of them is always right
 INTEGER = {"type": int, "metavar": "N"}
 FLAGS = (
+    Flag("-w --weights", "measure these on the folder DIR instead of runs: a .safetensors or .pth "
+         "file, a run, or pretrained", options={"type": cli.path, "metavar": "FILE"}),
+    Flag("-a --arch --model", "the model of a weights file, where its weights fit several: "
+         f"{', '.join(MODELS)}", options={"metavar": "NAME"}),
+    Flag("--classes", "of --weights: the names of the outputs in their order, one per line; "
+         "a WordNet number or a name, as the class folders in DIR have it",
+         shown="those of a run; LOC_synset_mapping.txt in DIR; or the folders in alphabetical "
+         "order", options={"type": cli.path, "metavar": "FILE"}),
     Flag("--split", "part of the data to measure on: test, val or train", "test",
          options={"choices": ("test", "val", "train"), "metavar": "PART"}),
     Flag("--views", "single (the central crop), nine or ten (the mean over so many crops), or all",
@@ -40,7 +53,8 @@ FLAGS = (
          options={"action": "store_true"}),
     Flag("--data-dir", "where the data is", shown="as in training",
          options={"type": cli.home, "metavar": "DIR"}),
-    Flag("--out", "where the numbers and the figure go", shown="the first run's directory",
+    Flag("--out", "where the numbers and the figure go", shown="the first run's directory; of "
+         "--weights FILE and of the bundled model, one in runs/",
          options={"type": cli.path, "metavar": "DIR"}),
     Flag("--previous", "use the checkpoint before the last one", False,
          options={"action": "store_true"}),
@@ -150,7 +164,9 @@ def by_class(probs: np.ndarray, labels: np.ndarray,
 
     A row has the number of images, the top-1 and top-5 error in %, and the wrong class that is
     predicted most often, with the share of the images, in %, for which it is; None and 0 where no
-    prediction is wrong.
+    prediction is wrong. Then the precision in %, the share of right ones among the predictions of
+    this class (None where there are none), and the recall, the share of its images that are
+    recognised. The top-5 error is None where there are no more than five classes to guess from.
     """
     top1 = misses(probs, labels, 1)
     top5 = misses(probs, labels, 5)
@@ -163,12 +179,18 @@ def by_class(probs: np.ndarray, labels: np.ndarray,
             continue
         wrong = matrix[k].copy()
         wrong[k] = 0
+        predicted = int(matrix[:, k].sum())
         rows.append({"class": name, "images": count,
                      "top1_error": round(float(100 * top1[here].mean()), 2),
-                     "top5_error": round(float(100 * top5[here].mean()), 2),
+                     "top5_error": (round(float(100 * top5[here].mean()), 2)
+                                    if len(classes) > TOP else None),
                      "taken_for": classes[int(wrong.argmax())] if wrong.any() else None,
-                     "taken_for_share": round(100 * float(wrong.max() / count), 2)})
-    return sorted(rows, key=lambda row: (-row["top1_error"], -row["top5_error"], row["class"]))
+                     "taken_for_share": round(100 * float(wrong.max() / count), 2),
+                     "precision": (round(100 * float(matrix[k, k] / predicted), 2)
+                                   if predicted else None),
+                     "recall": round(100 * float(matrix[k, k] / count), 2)})
+    return sorted(rows, key=lambda row: (-row["top1_error"], -(row["top5_error"] or 0),
+                                         row["class"]))
 
 
 def confusion_matrix(probs: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -185,7 +207,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The arguments. Raises UsageError for a value that makes no sense."""
     parser = cli.parser("minitorch_alex.evaluate", (__doc__ or "").partition("\n\n")[2])
     parser.add_argument("runs", type=cli.path, nargs="+", metavar="RUN",
-                        help="a run directory (runs/NAME) or a checkpoint file in one")
+                        help="a run directory (runs/NAME), a checkpoint file in one, or "
+                             "pretrained; with --weights, a folder of pictures DIR")
     cli.add_flags(parser, FLAGS)
     cli.add_device_flags(parser)
     cli.add_flags(parser, ranks.FLAGS)
@@ -193,65 +216,28 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     cli.check_flags(args, (*FLAGS, *ranks.FLAGS))
     if args.search_weights and len(args.runs) < 2:
         raise UsageError("--search-weights is for the average of several runs; name two or more")
+    if args.weights is None and (args.model or args.classes):
+        flag = "--model" if args.model else "--classes"
+        raise UsageError(f"{flag} says how to read --weights, and a run knows it itself; remove "
+                         f"{flag}, or add --weights FILE")
+    if args.weights is not None and (len(args.runs) > 1 or args.data_dir):
+        raise UsageError("with --weights, one folder of pictures is given and no --data-dir: "
+                         "evaluate --weights FILE DIR")
     return args
 
 
-class Member:
-    """One of the trained models that are evaluated, with what it needs to look at images."""
+def open_members(args: argparse.Namespace) -> Sequence[Member]:
+    """The models that the command line names."""
+    if args.weights is not None:
+        return [FolderMember(args.runs[0], args)]
+    return [Member(path, args) for path in args.runs]
 
-    def __init__(self, path: Path, args: argparse.Namespace) -> None:
-        self.path = path
-        self.run, self.file = runs.find(path, args.previous)
-        self.config = self.run.read_config()
-        self.config["data_dir"] = args.data_dir or self.config["data_dir"]
-        self.split = args.split
-        self.limit = args.limit
-        self.conv = args.conv
 
-    def on_validation_images(self) -> "Member":
-        """The same model, to be measured on all of its validation images."""
-        twin = copy.copy(self)
-        twin.split = "val"
-        twin.limit = None
-        return twin
-
-    def sees(self) -> dict[str, Any]:
-        """The settings that decide which images it is measured on. The test images do not depend
-        on how training and validation images were divided."""
-        names = ["data", "data_dir", "data_size"]
-        if self.split != "test":
-            names += ["val_split", "limit", "seed"]
-        return {name: self.config[name] for name in names}
-
-    def images(self) -> Dataset:
-        """The images to measure on. Raises DataError when the run has no such part, or when the
-        data has other classes than the run."""
-        images = getattr(runs.load_data(self.config), self.split)
-        if images is None:
-            raise DataError(f"this run has no {self.split} part; it was trained with --val-split "
-                            f"{self.config['val_split']}")
-        self.check_classes(images)
-        return images.subset(slice(self.limit)) if self.limit else images
-
-    def check_classes(self, images: Dataset) -> None:
-        """Raises DataError when the model's outputs mean other classes than the labels do."""
-        class_list.check(images, self.config, f"{self.run.directory} was trained with")
-
-    def predict(self, images: Dataset, kinds: Sequence[str],
-                batch_size: int) -> Iterator[tuple[str, np.ndarray, float]]:
-        """(kind of views, probabilities (N, K), seconds) for each kind."""
-        saved = runs.load_model(self.file, self.config)
-        if self.conv == "auto":
-            convolution.use_for_inference(self.config, saved.model, batch_size)
-        transform = runs.build_transform(self.config, saved.arrays["data.mean"])
-        part = images.name if f"({self.split})" in images.name else f"{images.name} ({self.split})"
-        print(f"{self.config['model']} from {self.file}, epoch {saved.meta['epoch']}; "
-              f"{len(images):,} images of {part}")
-        for views in kinds:
-            begin = time.perf_counter()
-            probs = ranks.predict(comm.current(), predict, saved.model, images, transform, views,
-                                  batch_size, progress=True)
-            yield views, probs, time.perf_counter() - begin
+def measure(model: Network, images: Dataset, transform: Transform, views: str,
+            batch_size: int) -> np.ndarray:
+    """`predict` with a bar, shared out among the processes of --ranks."""
+    return ranks.predict(comm.current(), predict, model, images, transform, views, batch_size,
+                         progress=True)
 
 
 def check_same_images(members: Sequence[Member], reference: Dataset) -> None:
@@ -280,7 +266,7 @@ def main(argv: list[str] | None = None) -> int:
     cli.use_device(vars(args))
     kernels.keep_freed_memory()
     kinds = VIEWS if args.views == "all" else (args.views,)
-    members = [Member(path, args) for path in args.runs]
+    members = open_members(args)
     reference = members[0].images()
     check_same_images(members, reference)
 
@@ -295,7 +281,8 @@ def main(argv: list[str] | None = None) -> int:
         # Members trained at other sizes see the same images at their own size.
         images = reference if member.sees() == members[0].sees() else member.images()
         scores = {}
-        for views, probs, seconds in member.predict(images, kinds, args.batch_size):
+        for views, probs, seconds in member.predict(images, kinds, args.batch_size,
+                                                     measure):
             scores[views] = score(probs, images.labels, seconds, views)
             weight = weights[views][i]
             totals[views] = totals[views] + (probs if weight == 1 else np.float32(weight) * probs)
@@ -327,7 +314,7 @@ def searched_weights(members: Sequence[Member], kinds: Sequence[str],
     probs: dict[str, list[np.ndarray]] = {views: [] for views in kinds}
     for judge in judges:
         images = reference if judge.sees() == judges[0].sees() else judge.images()
-        for views, of_views, _ in judge.predict(images, kinds, batch_size):
+        for views, of_views, _ in judge.predict(images, kinds, batch_size, measure):
             probs[views].append(of_views)
     weights = {views: search_weights(probs[views], reference.labels) for views in kinds}
     for views, found in weights.items():
@@ -335,13 +322,16 @@ def searched_weights(members: Sequence[Member], kinds: Sequence[str],
     return weights
 
 
-def score(probs: np.ndarray, labels: np.ndarray, seconds: float, views: str) -> dict[str, float]:
-    """Print loss and errors; return them rounded."""
+def score(probs: np.ndarray, labels: np.ndarray, seconds: float,
+          views: str) -> dict[str, float | None]:
+    """Print loss and errors; return them rounded. There is no top-5 error of five classes."""
     loss, top1, top5 = error_rates(probs, labels)
     name = "single view " if views == "single" else f"{views:<6} views"
-    print(f"  {name}  top-1 error {top1:6.2f} %   top-5 error {top5:5.2f} %   loss {loss:.4f}   "
-          f"{seconds:.1f} s")
-    return {"loss": round(loss, 4), "top1_error": round(top1, 2), "top5_error": round(top5, 2)}
+    has_five = probs.shape[1] > TOP
+    of_five = f"top-5 error {top5:5.2f} %   " if has_five else ""
+    print(f"  {name}  top-1 error {top1:6.2f} %   {of_five}loss {loss:.4f}   {seconds:.1f} s")
+    return {"loss": round(loss, 4), "top1_error": round(top1, 2),
+            "top5_error": round(top5, 2) if has_five else None}
 
 
 def print_worst(rows: Sequence[dict[str, Any]], views: str) -> None:
@@ -352,28 +342,32 @@ def print_worst(rows: Sequence[dict[str, Any]], views: str) -> None:
     print(f"\n  the classes with the largest error ({views} view{plural})")
     width = max(len(row["class"]) for row in rows)
     for row in rows:
-        line = (f"  {row['class']:<{width}}  top-1 {row['top1_error']:6.2f} %   "
-                f"top-5 {row['top5_error']:6.2f} %   of {row['images']}")
+        line = f"  {row['class']:<{width}}  top-1 {row['top1_error']:6.2f} %   "
+        if row["top5_error"] is not None:
+            line += f"top-5 {row['top5_error']:6.2f} %   "
+        precision = "   never" if row["precision"] is None else f"{row['precision']:6.2f} %"
+        line += f"precision {precision}   of {row['images']}"
         if row["taken_for"]:
             line += f"   {row['taken_for_share']:.0f} % taken for {row['taken_for']}"
         print(line)
 
 
 def write_result(args: argparse.Namespace, members: Sequence[Member],
-                 reports: Sequence[dict[str, Any]], scores: dict[str, dict[str, float]],
+                 reports: Sequence[dict[str, Any]], scores: dict[str, dict[str, float | None]],
                  images: Dataset, table: Sequence[dict[str, Any]], probs: np.ndarray) -> None:
     """Write all numbers as JSON, draw the confusion matrix, and print where both are."""
     first = members[0]
-    name = args.split
+    name = first.part
     title = f"{first.config['model']} on {images.name}"
     if len(members) > 1:
         name += "-ensemble"
         title += f", average of {len(members)}"
-    folder = args.out or first.run.directory
+    folder = args.out or first.folder
     matrix = confusion_matrix(probs, images.labels, len(images.classes))
 
     content = {**runs.provenance(first.config["seed"]), "model": first.config["model"],
-               "split": args.split, "images": len(images), "views": scores}
+               "split": args.split, "images": len(images), "views": scores,
+               **first.source()}
     if len(members) > 1:
         content["members"] = list(reports)
     content |= cli.device_record(vars(args))

@@ -27,9 +27,9 @@ LAYERS = (
     ("training",),
     ("plots", "scaling", "profile"),
     ("classifier",),
-    ("__main__", "train", "evaluate", "predict", "prepare", "check", "check.__main__", "lessons", "selftest", "onnx",
-     "claims", "verdict", "ablate", "models.compare", "plots.__main__", "plots.subject", "plots.reasons",
-     "plots.projections"),
+    ("__main__", "train", "evaluate", "members", "predict", "prepare", "check", "check.__main__", "lessons",
+     "selftest", "onnx", "claims", "verdict", "ablate", "models.compare", "plots.__main__", "plots.subject",
+     "plots.reasons", "plots.projections"),
 )
 # Tensor's operators stand in tensor.py, where everybody looks for them, and call functional/ when they are used.
 LATE = {("tensor", "functional"), ("operators", "functional")}

@@ -102,7 +102,7 @@ def load_parts(data_dir: str | Path, size: int, kind: str, memory: int | None = 
     for name, part in parts.items():
         if name != "train":
             _check_part(part, parts["train"])
-    listed = {name: _list_images(part, classes, passed) for name, part in parts.items()}
+    listed = {name: list_images(part, classes, passed) for name, part in parts.items()}
     check_no_class_is_empty(parts["train"])
     for note in notes + passed.notes():
         print(f"note: {data_dir}: {note}", file=sys.stderr)
@@ -251,7 +251,7 @@ def _check_part(part: Part, train: Part) -> None:
                         "no folder of that name")
 
 
-def _list_images(part: Part, classes: Sequence[str], passed: PassedOver
+def list_images(part: Part, classes: Sequence[str], passed: PassedOver
                  ) -> tuple[list[Path], np.ndarray]:
     """(files, labels) of the images of a part, one of each class in turn.
 
