@@ -28,7 +28,7 @@ test: $(VENV)/installed-test  ## ruff, mypy and the tests
 	$(RUN) -m mypy
 	$(RUN) -m pytest -q
 
-test-lessons: $(VENV)/installed-test  ## run all lessons with --quick and compare what they print, three minutes
+test-lessons: $(VENV)/installed-test $(VENV)/installed-docs  ## run all lessons with --quick where only the wheel is, and the book in a browser, four minutes
 	$(RUN) -m pytest -q -m lessons
 
 lessons: $(VENV)/installed-docs  ## run the nine lessons and render them as a book, build/lessons/index.html (ARGS=--quick is shorter)

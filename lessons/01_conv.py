@@ -298,6 +298,8 @@ lesson.answer(
 by_hand = rng(lesson.seed, "lesson 1, by hand")
 channels = by_hand.integers(0, 10, (4, 8, 8))
 four_kernels = by_hand.integers(-2, 3, (4, 4, 5, 5))
+lesson.number("windows_of_8", Window.of(3, 2, 1).out(8, 8)[0])
+lesson.number("windows_of_8_dilated", Window.of(3, 2, 1, 2).out(8, 8)[0])
 lesson.explore(
     "window",
     "Four channels of 8 x 8 pixels, four kernels. Move the sliders, by mouse or with the arrow keys.",
@@ -306,8 +308,6 @@ lesson.explore(
     x=channels,
     w=four_kernels,
 )
-lesson.number("windows_of_8", Window.of(3, 2, 1).out(8, 8)[0])
-lesson.number("windows_of_8_dilated", Window.of(3, 2, 1, 2).out(8, 8)[0])
 
 # %% [markdown]
 # ## 5. Kernels by hand

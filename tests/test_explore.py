@@ -3,8 +3,10 @@
 Needs Playwright (pip install -e '.[browser]') and a Chromium: Playwright's own, or one in PATH.
 """
 import importlib.util
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from minitorch_alex.kernels import Window
 from minitorch_alex.nn import Parameter
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install -e '.[browser]'")
-LESSONS = Path(__file__).parent.parent / "lessons"
+ROOT = Path(__file__).parent.parent
+LESSONS = ROOT / "lessons"
 DRAW = np.random.default_rng(5)
 X = DRAW.integers(0, 10, (4, 8, 8))
 W = DRAW.integers(-2, 3, (4, 4, 5, 5))
@@ -177,3 +180,40 @@ def test_dark_mode_and_reduced_motion_are_heeded(page):
     page.evaluate("document.body.style.setProperty('--color-foreground-primary', 'rgb(200, 210, 220)')")
     page.emulate_media(reduced_motion="reduce")
     assert look() == ["rgb(200, 210, 220)", "0s"]
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """The book with lesson 1 alone, built as `make lessons` does."""
+    pytest.importorskip("myst_nb", reason="needs pip install -e '.[docs]'")
+    folder = tmp_path_factory.mktemp("book")
+    flags = f"--quick --out {folder / 'out'}"
+    # without -W: the table of lessons links to pages that this build leaves out
+    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-c", ROOT / "docs" / "site", "-t", "lessons",
+                    "-D", "include_patterns=index.md,01_conv.py", LESSONS, folder / "html"],
+                   check=True, env={**os.environ, "MINITORCH_LESSON": flags})
+    return folder / "html"
+
+
+@pytest.mark.lessons
+@pytest.mark.parametrize("width", (1280, 400))
+def test_in_the_book_answers_are_hidden_and_the_picture_moves(browser, book, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto((book / "01_conv.html").as_uri())
+    answers = page.locator("details.answer")
+    assert answers.count() >= 5
+    for answer in answers.all():
+        # folded itself, or in the folded cell with the result
+        assert answer.get_attribute("open") is None
+    for question in page.locator(".predict").all():
+        assert question.is_visible()
+    status = page.locator("#explore-window [role=status]")
+    before = status.inner_text()
+    page.locator("#explore-window-dilation").press("ArrowRight")
+    assert status.inner_text() != before and "3 x 3 windows" in status.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+    assert not errors

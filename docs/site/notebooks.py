@@ -5,6 +5,7 @@ after the question, so that the question stands alone; the part with the result 
 as is the code of an answer.
 """
 import ast
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ def cut_at_questions(cells: list[NotebookNode]) -> list[NotebookNode]:
     result = []
     for cell in cells:
         if cell.cell_type != "code" or "lesson.predict(" not in cell.source:
-            if cell.cell_type == "code" and "lesson.answer(" in cell.source:
-                cell.metadata["tags"] = ["hide-input"]  # the answer stands in the code
+            if cell.cell_type == "code" and re.search(r"lesson\.(answer|explore)\(", cell.source):
+                cell.metadata["tags"] = ["hide-input"]  # the answer, or what the picture shows, stands in the code
             result.append(cell)
             continue
         lines = cell.source.splitlines()
