@@ -232,8 +232,8 @@ class Comm:
     # Failure.
 
     def beat(self, place: str, advice: str = "") -> None:
-        """Say where this rank is ("step 12"), and how a job that ends there goes on: what the
-        watchdog prints."""
+        """Say where this rank is ("step 12"), and how a job that ends there goes on, unless that
+        has been said: what the watchdog prints."""
 
     @contextmanager
     def patience(self) -> Iterator[None]:
@@ -411,7 +411,7 @@ class Mpi(Comm):
 
     def beat(self, place: str, advice: str = "") -> None:
         self.watchdog.place = place
-        self.watchdog.advice = advice
+        self.watchdog.advice = advice or self.watchdog.advice
 
     @contextmanager
     def patience(self) -> Iterator[None]:
@@ -447,7 +447,7 @@ class Watchdog:
         self.rank = rank
         self.host = host
         self.timeout = timeout
-        self.place = ""
+        self.place = "the start"
         self.advice = ""
         self._since: dict[int, float] = {}  # thread -> when it began to wait
         if timeout > 0:
@@ -469,10 +469,9 @@ class Watchdog:
             waits = list(self._since.values())
             if waits and time.monotonic() - min(waits) > self.timeout:
                 break
-        place = f" at {self.place}" if self.place else ""
         advice = f"; {self.advice}" if self.advice else ""
         print(f"error: rank {self.rank} on {self.host} has waited {self.timeout:g} s for the other "
-              f"ranks{place}{advice}", file=sys.stderr, flush=True)
+              f"ranks at {self.place}{advice}", file=sys.stderr, flush=True)
         # Not Abort, which talks to the others and may wait as well.
         os._exit(WAITED_TOO_LONG)
 

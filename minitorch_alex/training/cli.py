@@ -86,7 +86,9 @@ def run_cli(main: Callable[[], int | None]) -> None:
     try:
         with guest_of_process(), jobs.quiet():
             code = main() or 0
-        sys.exit(code)
+    except SystemExit as stop:  # argparse's
+        jobs.abort(stop.code if isinstance(stop.code, int) else 1)
+        raise
     except UserError as error:
         jobs.report(str(error))
         code = error.exit_code
@@ -105,6 +107,8 @@ def run_cli(main: Callable[[], int | None]) -> None:
             raise
         jobs.report(f"{text}; use a smaller --batch-size")
         code = 1
+    else:  # all ranks end alike, and wait for each other
+        sys.exit(code)
     jobs.abort(code)
     sys.exit(code)
 

@@ -150,6 +150,7 @@ def find(ranks: Comm, find_run: Callable[[], tuple[Run, Path | None]]) -> tuple[
         paths = [str(run.directory), None if source is None else str(source)]
     directory, source_name = ranks.broadcast(paths)
     run = Run(directory, writes=ranks.rank == 0)
+    ranks.beat("the start", f"go on with --resume {directory}")
     return run, None if source_name is None else Path(source_name)
 
 
@@ -270,7 +271,7 @@ def take_step(parallel: DataParallel | CutParallel, model: Network, x: Any, labe
               progress: Progress, n: int) -> tuple[Any, Any, int]:
     """One step on this rank's images x (n_r, 3, H, W) of a batch of n: what `measure` makes of
     them. All ranks take it, also one without images."""
-    parallel.comm.beat(f"step {progress.step:,}", "go on with --resume")
+    parallel.comm.beat(f"step {progress.step:,}")
     if isinstance(parallel, CutParallel):
         sums = parallel.take_step(progress.step, x, labels, n)
         progress.batch += 1

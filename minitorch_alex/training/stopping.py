@@ -54,6 +54,8 @@ class StopSignal:
         last call, so that nobody waits, or with `now` by this one."""
         if not self.number:
             (self.number,) = self.ranks.agree([self._noted], now)
+            if self.number and not now:
+                self.ranks.agree([0], now=True)  # nothing stays under way when the ranks end
         return self.number
 
     def check(self) -> None:
