@@ -1,8 +1,11 @@
-"""The lessons travel in the wheel: they stand in lessons/, and are copied into the package when it is built.
+"""What pyproject.toml cannot say about the package.
 
-All else about the package is in pyproject.toml.
+The lessons travel in the wheel: they stand in lessons/, and are copied into the package when it is built. And the
+README is shown on the page of a package index, where links to the files next to it lead nowhere.
 """
 import importlib.util
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +13,23 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+# Where the files of this version can be seen, such as https://HOST/OWNER/minitorch_alex/blob/v0.1.0; none by default.
+FILES_URL = os.environ.get("MINITORCH_FILES_URL", "")
+# A link to a file: [text](docs/2012.md), ![text](docs/x.png).
+LINK = re.compile(r"(!?)\[([^]]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
+
+
+def index_page(readme: str, files_url: str = FILES_URL) -> str:
+    """The README for an index page: links to files become absolute. Where nobody says where the files can be seen,
+    their text is left, and pictures are left out."""
+    def replaced(match: re.Match) -> str:
+        mark, text, target = match.groups()
+        if not files_url:
+            return "" if mark else text
+        base = files_url.replace("/blob/", "/raw/") if mark else files_url
+        return f"{mark}[{text}]({base.rstrip('/')}/{target})"
+
+    return LINK.sub(replaced, readme)
 
 
 def exercise_as_given(lesson: str) -> bytes:
@@ -45,4 +65,7 @@ class BuildWithLessons(build_py):
         shutil.copy(ROOT / "results" / "cpu_speed.json", target / "results")  # lesson 02 shows it
 
 
-setup(cmdclass={"build_py": BuildWithLessons})
+if __name__ == "__main__":
+    page = index_page((ROOT / "README.md").read_text(encoding="utf-8"))
+    setup(cmdclass={"build_py": BuildWithLessons}, long_description=page,
+          long_description_content_type="text/markdown")
