@@ -1,4 +1,5 @@
-"""python -m minitorch_alex.train: train a network from scratch, on the framework of this package.
+"""python -m minitorch_alex.train: train a network on the framework of this package, from scratch or
+from trained weights.
 
 Reads from top to bottom: `prepare` makes everything that a training needs, `train` is the loop,
 `record` reads the test set once and writes the result. The flags, named as in pytorch/examples,
@@ -7,7 +8,8 @@ are a table in training/settings.py.
 import argparse
 import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from . import __version__, backend, data, kernels, models, plots, profile, streams
-from . import functional as F
 from .check import mine
 from .comm import Comm
+from .data.folders import CLASSES_ALONE, TEST_SHARE, THREE, VAL_IS_TEST
 from .errors import DataError, DivergedError, RunError, ShapeError, UsageError
 from .evaluate import error_rates, predict
 from .files import write_atomic
@@ -28,17 +30,22 @@ from .parallel import DataParallel
 from .schedule import Schedule
 from .tensor import Tensor
 from .training import (
+    best,
     checkpoint,
     class_list,
     cli,
     convolution,
     feed,
+    finetune,
+    logs,
     ranks,
     runs,
     settings,
 )
+from .training.best import Best
 from .training.cut import CutParallel
-from .training.progress import Interval, Meter, Progress, Stopwatch, measure
+from .training.objective import Loss, build_loss
+from .training.progress import Forecast, Interval, Meter, Progress, Stopwatch, measure
 from .training.runs import Run, Split
 from .training.stopping import Stopped, StopSignal
 
@@ -58,10 +65,14 @@ class Job:
     still: data.Transform     # of validation and test images: the central crop, minus the mean
     loader: data.Loader       # the training images in batches
     progress: Progress
+    loss: Loss
     source: Path | None       # the checkpoint that the run is resumed from
     comm: Comm                # the ranks that train together: one alone, unless started as several
     # how they take a step; None for one alone without --shards
     parallel: DataParallel | CutParallel | None
+    remarks: dict[str, str] = field(default_factory=dict)  # what else to tell before the start
+    best: Best = Best()       # the epoch with the least validation error
+    other_log: logs.Log | None = None  # the log in another form (--log)
     no_curves: str = ""       # why the last curves could not be drawn
 
     def transform(self, epoch: int) -> data.Transform:
@@ -73,6 +84,13 @@ class Job:
     def lr(self) -> float:
         """The learning rate of the weights at this moment."""
         return self.recipe.lr * self.schedule.scale()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or nothing has improved for --early-stop epochs."""
+        epoch = self.progress.epoch
+        return (epoch >= self.recipe.epochs
+                or self.best.is_stale(epoch, self.config.get("early_stop", 0)))
 
     @property
     def title(self) -> str:
@@ -95,11 +113,16 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace, given: set[str]) -> int:
     """Train as the flags say; `given` are those that the user typed. Returns the exit code."""
     job = prepare(args, given)
+    if ranks.ask_first(job.comm, lambda: is_finished(job)):
+        print(f"{job.run.directory} is finished after {job.progress.epoch} epochs; {advice(job)}")
+        return 0
     describe(job)
     if args.dry_run or args.check_init:
         explain(job, args)
         return 0
     open_directory(job)
+    if job.source is None and job.run.writes:
+        settings.keep(job.run, args, given)
     with StopSignal(job.comm) as stop:  # Ctrl-C, say: the loop ends after a step, a test at once
         try:
             train(job, stop)
@@ -123,6 +146,7 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     """
     kernels.keep_freed_memory()
     comm = ranks.start(args.timeout, __version__)
+    start = open_start(args, given)
     run, source = ranks.find(comm, lambda: find_run(args))
     config = {}
     if source:
@@ -136,7 +160,7 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     saved = None
     progress = Progress()
     if source is None:
-        config, model = settings.new_config(args, given)
+        config, model = settings.new_config(args, given, start)
         config["version"] = __version__
         config |= {"shards": args.shards} if args.shards else {}
     else:
@@ -148,11 +172,16 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     config["threads"] = kernels.get_threads()
     config |= ranks.kind(args, given, config, comm)
     recipe = Recipe.from_json(config["recipe"])
+    logs.check(config.get("log"))
+    remarks = {} if saved else begin(args, given, config, model, start)
 
     with ranks.in_turn(comm):
         split = runs.load_data(config, download=not (args.dry_run or args.check_init))
     check_data(split.train, config)
-    mean = split.train.mean_image() if saved is None else saved.arrays["data.mean"]
+    if saved is not None:
+        mean = saved.arrays["data.mean"]
+    else:
+        mean = mean_image(start, split.train, config)
     transform = runs.build_transform(config, mean, split.train, progress.epoch)
     still = transform.eval()
     check_image_size(still, split.train, model, config)
@@ -169,21 +198,81 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
                          workers=config["workers"], reshuffle=recipe.reshuffle,
                          part=ranks.part_of_batch(comm, model, config))
     parallel = ranks.data_parallel(comm, model, optimizer, config, recipe, split)
+    loss = build_loss(recipe, split.train.labels, config["num_classes"])
     return Job(run, config, recipe, model, optimizer, schedule, split, mean, still, loader,
-               progress, source, comm, parallel)
+               progress, loss, source, comm, parallel, remarks, best_so_far(run, progress, comm))
+
+
+def best_so_far(run: Run, progress: Progress, comm: Comm) -> Best:
+    """The best epoch of a run as far as its checkpoint has come."""
+    return Best(*ranks.ask_first(comm, lambda: astuple(
+        best.of_rows(run.read_log(), progress.step))))
+
+
+def open_start(args: argparse.Namespace, given: set[str]) -> finetune.Weights | None:
+    """The weights of --weights for a run that may be new, whose model is theirs then; None where
+    there are none."""
+    if args.weights is None or args.resume not in (None, settings.AUTO):
+        return None
+    start = finetune.open_weights(args.weights, args.model if "model" in given else None)
+    args.model = start.model
+    return start
+
+
+def mean_image(start: finetune.Weights | None, train: data.Dataset,
+               config: dict[str, Any]) -> np.ndarray:
+    """The mean image of a new run: that of the weights it starts from, which expect no other, or
+    that of its training images."""
+    if start is None:
+        return train.mean_image()
+    return start.mean_image(config["recipe"]["enlarge"] or config["data_size"])
+
+
+def begin(args: argparse.Namespace, given: set[str], config: dict[str, Any], model: Network,
+          start: finetune.Weights | None) -> dict[str, str]:
+    """Give a new model the weights to `start` from. Returns what there is to tell about that and
+    about the settings."""
+    remarks = {}
+    recipe = Recipe.from_json(config["recipe"])
+    if start is not None:
+        taken = finetune.take(model, start, config["classes"])
+        remarks["weights"] = finetune.in_words(taken, start.name, config["num_classes"])
+    hint = settings.rate_hint(given, recipe, settings.own_recipe(args, model, start))
+    if hint:
+        remarks["hint"] = hint
+    return remarks
 
 
 def find_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
     """(the run, the checkpoint to resume from or None). Raises RunError for a new run that exists
     already, and for one to resume that does not."""
-    directory = Path(args.runs_dir) / (args.name or f"{args.model}-{args.data}")
-    if args.resume is not None:
-        return runs.find(args.resume or directory)
+    directory = Path(args.runs_dir) / settings.run_name(args)
     run = Run(directory)
+    if args.resume == settings.AUTO and not run.exists():
+        return run, None
+    if args.resume is not None:
+        is_named = args.resume not in ("", settings.AUTO)
+        return runs.find(args.resume if is_named else directory, to_resume=True)
     if run.exists() and not (args.overwrite or args.dry_run or args.check_init):
         raise RunError(f"the run {directory} exists; choose another --name, resume it with "
                        f"--resume {directory}, or restart it with --overwrite")
     return run, None
+
+
+def is_finished(job: Job) -> bool:
+    """Whether a run is resumed that has nothing left to do: its test set was read after the step
+    at which its checkpoint is."""
+    if job.source is None or not job.is_over or not job.run.result.exists():
+        return False
+    rows = job.run.read_log()
+    return bool(rows) and rows[-1]["kind"] == "test" and rows[-1]["step"] == job.progress.step
+
+
+def advice(job: Job) -> str:
+    """How a finished run can go on."""
+    if job.progress.epoch >= job.recipe.epochs:
+        return "give --epochs N to go on"
+    return "it stopped early: give --early-stop 0 to go on"
 
 
 def load_checkpoint(source: Path, config: dict[str, Any], comm: Comm) -> runs.Saved:
@@ -192,7 +281,8 @@ def load_checkpoint(source: Path, config: dict[str, Any], comm: Comm) -> runs.Sa
     saved = runs.load_model(source, config, lambda file: ranks.read_checkpoint(comm, file))
     if "optim.velocity" not in saved.arrays:
         raise RunError(f"{source} contains weights only (no optimizer state), so it can be "
-                       "evaluated but not resumed; start a new run with --name")
+                       "evaluated but not resumed; start a new run with --name, or from these "
+                       f"weights with --weights {source}")
     saved.model.layer_decay = config["layer_decay"]
     return saved
 
@@ -236,13 +326,15 @@ def open_directory(job: Job) -> None:
             write_atomic(job.run.checkpoint, [job.source.read_bytes()])
         where = f"epoch {job.progress.epoch}, step {job.progress.step:,}"
         print(f"resuming    {job.source} at {where}")
-        if job.progress.epoch >= job.recipe.epochs:
+        if job.is_over:
             print("            all epochs are done, only the test is left; a larger --epochs "
                   "trains on")
     job.config |= ranks.entries(job.comm, job.config)
     job.config.setdefault("command", runs.provenance(job.config["seed"])["command"])
     job.run.write_json(job.run.config, job.config)
-    if job.progress.epoch < job.recipe.epochs:
+    if job.run.writes:
+        job.other_log = logs.open_log(job.config.get("log"), job.run)
+    if not job.is_over:
         print("each epoch  loss and top-1 error of the training images, of the validation images; "
               "learning rate, speed, time")
 
@@ -264,11 +356,12 @@ def train(job: Job, stop: StopSignal) -> None:
 
     watch = Stopwatch(progress.seconds)   # the seconds of all sessions, without evaluations
     interval = Interval(watch.seconds, loader.wait)  # what the next line of the log will tell
+    forecast = Forecast(progress.step, job.recipe.epochs * len(loader))
     job.model.train()                     # dropout is on
     batches = feed.feed(loader)           # on a GPU, batches travel as bytes and are cropped there
     x = None                              # the batch of the last step
 
-    while progress.epoch < job.recipe.epochs:
+    while not job.is_over:
         # A recipe may change rates and augmentation at an epoch; both follow from its number
         # alone, so that a resumed run gets them right too.
         change_rates(job.optimizer, job.recipe, progress.epoch)
@@ -292,7 +385,7 @@ def train(job: Job, stop: StopSignal) -> None:
                     progress.totals.read()
                     check_loss(interval.meter, progress.step, job.model, x)
                     now = watch.seconds
-                    log_interval(job, interval, now, bar)
+                    log_interval(job, interval, now, forecast, bar)
                     interval = Interval(now, loader.wait)
 
                 # A checkpoint every checkpoint_freq steps; finish_epoch writes that of an epoch.
@@ -308,7 +401,7 @@ def train(job: Job, stop: StopSignal) -> None:
         with watch.pause():
             totals = ranks.total(progress.totals, job.comm)
             check_loss(totals, progress.step, job.model, x)
-            finish_epoch(job, totals, pace, stop)
+            finish_epoch(job, totals, pace, forecast, stop)
         stop.check()
 
 
@@ -322,10 +415,10 @@ def take_step(job: Job, x: Any, labels: Any) -> tuple[Any, Any, int]:
     job.schedule.before_step(job.progress.step)  # a warm-up by step raises the rate
     if job.parallel is not None:
         n = job.loader.images_in(job.progress.batch)
-        return ranks.take_step(job.parallel, job.model, x, labels, job.progress, n)
+        return ranks.take_step(job.parallel, job.model, job.loss, x, labels, job.progress, n)
     job.optimizer.zero_grad()
     logits = job.model(Tensor(backend.asarray(x)))  # (N, 3, H, W) -> (N, K)
-    loss = F.cross_entropy(logits, labels)
+    loss = job.loss(logits, labels)
     loss.backward()
     job.optimizer.step()
     kernels.trim_memory()
@@ -341,8 +434,16 @@ def progress_bar(job: Job) -> tqdm:
                 leave=False, disable=cli.hide_bars(), dynamic_ncols=True)
 
 
-def log_interval(job: Job, interval: Interval, now: float, bar: tqdm) -> None:
-    """One row of the log, and the end of the bar; `now` is the stopwatch's time."""
+def log(job: Job, row: dict[str, Any]) -> None:
+    """One more row of the log, in all its forms."""
+    job.run.append_log(row)
+    if job.other_log is not None:
+        job.other_log.write(row)
+
+
+def log_interval(job: Job, interval: Interval, now: float, forecast: Forecast, bar: tqdm) -> None:
+    """One row of the log, and the end of the bar or, where there is no terminal to show one, a
+    line; `now` is the stopwatch's time."""
     progress = job.progress
     seconds = now - interval.since
     row = {"kind": "interval", "step": progress.step,
@@ -351,14 +452,20 @@ def log_interval(job: Job, interval: Interval, now: float, bar: tqdm) -> None:
            "img_s": interval.meter.images / seconds,
            "wait": (job.loader.wait - interval.waited) / seconds,
            **ranks.interval_facts(job.parallel, seconds)}
-    job.run.append_log(row)
-    bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, "
-                        f"data wait {row['wait']:.0%}")
+    log(job, row)
+    text = (f"loss {row['loss']:.3f}, {row['img_s']:,.0f} img/s, data wait {row['wait']:.0%}, "
+            f"{cli.duration(forecast.left(progress.step))} left")
+    bar.set_postfix_str(text)
+    if bar.disable:
+        print(f"  epoch {progress.epoch + 1}/{job.recipe.epochs}, step {progress.step:,} of "
+              f"{forecast.total:,}: {text}")
 
 
-def finish_epoch(job: Job, totals: Meter, pace: float, stop: StopSignal) -> None:
+def finish_epoch(job: Job, totals: Meter, pace: float, forecast: Forecast,
+                 stop: StopSignal) -> None:
     """The validation error, the learning rate of the next epoch, a row of the log, a checkpoint,
-    the curves, one line on the screen. `totals` are the epoch's, `pace` is in images per second.
+    the best weights, the curves, one line on the screen. `totals` are the epoch's, `pace` is in
+    images per second.
 
     Raises Stopped when a signal comes during the validation: the checkpoint is then that after the
     epoch's last batch, and a resumed run validates again.
@@ -380,17 +487,25 @@ def finish_epoch(job: Job, totals: Meter, pace: float, stop: StopSignal) -> None
         row["val_loss"], row["val_error"], _ = error_rates(probs, val.labels)
     progress.start_next_epoch()
     job.schedule.step(row.get("val_error"))
-    job.run.append_log(row)
+    keep_best(job, row)  # before log and checkpoint, see training/best.py
+    log(job, row)
     save(job)
     draw_curves(job)
+    report(job, row, pace, forecast.left(progress.step))
 
+
+def report(job: Job, row: dict[str, Any], pace: float, left: float) -> None:
+    """The line of an epoch on the screen; `left` is in seconds."""
+    progress = job.progress
     parts = [f"epoch {progress.epoch:>3}/{job.recipe.epochs}",
              f"train {row['train_loss']:.4f} {row['train_error']:5.2f} %"]
-    if val is not None:
+    if "val_error" in row:
         parts.append(f"val {row['val_loss']:.4f} {row['val_error']:5.2f} %")
     parts += [f"lr {row['lr']:g}", f"{pace:,.0f} img/s", cli.clock(progress.seconds)]
     if "device_memory_gb" in row:
         parts.append(f"{row['device_memory_gb']:.1f} GB")
+    if not job.is_over:
+        parts.append(f"{cli.duration(left)} left")
     print("   ".join(parts))
 
 
@@ -405,12 +520,29 @@ def save(job: Job) -> None:
     if not job.run.writes:
         return
     optimizer = job.optimizer.state_dict()
-    arrays = {f"model.{name}": array for name, array in job.model.state_dict().items()}
-    arrays |= {"optim.velocity": optimizer["velocity"], "data.mean": job.mean}
+    arrays = {**model_arrays(job), "optim.velocity": optimizer["velocity"]}
     meta = {"model": job.config["model"], "config": job.config, "version": __version__,
             **job.progress.to_meta(totals), "groups": optimizer["groups"],
             "schedule": job.schedule.state_dict()}
     checkpoint.save(job.run.checkpoint, arrays, meta, rotate=True)
+
+
+def model_arrays(job: Job) -> dict[str, np.ndarray]:
+    """The model as a checkpoint holds it: its weights and the mean image."""
+    arrays = {f"model.{name}": array for name, array in job.model.state_dict().items()}
+    return {**arrays, "data.mean": job.mean}
+
+
+def keep_best(job: Job, row: dict[str, Any]) -> None:
+    """Write the weights of an epoch, without momentum, if none before has a smaller validation
+    error; `row` is what the log says of it."""
+    new = job.best.after(row)
+    is_better = new != job.best
+    job.best = new
+    if is_better and job.run.writes:
+        meta = {"model": job.config["model"], "config": job.config, "version": __version__,
+                "epoch": row["epoch"], "step": row["step"], "val_error": new.error}
+        checkpoint.save(job.run.best, model_arrays(job), meta)
 
 
 def draw_curves(job: Job) -> None:
@@ -452,11 +584,12 @@ def record(job: Job, stop: StopSignal) -> None:
     signal comes before all of it is read: a resumed run begins the test again."""
     test = job.split.test
     progress = job.progress
+    outcome = return_to_best(job)
     probs = ranks.predict(job.comm, predict, job.model, test, job.still,
                           check=stop.check)  # (N, K)
     loss, top1, top5 = error_rates(probs, test.labels)
-    job.run.append_log({"kind": "test", "step": progress.step, "epoch": progress.epoch,
-                        "test_loss": loss, "test_error": top1})
+    log(job, {"kind": "test", "step": progress.step, "epoch": progress.epoch,
+              "test_loss": loss, "test_error": top1})
     draw_curves(job)
 
     curve = []
@@ -471,13 +604,29 @@ def record(job: Job, stop: StopSignal) -> None:
         "model": config["model"], "model_fields": config["model_fields"], "data": config["data"],
         "recipe": job.recipe.to_json(), "val_split": config["val_split"],
         "train_images": len(job.split.train), "test_images": len(test),
-        "seconds": round(progress.seconds, 1),
+        "seconds": round(progress.seconds, 1), **outcome,
         "test": {"view": "single", "loss": round(loss, 4), "top1_error": round(top1, 2),
                  "top5_error": round(top5, 2)},
         "curve": curve})
     print(f"\ntest accuracy {100 - top1:.2f} %  (error {top1:.2f} %, loss {loss:.4f}) on "
           f"{len(test):,} images of {test.name}, after {cli.clock(progress.seconds)} of training")
-    print(f"curves        {job.run.curves}\nmodel         {job.run.checkpoint}")
+    print(f"curves        {job.run.curves}\nmodel         {job.run.measured()}")
+    if job.best.epoch and not outcome:
+        print(f"best          epoch {job.best.epoch}, {job.best.error:.2f} % validation error: "
+              f"{job.run.best}")
+
+
+def return_to_best(job: Job) -> dict[str, Any]:
+    """With --early-stop, the model takes back the weights of the best epoch, which are the ones to
+    test. Returns what the result notes of it."""
+    if not job.config.get("early_stop") or not job.best.epoch:
+        return {}
+    if not ranks.ask_first(job.comm, job.run.best.exists):
+        return {}
+    arrays, _ = ranks.read_checkpoint(job.comm, job.run.best)
+    job.model.load_state_dict({name.removeprefix("model."): array
+                               for name, array in arrays.items() if name.startswith("model.")})
+    return {"weights": job.run.best.name, "best_epoch": job.best.epoch}
 
 
 # What is printed before the first step.
@@ -500,6 +649,8 @@ def describe(job: Job) -> None:
     print(f"model       {config['model']}, {count:,} parameters, input 3 x {side} x {side}")
     for deviation in model.deviations:
         print(f"            differs: {deviation}")
+    for label, text in job.remarks.items():
+        print(f"{label:<11} {text}")
 
     sizes = [f"{len(train_set):,} to train"]
     if job.split.val is not None:
@@ -507,8 +658,21 @@ def describe(job: Job) -> None:
     sizes.append(f"{len(job.split.test):,} to test")
     print(f"data        {train_set.name}: {', '.join(sizes)}; {num_classes} classes; "
           f"the loss at chance level is ln {num_classes} = {math.log(num_classes):.3f}")
+    if config["data"] == "folder":
+        print(f"            {division(config)}")
 
-    steps = math.ceil(len(train_set) / recipe.batch_size)
+    describe_training(job)
+    if config.get("convolutions"):
+        print(f"convolution {convolution.describe(model, config['convolutions'])} (--conv auto)")
+    n_bytes = profile.step_bytes(model, recipe.batch_size)
+    print(f"memory      about {n_bytes / 1e6:,.0f} MB per step")
+
+
+def describe_training(job: Job) -> None:
+    """Print what follows from the recipe."""
+    recipe = job.recipe
+    config = job.config
+    steps = math.ceil(len(job.split.train) / recipe.batch_size)
     schedule = recipe.schedule
     if schedule == "steps":
         schedule += f" {list(recipe.milestones)}"
@@ -521,16 +685,34 @@ def describe(job: Job) -> None:
           f"{throughout} {with_decay} decay, update rule {recipe.rule}")
     mean = "the mean image, cut alike" if recipe.mean_follows_crop else "the mean image"
     order = "" if recipe.reshuffle else "; the same order in every epoch"
-    print(f"            images minus {mean}; {augmentation(recipe, side)}{order}")
-    for change in recipe.changes:
-        print(f"            from epoch {change.epoch + 1} on: {in_words(change)}")
+    print(f"            images minus {mean}; {augmentation(recipe, job.model.image_size)}{order}")
+    for line in change_lines(recipe.changes):
+        print(f"            {line}")
     if recipe.published:
         print(f"recipe      {config['recipe_name']}: {recipe.source}")
         print(f"            published result {recipe.published}")
-    if config.get("convolutions"):
-        print(f"convolution {convolution.describe(model, config['convolutions'])} (--conv auto)")
-    n_bytes = profile.step_bytes(model, recipe.batch_size)
-    print(f"memory      about {n_bytes / 1e6:,.0f} MB per step")
+
+
+def division(config: dict[str, Any]) -> str:
+    """Which folders are watched and tested, in words."""
+    share = f"{config['val_split']:.0%}" if config["val_split"] else "nothing"
+    kind = config.get("data_parts", VAL_IS_TEST)
+    if kind == THREE:
+        return "val/ is watched; test/ is tested, once, at the end"
+    if kind == CLASSES_ALONE:
+        return (f"{TEST_SHARE:.0%} of each class are tested, once, at the end; {share} of the rest "
+                "is watched")
+    return f"{share} of train/ is watched; val/ is tested, once, at the end"
+
+
+def change_lines(changes: Sequence[Change]) -> list[str]:
+    """What changes in the course of a training, one line each; the layers that are frozen from
+    the start share one."""
+    frozen = [change.layer for change in changes
+              if change.layer and change.epoch == 0 and change.value == 0]
+    lines = [f"frozen: {', '.join(frozen)}; no gradient is computed for them"] if frozen else []
+    return lines + [f"from epoch {change.epoch + 1} on: {in_words(change)}" for change in changes
+                    if change.epoch or change.layer not in frozen]
 
 
 def in_words(change: Change) -> str:

@@ -13,7 +13,7 @@ def config_of(*argv):
 def test_a_flag_that_is_not_given_has_the_default_of_the_table():
     args, given = settings.parse([])
     assert given == set()
-    assert vars(args) == {name: flag.default for name, flag in settings.BY_NAME.items()}
+    assert vars(args) == {name: flag.default for name, flag in settings.BY_NAME.items()} | {"directory": None}
     assert settings.parse(["--epochs", "3", "-j", "2"])[1] == {"epochs", "workers"}
 
 
@@ -30,7 +30,8 @@ def test_a_run_stores_what_the_table_says_and_what_older_runs_stored():
         "model", "data", "data_dir", "recipe_name", "seed", "val_split", "limit", "workers", "print_freq",
         "checkpoint_freq", "threads", "backend", "precision", "memory_limit", "deterministic", "conv",
         "workspace", "data_size", "num_classes", "classes", "class_digest", "model_fields",
-        "preset_edition", "recipe", "layer_decay"}
+        "preset_edition", "recipe", "layer_decay", "weights", "freeze", "early_stop", "log", "data_parts", "data_place",
+        "scale"}
     assert config["seed"] == 5 and set(settings.IN_RECIPE) <= set(config["recipe"])
 
 

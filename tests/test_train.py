@@ -77,8 +77,8 @@ def test_a_run_leaves_log_curves_checkpoints_and_result(uninterrupted):
     folder, _ = uninterrupted
     directory = folder / "runs" / "whole"
     assert {p.name for p in directory.iterdir()} == {
-        "config.json", "log.jsonl", "curves.png", "checkpoint.safetensors", "checkpoint.previous.safetensors",
-        "result.json"}
+        "config.json", "settings.toml", "log.jsonl", "curves.png", "checkpoint.safetensors",
+        "checkpoint.previous.safetensors", "best.safetensors", "result.json"}
     rows = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
     assert [r["epoch"] for r in rows if r["kind"] == "epoch"] == [1, 2, 3]
     assert [r["step"] for r in rows if r["kind"] == "interval"] == [1, *range(2, 25, 2)]
@@ -186,7 +186,7 @@ def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted):
     (["--momentum", "1.5"], 2, ["momentum = 1.5", "less than 1"]),
     (["--lr", "nan", "--dry-run"], 2, ["lr = nan"]),
     (["--print-freq", "0"], 2, ["--print-freq must be at least 1"]),
-    (["--set", "schedule=cosine"], 2, ["schedule", "plateau"]),
+    (["--set", "schedule=linear"], 2, ["schedule", "plateau"]),
     (["--limit", "-3"], 2, ["--limit"]),
     (["--val-split", "1.5"], 2, ["1.5"]),
     (["--seed", "-1"], 2, ["seed"]),
@@ -256,7 +256,8 @@ def test_a_full_disk_stops_with_one_line_and_leaves_no_half_written_file(small_d
     assert result.returncode == 7 and "Traceback" not in result.stderr
     assert result.stderr.startswith("error: cannot write runs/quick_26-shapes/checkpoint.safetensors: No space left")
     assert "it needs 1.2 MB" in result.stderr
-    assert {p.name for p in (small_disk / "runs" / "quick_26-shapes").iterdir()} == {"config.json", "log.jsonl"}
+    assert {p.name for p in (small_disk / "runs" / "quick_26-shapes").iterdir()} == {
+        "config.json", "settings.toml", "log.jsonl"}
 
 
 def test_damaged_and_hostile_data_is_refused_and_nothing_is_executed(tmp_path):

@@ -19,6 +19,7 @@ from .decoding import resize_short_side
 from .folders import Parts, divided_as, folder_classes, load_folder
 from .imagenet import is_prepared, load_imagenet, prepared_classes, read_index
 from .loader import Loader
+from .scaled import scaled
 from .shapes import load_shapes, make_shapes
 from .transforms import (
     ColorPCA,
@@ -74,6 +75,17 @@ def load_parts(name: str, data_dir: str | Path = "data", download: bool = False,
     return Parts(train, None, test)
 
 
+def stored_size(name: str, data_dir: str | Path) -> int | None:
+    """The side of the images of a set that has them at one size; None for sets that are read, or
+    drawn, at any."""
+    directory = os.path.expanduser(data_dir)
+    if name == "cifar10":
+        return 32
+    if name in ("folder", "imagenet") and is_prepared(directory):
+        return int(read_index(directory)["size"])
+    return None
+
+
 def parts_of(name: str, data_dir: str | Path) -> str:
     """How the data is divided: folders.THREE, CLASSES_ALONE or, for all that is not a plain
     folder, VAL_IS_TEST."""
@@ -102,5 +114,5 @@ __all__ = [
     "NAMES", "ColorPCA", "Dataset", "Loader", "Parts", "Transform", "center_crop", "class_names",
     "fit_pca", "horizontal_flip", "load", "load_cifar10", "load_folder", "load_imagenet",
     "load_parts", "load_shapes", "make_shapes", "nine_crop", "parts_of", "pca_color",
-    "random_crop", "resize_short_side", "subtract_mean", "ten_crop",
+    "random_crop", "resize_short_side", "scaled", "stored_size", "subtract_mean", "ten_crop",
 ]

@@ -55,12 +55,12 @@ INTERRUPTED = "interrupted by Ctrl-C or SIGTERM"  # in EXIT_CODES, where a comma
 
 
 def parser(name: str, about: str, epilog: str = EXIT_CODES,
+           kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
            **options: Any) -> argparse.ArgumentParser:
     """The parser of `python -m NAME`; `about` and `epilog` are printed by --help with their line
     breaks."""
-    return argparse.ArgumentParser(prog=_called_as or f"python -m {name}", description=about,
-                                   epilog=epilog,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+    return kind(prog=_called_as or f"python -m {name}", description=about,
+                epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
 
 _called_as = ""  # how the user has called the program, where not by python -m

@@ -37,7 +37,7 @@ TORCHVISION_MEAN = 255 * np.array([0.485, 0.456, 0.406], np.float32)
 
 RATE = 0.1          # of the rate at which the weights were trained
 EPOCHS = 20
-BATCH_SIZE = 16     # at most: a hundred pictures are seven steps then, and not one
+BATCH_SIZE = 8      # at most: a hundred pictures are a dozen steps then, and not one or two
 
 
 @dataclass(frozen=True, eq=False)

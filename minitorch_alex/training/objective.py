@@ -13,13 +13,20 @@ Loss = Callable[[Tensor, Any], Tensor]  # (logits (N, K), labels (N,)) -> the me
 
 
 def build_loss(recipe: Recipe, labels: np.ndarray, num_classes: int) -> Loss:
-    """The loss of a recipe for training images with these labels (N,)."""
-    changes: dict[str, Any] = {}
-    if recipe.label_smoothing:
-        changes["label_smoothing"] = recipe.label_smoothing
+    """The loss of a recipe for training images with these labels (N,).
+
+    With class weights it is the mean of w[label] times each image's loss, and not PyTorch's
+    weighted mean, which divides by the sum of the batch's weights: so the parts of a batch on
+    several ranks add up, and a batch of rare classes counts for more.
+    """
+    smoothing = recipe.label_smoothing
     if recipe.class_weights == "balanced":
-        changes["weight"] = balanced_weights(labels, num_classes)
-    return partial(F.cross_entropy, **changes) if changes else F.cross_entropy
+        weights = balanced_weights(labels, num_classes)
+        return lambda logits, labels: F.cross_entropy(
+            logits, labels, weights, "none", label_smoothing=smoothing).mean()
+    if smoothing:
+        return partial(F.cross_entropy, label_smoothing=smoothing)
+    return F.cross_entropy
 
 
 def balanced_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:

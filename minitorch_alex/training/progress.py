@@ -83,6 +83,22 @@ class Stopwatch:
             self._begin += time.perf_counter() - begin
 
 
+class Forecast:
+    """How long a training will still take, by the pace of this session, with its validations."""
+
+    def __init__(self, step: int, total: int) -> None:
+        self.first = step   # steps that earlier sessions have done
+        self.total = total  # steps of the whole training
+        self._begin = time.perf_counter()
+
+    def left(self, step: int) -> float:
+        """Seconds from that step to the last; 0 before this session's first step has ended."""
+        done = step - self.first
+        if done <= 0:
+            return 0.0
+        return (time.perf_counter() - self._begin) / done * max(self.total - step, 0)
+
+
 @dataclass
 class Progress:
     """Where a training is: exactly what a checkpoint needs besides the arrays, since every random

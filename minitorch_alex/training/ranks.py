@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from .. import backend, comm, kernels, streams
-from .. import functional as F
 from ..comm import Comm, part
 from ..data import Dataset
 from ..errors import BackendError, RunError, UsageError
@@ -36,6 +35,7 @@ from ..tensor import Tensor
 from . import checkpoint
 from .cli import Flag
 from .cut import PARALLEL, CutParallel, grid
+from .objective import Loss
 from .progress import Meter, Progress
 from .runs import Run, Split
 
@@ -206,7 +206,7 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
         raise UsageError("batch normalisation needs the statistics of the whole batch, and each "
                          "rank or shard has a part of it; train this network in one process, "
                          "without --shards")
-    own = {"threads", "workers", "ranks"}  # each rank's affair
+    own = {"threads", "workers", "ranks", "data_place"}  # each rank's affair
     check_alike(ranks, {"settings": _digest(repr([item for item in sorted(config.items())
                                                   if item[0] not in own]).encode()),
                         "training images": _digest_of(split.train),
@@ -267,8 +267,8 @@ def describe(ranks: Comm, batch_size: int, config: dict[str, Any], resumed: bool
 # The steps.
 
 
-def take_step(parallel: DataParallel | CutParallel, model: Network, x: Any, labels: Any,
-              progress: Progress, n: int) -> tuple[Any, Any, int]:
+def take_step(parallel: DataParallel | CutParallel, model: Network, loss_of: Loss, x: Any,
+              labels: Any, progress: Progress, n: int) -> tuple[Any, Any, int]:
     """One step on this rank's images x (n_r, 3, H, W) of a batch of n: what `measure` makes of
     them. All ranks take it, also one without images."""
     parallel.comm.beat(f"step {progress.step:,}")
@@ -286,7 +286,7 @@ def take_step(parallel: DataParallel | CutParallel, model: Network, x: Any, labe
             continue
         streams.set_step(progress.step, first)
         logits = model(Tensor(backend.asarray(x[rows])))  # (n_s, 3, H, W) -> (n_s, K)
-        loss = F.cross_entropy(logits, labels[rows])
+        loss = loss_of(logits, labels[rows])
         parallel.add(loss, count / n)
         missed = (logits.data.argmax(axis=1) != backend.asarray(labels[rows])).sum()
         loss_sum = loss_sum + loss.data.astype(np.float64) * count

@@ -176,8 +176,9 @@ def find(path: str | os.PathLike, use_previous: bool = False,
         raise RunError(f"there is no checkpoint at {file}; give a run directory such as "
                        "runs/NAME, or a checkpoint.safetensors in one")
     if path.is_file() and not run.config.exists():
+        advice = f"; to start from these weights: --weights {file}" if to_resume else ""
         raise RunError(f"{file} is not in a run directory (no {run.config.name} next to it); give "
-                       "a run such as runs/NAME, or a checkpoint.safetensors in one")
+                       f"a run such as runs/NAME, or a checkpoint.safetensors in one{advice}")
     return run, file
 
 
@@ -212,6 +213,10 @@ def load_data(config: dict[str, Any], download: bool = False) -> Split:
     kind = {"kind": config["data_parts"]} if "data_parts" in config else {}
     train, val, test = data.load_parts(config["data"], data_dir, download,
                                        size=config["data_size"], seed=0, **kind)
+    if config.get("scale"):
+        train = data.scaled(train, config["scale"])
+        val = data.scaled(val, config["scale"]) if val is not None else None
+        test = data.scaled(test, config["scale"])
     if val is None and config["val_split"]:
         train, val = train.split(config["val_split"], config["seed"])
     if config["limit"]:
