@@ -216,6 +216,9 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
         array = getattr(optimizer, name)
         array[...] = backend.asarray(ranks.broadcast(array))
     if kind != "data":
+        if recipe.label_smoothing or recipe.class_weights != "none":
+            raise UsageError(f"--parallel {kind} has the plain cross-entropy only; leave out "
+                             "label_smoothing and class_weights, or use --parallel data")
         return CutParallel(kind, model, optimizer, ranks, recipe.fc_scheme, recipe.fc_passes)
     overlap = ranks.size > ranks.local_size  # over a wire; within a machine a sum is work
     return DataParallel(optimizer, ranks, shards, overlap)
