@@ -23,7 +23,7 @@ from .kernels.window import ceil_div
 from .models import Network
 from .nn import Conv2d, Linear, LocallyConnected2d, Module, Sequential, evaluating, in_mode
 from .tensor import Tensor
-from .training import cli, convolution
+from .training import cli, convolution, runs
 
 FLOAT_BYTES = 4  # float32
 Times = dict[str, tuple[float, float]]  # layer -> (seconds forward, seconds backward)
@@ -514,9 +514,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     kernels.keep_freed_memory()
     cli.use_device(vars(args))
-    model = models.build(args.model, models.default_classes(args.model))
+    model, name = open_model(args.model)
     if args.plot:
-        draw(model, args.plot, args.model)
+        draw(model, args.plot, name)
         print(args.plot)
         return 0
     ranks = comm.start(timeout=300) if args.ranks else comm.Alone()
@@ -532,11 +532,22 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def open_model(text: str) -> tuple[Network, str]:
+    """(the model of that name, or of a run; its name). Raises UsageError for a name of neither,
+    RunError for a folder that is not a run."""
+    if text in models.MODELS or not (os.path.exists(text) or text == runs.PRETRAINED.name):
+        return models.build(text, models.default_classes(text)), text
+    run, file = runs.find(text)
+    config = run.read_config()
+    return runs.load_model(file, config).model, config["model"]
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line. Raises UsageError for a batch size or a memory that makes no sense."""
     parser = cli.parser("minitorch_alex.profile",
                         "What a network costs for one image, layer by layer.")
-    parser.add_argument("model", metavar="MODEL", help=", ".join(models.MODELS))
+    parser.add_argument("model", type=cli.home, metavar="MODEL",
+                        help=f"a run (runs/NAME), or one of {', '.join(models.MODELS)}")
     parser.add_argument("-b", "--batch-size", type=int, default=32, metavar="N",
                         help="number of images to time (default: 32; 0 skips the timing)")
     parser.add_argument("--memory", type=float, default=3.0, metavar="GB",

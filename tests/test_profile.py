@@ -1,11 +1,12 @@
 """The ledger: the numbers of the literature, and memory that is really there."""
 import numpy as np
 import pytest
+from small_run import make_run
 
 import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import data, models, nn, profile
-from minitorch_alex.errors import UsageError
+from minitorch_alex.errors import RunError, UsageError
 
 
 def multiply_adds(name):
@@ -154,3 +155,13 @@ def test_the_papers_initial_weights_stall_on_inputs_of_std_1_and_not_on_0_to_255
     signals = profile.signal_ratios(model, mt.Tensor(x / x.std()))
     text = profile.signal_verdict(signals)
     assert text.startswith("known to stall") and "inputs of 0..255" in text and signals[-1].ratio < 0.001
+
+
+def test_a_run_is_profiled_with_its_own_settings(tmp_path, capsys):
+    run, _ = make_run(tmp_path / "run", "alexnet_cifar", channels=(8, 8, 8, 8, 8), hidden=(8, 8))
+    assert profile.main([str(run), "-b", "0"]) == 0
+    assert "conv5" in capsys.readouterr().out
+    assert profile.open_model("pretrained")[1] == "alexnet_cifar"
+    for text, error in ((str(tmp_path), RunError), ("runs/none", UsageError)):
+        with pytest.raises(error):
+            profile.main([text])

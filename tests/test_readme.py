@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from mutants import all_mutants
+from PIL import Image
 
 from benchmarks import reader, report
 from minitorch_alex import models
@@ -134,3 +135,11 @@ def test_the_example_runs_and_learns(capsys):
     exec(compile(code, "README.md", "exec"), {})
     losses = [float(line) for line in capsys.readouterr().out.split()]
     assert len(losses) == 5 and losses[-1] < losses[0]
+
+
+def test_the_lines_about_a_trained_model_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (50, 40), "red").save("cat.jpg")
+    code = re.search(r"```py\n(.*?)```", README, re.S).group(1)
+    exec(compile(code, "README.md", "exec"), {})
+    assert len(code.splitlines()) == 3 and capsys.readouterr().out.count("Guess(name=") == 5
