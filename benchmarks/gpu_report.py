@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minitorch_alex import verdict
 from minitorch_alex.errors import UsageError
 from minitorch_alex.files import write_atomic
 from minitorch_alex.training import cli
@@ -122,7 +123,18 @@ def _machine(content: dict) -> str:
                  f"{machine['cudnn']}")
     return (f"{machine['setting'].removesuffix(', fp32')}; {torch}; {machine['cpu']}, "
             f"{machine['cpus']} CPUs; Python {machine['python']}, NumPy {machine['numpy']}; "
-            f"{content['date']}, commit {content['commit']}.")
+            f"{content['date']}, commit {content['commit']}.{_older(content)}")
+
+
+def _older(content: dict) -> str:
+    """Which entries were measured on other commits than the last one: one sentence each."""
+    entries: dict[str, list[str]] = {}
+    for section in ("speed", "kernels", "layers", "feed"):
+        for name, entry in content.get(section, {}).items():
+            commit = entry.get("commit", content["commit"])
+            if commit != content["commit"]:
+                entries.setdefault(commit, []).append(f"{name} ({section})")
+    return "".join(f" Commit {commit}: {', '.join(names)}." for commit, names in entries.items())
 
 
 def tables(content: dict) -> str:
@@ -266,7 +278,10 @@ def kernel_table(contents: dict[str, dict], name: str, estimates: dict | None = 
 
 RESULTS = harness.ROOT / "results"
 BEFORE = RESULTS / "gpu_kernels_before.json"
-TRAININGS = ("gpu_cifar.json", "gpu_224.json", "gpu_local.json")  # of benchmarks/on_gpu.sh
+SPEED = "gpu_speed.json"
+# What else benchmarks/on_gpu.sh leaves: trainings, and a claim.
+TRAININGS = ("gpu_cifar.json", "gpu_224.json", "gpu_local.json", "gpu_local13.json")
+NORM = "gpu_norm.json"
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -275,7 +290,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def latest() -> dict[str, Any]:
     """The measurements of gpu_speed.json; before there are any, the first ones."""
-    path = RESULTS / "gpu_speed.json"
+    path = RESULTS / SPEED
     return _load(path if path.exists() else BEFORE)
 
 
@@ -294,13 +309,21 @@ def tables_block() -> str:
 def kernels_block() -> str:
     """For docs/gpu.md: kernel by kernel, as expected, before and now."""
     before = _load(BEFORE)
-    contents = {f"before, commit {before['commit']}": before}
     now = latest()
-    if now["commit"] != before["commit"]:
-        contents[f"commit {now['commit']}"] = now
-    names = dict.fromkeys(name for content in contents.values()
-                          for name in content.get("kernels", {}))
-    return "\n\n".join(kernel_table(contents, name, before["estimates"]) for name in names)
+    names = dict.fromkeys([*before["kernels"], *now.get("kernels", {})])
+    parts = []
+    for name in names:
+        contents = {f"before, commit {before['commit']}": before}
+        commit = _commit(now, name)
+        if commit != before["commit"]:
+            contents[f"commit {commit}"] = now
+        parts.append(kernel_table(contents, name, before["estimates"]))
+    return "\n\n".join(parts)
+
+
+def _commit(content: dict, name: str) -> str:
+    """The commit on which the kernels of an entry were measured."""
+    return content.get("kernels", {}).get(name, {}).get("commit", content["commit"])
 
 
 def savings_block() -> str:
@@ -315,7 +338,8 @@ def savings_block() -> str:
         rows.append([saving["change"], f"{saving['ms']:.1f}", f"{old - new:.1f}"])
     return table("What each optimisation saved",
                  "Milliseconds in a step of `alexnet` at batch 256, from commit "
-                 f"{before['commit']} to commit {now['commit']}; in TF32, except the first.", rows)
+                 f"{before['commit']} to commit {_commit(now, 'alexnet-b256-tf32')}; in TF32, "
+                 "except the first.", rows)
 
 
 def trainings_block() -> str:
@@ -333,9 +357,26 @@ def trainings_block() -> str:
                      f"{record['device_memory_gb']:.1f} GB", f"`{record['command']}`"])
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
     lines.insert(1, "|---|---|---:|---:|---:|---:|---|")
-    first = records[0]
-    about = f"On {first['device']}; {first['date']}, commit {first['commit']}."
-    return "\n".join([*lines, "", about])
+    sources: dict[str, list[str]] = {}  # where it ran -> the networks
+    for record in records:
+        source = f"{record['device']}; {record['date']}, commit {record['commit']}"
+        sources.setdefault(source, []).append(f"`{record['model']}`")
+    if len(sources) == 1:
+        return "\n".join([*lines, "", f"On {next(iter(sources))}."])
+    abouts = [f"{', '.join(nets)}: {source}." for source, nets in sources.items()]
+    return "\n".join([*lines, "", " ".join(abouts)])
+
+
+def norm_block() -> str:
+    """For docs/gpu.md: batch normalisation, LRN and neither on all of CIFAR-10."""
+    path = RESULTS / NORM
+    if not path.exists():
+        return "Not recorded yet."
+    record = _load(path)
+    about = (f"{record['train_images']:,} images, {record['epochs']} epochs, seeds: "
+             f"{record['seeds']}. On {record['device']}; {record['date']}, commit "
+             f"{record['commit']}.")
+    return "\n\n".join([verdict.table(record), f"    {record['command']}", about])
 
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
@@ -345,6 +386,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "gpu kernels": kernels_block,
         "gpu savings": savings_block,
         "gpu trainings": trainings_block,
+        "gpu norm": norm_block,
     },
 }
 
@@ -366,20 +408,35 @@ def filled(page: str, blocks: dict[str, Callable[[], str]]) -> str:
 
 
 def take(directory: Path) -> list[Path]:
-    """Copy the records that on_gpu.sh left in a directory to results/.
+    """Copy the records that on_gpu.sh left in a directory to results/. Speeds of the same GPU that
+    were not measured again stay as they were.
 
     Raises UsageError when there are none, or when one does not name its commit.
     """
-    records = [directory / name for name in ("gpu_speed.json", *TRAININGS)
+    records = [directory / name for name in (SPEED, *TRAININGS, NORM)
                if (directory / name).exists()]
     if not records:
         raise UsageError(f"--records {directory}: no gpu_speed.json or other record of "
                          "benchmarks/on_gpu.sh is there")
     for record in records:
-        if not _load(record).get("commit"):
+        content = _load(record)
+        if not content.get("commit"):
             raise UsageError(f"{record} names no commit: run on_gpu.sh with MINITORCH_COMMIT set")
-        write_atomic(RESULTS / record.name, [record.read_bytes()])
+        text = record.read_bytes()
+        if record.name == SPEED and (RESULTS / SPEED).exists():
+            text = (json.dumps(merged(_load(RESULTS / SPEED), content), indent=1) + "\n").encode()
+        write_atomic(RESULTS / record.name, [text])
     return records
+
+
+def merged(old: dict, new: dict) -> dict:
+    """What `new` measured, and of `old` what it did not measure, if both are of one GPU."""
+    if old["machine"].get("gpu") != new["machine"].get("gpu"):
+        return new
+    sections = ("runs", "ceilings", "speed", "kernels", "layers", "feed")
+    parts = {name: {**old.get(name, {}), **new.get(name, {})} for name in sections
+             if name in old or name in new}
+    return {**old, **new, **parts}
 
 
 def main(argv: list[str] | None = None) -> int:

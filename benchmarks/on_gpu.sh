@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # benchmarks/on_gpu.sh [OUT [SECONDS]]: what only a GPU can tell, within SECONDS (default: 535), the
-# most valuable first.
+# most valuable first: is it right, where does the time go, then what has no record yet.
 #
 # Each step has a time limit of its own. One that fails or runs out of time stops no other, and what
 # no longer fits into SECONDS is left out. Nothing is installed, git and the network are not needed:
@@ -9,15 +9,18 @@
 # What it leaves in OUT (default: build/gpu), eight files at most:
 #   summary.txt      one line per step, the speeds, the verdict: what is also printed
 #   gpu_speed.json   speeds, kernels, layers, feed: all numbers of benchmarks.gpu
-#   gpu_cifar.json, gpu_224.json, gpu_local.json   the results of the trainings
+#   gpu_cifar.json, gpu_224.json, gpu_local.json, gpu_local13.json   the results of the trainings
+#   gpu_norm.json    the claim batch-norm on all of CIFAR-10, as many seeds as there was time for
 #   logs.tgz         what each step printed, the tests as XML, logs and curves of the trainings
 # `python -m benchmarks.gpu_report --records OUT` takes the records into results/ and the pages.
 #
 # Environment:
 #   STEPS             the steps to run, in this order (default: all, see below)
+#   EPOCHS            of the trainings local and local13 (default: what fits into their time)
+#   DATA              the folder of the data sets (default: data)
 #   CIFAR             a folder with cifar-10-batches-py, or with cifar-10-batches-py.tar.xz whole or
-#                     in parts; not needed where data/cifar-10-batches-py is. Without it, the
-#                     step cifar trains on drawn shapes, and 224 and local do nothing
+#                     in parts; not needed where DATA has cifar-10-batches-py. Without it, the
+#                     step cifar trains on drawn shapes, and 224, local, local13 and norm do nothing
 #   MINITORCH_COMMIT  what this code is, where git cannot tell
 #   PYTHON            the interpreter (default: python3)
 #   HASTE             divides every time limit, to try the script itself
@@ -27,19 +30,24 @@
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
-ALL=(machine selftest-fp32 tests selftest-tf32 selftest-fp16 selftest-bf16 speed kernels speed-half
-  speed-128 layers feed cifar 224 local)
+ALL=(machine tests selftest-fp32 selftest-fp16 selftest-tf32 selftest-bf16 kernels speed-128 layers
+  feed cifar speed local norm speed-half 224 local13)
 OUT=${1:-build/gpu}
 END=$((SECONDS + ${2:-535}))
 STEPS=${STEPS:-${ALL[*]}}
 PYTHON=${PYTHON:-python3}
 HASTE=${HASTE:-1}
+DATA=${DATA:-data}
+DATA_FLAGS=()  # none for the usual folder, so that records do not name it
+[ "$DATA" = data ] || DATA_FLAGS=(--data-dir "$DATA")
 LEAST=$((20 / HASTE))  # seconds: with less left, no step begins
 
 # The trainings. 224: the paper's network on CIFAR-10 enlarged to its size, ten epochs.
+# norm: alexnet_cifar's own recipe (60 epochs, milestones 40, 50 and 56) in a quarter of the epochs.
 TRAIN_CIFAR=(-a alexnet_cifar --epochs 20 --set "milestones=(14,18)")
 TRAIN_224=(-a alexnet --set enlarge=256 --epochs 10 --set schedule=steps --set "milestones=(5,8)")
-TRAIN_LOCAL=(-a conv_local_13)
+TRAIN_NORM=(-b 128 --limit 50000 --val-split 0 --epochs 15 --set "milestones=(10,12,14)")
+LOCAL_SECONDS=3  # that an epoch of conv_local_11 takes at most, for as many epochs as fit
 
 NETS=(alexnet-b256 alexnet_torchvision-b256)
 SMALLER=(alexnet-b128 alexnet_torchvision-b128)
@@ -97,7 +105,7 @@ train() {
   local name=$1 limit=$2 data=$3
   shift 3
   run "$name" "$limit" "$PYTHON" -m minitorch_alex.train "$@" --data "$data" --val-split 0 \
-    --backend cupy --precision tf32 -j 4 --name "gpu-$name" --overwrite
+    --backend cupy --precision tf32 -j 4 --name "gpu-$name" --overwrite "${DATA_FLAGS[@]}"
   local code=$? directory=runs/gpu-$name
   ((code != 0)) || cp "$directory/result.json" "$OUT/gpu_$name.json" 2> /dev/null
   for file in log.jsonl curves.png; do
@@ -108,28 +116,61 @@ train() {
 
 unpack='
 import sys, tarfile
-tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz").extractall("data", filter="data")'
+tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz").extractall(sys.argv[1], filter="data")'
 
-# cifar: whether CIFAR-10 lies in data/, after it was brought there from $CIFAR if it is not.
+# cifar: whether CIFAR-10 lies in $DATA, after it was brought there from $CIFAR if it is not.
 cifar() {
-  [ ! -d data/cifar-10-batches-py ] || return 0
+  [ ! -d "$DATA/cifar-10-batches-py" ] || return 0
   [ -n "${CIFAR:-}" ] || return 1
   if [ -d "$CIFAR/cifar-10-batches-py" ]; then
-    ln -s "$(cd "$CIFAR" && pwd)/cifar-10-batches-py" data/
+    ln -s "$(cd "$CIFAR" && pwd)/cifar-10-batches-py" "$DATA/"
   else
-    cat "$CIFAR"/cifar-10-batches-py.tar.xz* | "$PYTHON" -c "$unpack"
+    cat "$CIFAR"/cifar-10-batches-py.tar.xz* | "$PYTHON" -c "$unpack" "$DATA"
   fi
 }
 
-# on_cifar NAME ...: train NAME ... on CIFAR-10, where it is at hand.
-on_cifar() {
-  local name=$1 limit=$2
-  shift 2
+# with_cifar NAME COMMAND...: the command for the step NAME, where CIFAR-10 is at hand.
+with_cifar() {
+  local name=$1
+  shift
   if cifar; then
-    train "$name" "$limit" cifar10 "$@"
+    "$@"
   else
-    say "$name: left out, CIFAR-10 is not in data/ and CIFAR names no folder with it"
+    say "$name: left out, CIFAR-10 is not in $DATA/ and CIFAR names no folder with it"
   fi
+}
+
+on_cifar() {
+  with_cifar "$1" train "$1" "$2" cifar10 "${@:3}"
+}
+
+# local_net NAME LIMIT MODEL: the procedure of that net in as many epochs as fit. Its 520 or 160 end
+# with ten at a tenth of the rate and ten at a hundredth; here the last two shares are as large a
+# part of all as in 520, and one epoch at least.
+local_net() {
+  local name=$1 limit=$2 model=$3 epochs last
+  epochs=$(((END - SECONDS < limit ? END - SECONDS : limit) / LOCAL_SECONDS))
+  ((epochs <= 520)) || epochs=520
+  ((epochs >= 3)) || epochs=3
+  epochs=${EPOCHS:-$epochs}
+  last=$(((epochs + 25) / 52))
+  ((last >= 1)) || last=1
+  on_cifar "$name" "$limit" -a "$model" --epochs "$epochs" \
+    --set "milestones=($((epochs - 2 * last)),$((epochs - last)))"
+}
+
+# The claim with one seed, then with two, then with three. A training that is done is not done
+# again, and each time the record is whole, so whenever the time is up the last one counts.
+norm='
+for seeds in 1 2 3; do
+  "$0" -m minitorch_alex.ablate batch-norm --seeds $seeds --runs-dir runs/gpu-norm --out "$1" \
+    -- "${@:2}" || exit
+done'
+
+norm() {
+  run norm "$1" bash -c "$norm" "$PYTHON" "$LOGS" "${TRAIN_NORM[@]}" --backend cupy \
+    --precision tf32 -j 4 "${DATA_FLAGS[@]}"
+  cp "$LOGS/ablate-batch-norm.json" "$OUT/gpu_norm.json" 2> /dev/null
 }
 
 machine='nvidia-smi; "$0" -c "import cupy; cupy.show_config()"; lscpu | grep "Model name"'
@@ -140,7 +181,7 @@ step() {
     machine) run machine 20 bash -c "$machine" "$PYTHON" ;;
     selftest-fp32) selftest fp32 60 ;;
     tests)
-      must tests 120 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --durations=10 \
+      must tests 150 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --durations=10 \
         --junitxml="$LOGS/tests.xml" tests/test_gpu.py \
         --deselect tests/test_gpu.py::test_the_self_test_passes
       ;;
@@ -175,7 +216,9 @@ step() {
       train cifar 120 "$data" "${TRAIN_CIFAR[@]}"
       ;;
     224) on_cifar 224 160 "${TRAIN_224[@]}" ;;
-    local) on_cifar local 300 "${TRAIN_LOCAL[@]}" ;;
+    local) local_net local 150 conv_local_11 ;;
+    local13) local_net local13 150 conv_local_13 ;;
+    norm) with_cifar norm norm 400 ;;
   esac
 }
 

@@ -21,6 +21,7 @@ from minitorch_alex.training import cli
 from minitorch_alex.training.cli import run_cli
 
 needs_compiler = pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ to compile the kernels for the CPU")
+RESULTS = harness.ROOT / "results"
 a_machine = machine  # the fixture of test_device
 PRETENDED = {"gpu": "Some GPU", "setting": "Some GPU, 80 GB, cupy 14.2.0, fp32", "memory_gb": 80, "cupy": "14.2.0",
              "cpu": "Some CPU", "cpus": 4, "python": "3.11", "numpy": "2.4", "torch": "2.13", "torch_cuda": "13.0",
@@ -469,7 +470,7 @@ def test_records_are_taken_into_the_results_and_the_pages(tmp_path, monkeypatch,
     with pytest.raises(UsageError, match="no gpu_speed.json or other record"):
         gpu_report.main(["--records", str(out)])
     content = json.loads(before) | {"commit": "fedcba9"}
-    content["kernels"]["alexnet-b256-tf32"]["step_ms"] = 12.34
+    content["kernels"]["alexnet-b256-tf32"] |= {"step_ms": 12.34, "commit": "fedcba9"}
     (out / "gpu_speed.json").write_text(json.dumps(content))
     training = {"model": "alexnet_cifar", "precision": "tf32", "recipe": {"epochs": 10}, "test": {"top1_error": 12.5},
                 "seconds": 42, "device_memory_gb": 1.5, "command": "python -m minitorch_alex.train -a alexnet_cifar",
@@ -484,6 +485,24 @@ def test_records_are_taken_into_the_results_and_the_pages(tmp_path, monkeypatch,
     assert "| **step** | **20.6** | **19.7** | **12.3** |" in page
     assert "| `alexnet_cifar` | tf32 | 10 | 87.50 % | 4.2 | 1.5 GB |" in page
     assert "commit fedcba9." in (root / "README.md").read_text()
+    # Another day: a later commit measures one entry, and a claim.
+    for record in out.iterdir():
+        record.unlink()
+    later = {**json.loads(before), "commit": "abcdef0", "speed": {}, "ceilings": {}, "kernels": {}}
+    entry = content["speed"]["alexnet-b256-tf32"]
+    later["speed"] = {"alexnet-b128-tf32": {**entry, "batch": 128, "commit": "abcdef0"}}
+    (out / "gpu_speed.json").write_text(json.dumps(later))
+    norm = json.loads((RESULTS / "ablate-lrn.json").read_text()) | {"commit": "abcdef0"}
+    (out / "gpu_norm.json").write_text(json.dumps(norm))
+    assert gpu_report.main(["--records", str(out)]) == 0
+    taken = json.loads((root / "results" / "gpu_speed.json").read_text())
+    assert taken["speed"] == {**content["speed"], **later["speed"]} and taken["kernels"] == content["kernels"]
+    page = (root / "docs" / "gpu.md").read_text()
+    assert f"commit abcdef0. Commit {entry['commit']}: alexnet-b256-tf32 (speed)" in page
+    assert "| alexnet-b128 |" in page and "| alexnet-b256 |" in page
+    assert norm["command"] in page and f"seeds: {norm['seeds']}" in page and "87.50 %" in page
+    other = later | {"machine": {**later["machine"], "gpu": "another"}}
+    assert gpu_report.merged(content, other) == other, "speeds of two kinds of GPU do not mix"
     with pytest.raises(UsageError, match="the page has no markers <!-- gpu --> and <!-- /gpu -->"):
         gpu_report.filled("nothing", {"gpu": str})
 
