@@ -245,6 +245,28 @@ def precision() -> str:
     return _precision
 
 
+def nccl() -> Any:
+    """CuPy's NCCL, through which GPUs send to each other (comm.py). Raises BackendError when CuPy
+    has none."""
+    try:
+        from cupy.cuda import nccl
+    except ImportError as error:
+        raise BackendError("several GPUs need NCCL, and this CuPy finds none "
+                           f"({error}); pip install nvidia-nccl-cu13, or cu12") from None
+    return nccl
+
+
+def devices() -> int:
+    """How many GPUs this process sees; 0 for NumPy."""
+    return current().xp.cuda.runtime.getDeviceCount() if _current == "cupy" else 0
+
+
+def use_device(number: int) -> None:
+    """Compute on this GPU from here on, in this thread. Of NumPy there is only one."""
+    if _current == "cupy":
+        current().xp.cuda.Device(number).use()
+
+
 def synchronize() -> None:
     """Wait until the device has finished its work, before a clock is read."""
     if _current == "cupy":

@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from math import prod
 from typing import Any, NoReturn, TypeVar
 
@@ -229,16 +229,28 @@ class Comm:
         """The same ranks once more, for another thread: two threads never share a Comm."""
         return self.split(0)
 
+    # Several streams of a device. Host arrays have none: these do nothing.
+
+    def fence(self) -> Any:
+        """A point in the work of the device, from where another thread may go on."""
+
+    @contextmanager
+    def after(self, fence: Any) -> Iterator[None]:
+        """In a twin's thread: what the block does waits for the fence, and for nothing later."""
+        yield
+
+    def join(self) -> None:
+        """What this thread does from here on waits for all that its twin has begun."""
+
     # Failure.
 
     def beat(self, place: str, advice: str = "") -> None:
         """Say where this rank is ("step 12"), and how a job that ends there goes on, unless that
         has been said: what the watchdog prints."""
 
-    @contextmanager
-    def patience(self) -> Iterator[None]:
+    def patience(self) -> AbstractContextManager[None]:
         """Around what one rank does for all and what may take long: nobody counts the wait."""
-        yield
+        return nullcontext()
 
     def abort(self, code: int) -> NoReturn:
         """End all ranks at once; the job's exit code is `code`."""
@@ -430,6 +442,111 @@ class Mpi(Comm):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self.ranks.Abort(code)
         os._exit(code)  # not reached
+
+
+class Nccl(Comm):
+    """Ranks with a GPU each, whose arrays travel from device to device through NCCL. Everything
+    else goes through `control`.
+
+    Sums are grouped sends and receives, and additions in the order of the tree: the bits are those
+    of the host, whatever ring or tree NCCL would choose for a sum of its own. All work is queued on
+    the current stream; of a twin on a stream of its own, so that it runs beside the computation.
+
+    The device must have been chosen. Constructing it waits for all ranks. It has been run against
+    a stand-in only: on two GPUs it has not.
+    """
+
+    def __init__(self, nccl: Any, control: Comm, side: Any = None) -> None:
+        self.nccl = nccl        # the module cupy.cuda.nccl, or its like
+        self.control = control
+        self.side = side        # the twin's stream
+        for name in ("rank", "size", "host", "local_rank", "local_size"):
+            setattr(self, name, getattr(control, name))
+        self.library = f"NCCL, {control.library}"
+        identity = list(nccl.get_unique_id()) if self.rank == 0 else None
+        identity = control.broadcast(identity)  # JSON has no bytes
+        self.communicator = nccl.NcclCommunicator(self.size, bytes(identity or ()), self.rank)
+
+    def _swap(self, pieces: Sequence[Array], shapes: Sequence[Shape]) -> list[Array]:
+        xp = backend.xp_of(pieces[0])
+        dtype = pieces[0].dtype
+        sent = [xp.ascontiguousarray(piece) for piece in pieces]
+        received = [xp.empty(shape, dtype) for shape in shapes]
+        stream = _stream(xp)
+        # As bytes, for NCCL has no name for every dtype. Within a group nothing waits for its
+        # partner, so no order can block.
+        byte = self.nccl.NCCL_UINT8
+        self.nccl.groupStart()
+        for rank in range(self.size):
+            if sent[rank].size:
+                self.communicator.send(_pointer(sent[rank]), sent[rank].nbytes, byte, rank, stream)
+            if received[rank].size:
+                self.communicator.recv(_pointer(received[rank]), received[rank].nbytes, byte, rank,
+                                       stream)
+        self.nccl.groupEnd()
+        return received
+
+    def _rows_per_chunk(self, flat: Array) -> int:
+        return max(1, flat.size)  # there is no cache to stay in
+
+    def broadcast(self, value: Any = None, root: int = 0) -> Any:
+        return self.control.broadcast(value, root)
+
+    def collect(self, value: Any) -> list[Any]:
+        return self.control.collect(value)
+
+    def agree(self, flags: Sequence[int], now: bool = False) -> list[int]:
+        return self.control.agree(flags, now)
+
+    def split(self, color: int) -> "Nccl":
+        return Nccl(self.nccl, self.control.split(color))
+
+    def twin(self) -> "Nccl":
+        stream = backend.current().xp.cuda.Stream(non_blocking=True)
+        return Nccl(self.nccl, self.control.twin(), stream)
+
+    def fence(self) -> Any:
+        cuda = backend.current().xp.cuda
+        event = cuda.Event(disable_timing=True)
+        event.record(cuda.get_current_stream())
+        return event
+
+    @contextmanager
+    def after(self, fence: Any) -> Iterator[None]:
+        backend.use_device(self.local_rank)  # the current device is each thread's own
+        with self.side:
+            self.side.wait_event(fence)
+            yield
+
+    def join(self) -> None:
+        cuda = backend.current().xp.cuda
+        event = cuda.Event(disable_timing=True)
+        event.record(self.side)
+        cuda.get_current_stream().wait_event(event)
+
+    def beat(self, place: str, advice: str = "") -> None:
+        self.control.beat(place, advice)
+
+    def patience(self) -> AbstractContextManager[None]:
+        return self.control.patience()
+
+    def abort(self, code: int) -> NoReturn:
+        self.control.abort(code)
+
+    def close(self) -> None:
+        """Give the communicator up, while all ranks are there: left to the end of the process, it
+        may wait for ranks that have gone."""
+        self.communicator.destroy()
+
+
+def _pointer(a: Array) -> int:
+    """Where a device array begins."""
+    return a.data.ptr
+
+
+def _stream(xp: Any) -> int:
+    """The current stream of the device, as NCCL takes it."""
+    return xp.cuda.get_current_stream().ptr
 
 
 WAITED_TOO_LONG = 8  # the exit code of a rank that has waited for the others in vain
@@ -636,6 +753,27 @@ def _library(mpi: Any) -> str:
     """The MPI library and its version: MPICH 5.0.2."""
     name, version = mpi.get_vendor()
     return f"{name} {'.'.join(map(str, version))}"
+
+
+def choose_device(ranks: Comm) -> None:
+    """Give each rank of a host a GPU, in turn; before anything is put on one."""
+    count = backend.devices()
+    if ranks.size > 1 and count:
+        backend.use_device(ranks.local_rank % count)
+
+
+def between_devices(ranks: Comm) -> Comm:
+    """The same ranks for arrays on the current backend: Nccl where every rank has a GPU of its own,
+    else `ranks` themselves, which copy a device's arrays to the host and back.
+
+    All ranks call it, after `choose_device`.
+    """
+    count = backend.devices()
+    if ranks.size == 1 or not count:
+        return ranks
+    if max(ranks.collect(ranks.local_size - count)) > 0:  # NCCL refuses two ranks on one GPU
+        return ranks
+    return Nccl(backend.nccl(), ranks)
 
 
 def own_mpiexec() -> str | None:

@@ -264,6 +264,7 @@ def main(argv: list[str] | None = None) -> int:
         return code
     ranks.start(args.timeout, __version__)
     cli.use_device(vars(args))
+    comm.choose_device(comm.current())
     kernels.keep_freed_memory()
     kinds = VIEWS if args.views == "all" else (args.views,)
     members = open_members(args)

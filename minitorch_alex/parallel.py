@@ -224,7 +224,7 @@ class _Overlap:
             bucket = self.buckets[len(self._sent)]
             if bucket.missing:
                 return
-            self._sent.append(self.thread.submit(self._sum, bucket.place))
+            self._sent.append(self.thread.submit(self._sum, bucket.place, self.comm.fence()))
 
     def send_all(self) -> None:
         """Of a rank without images: all buckets are complete."""
@@ -233,15 +233,18 @@ class _Overlap:
             bucket.missing = 0
         self._send()
 
-    def _sum(self, place: slice) -> None:
-        """In the thread: this rank's part of one bucket."""
+    def _sum(self, place: slice, fence: Any) -> None:
+        """In the thread: this rank's part of one bucket, whose gradients are there from the fence
+        on."""
         grad = self.optimizer.flat_grad[place]
-        self.comm.scatter_sum(grad, out=grad[part(grad.size, self.comm.rank, self.comm.size)])
+        with self.comm.after(fence):
+            self.comm.scatter_sum(grad, out=grad[part(grad.size, self.comm.rank, self.comm.size)])
 
     def wait(self) -> None:
         """Until all sums are there. Raises what went wrong in the thread."""
         for future in self._sent:
             future.result()
+        self.comm.join()
 
 
 def leaf_edges(root: autograd.Function) -> dict[int, int]:

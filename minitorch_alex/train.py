@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from . import __version__, backend, data, kernels, models, plots, profile, streams
 from .check import mine
-from .comm import Comm
+from .comm import Comm, choose_device
 from .data.folders import CLASSES_ALONE, TEST_SHARE, THREE, VAL_IS_TEST
 from .errors import DataError, DivergedError, RunError, ShapeError, UsageError
 from .evaluate import error_rates, predict
@@ -152,6 +152,7 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     if source:
         config = ranks.ask_first(comm, lambda: settings.resumed_config(run, args, given))
     cli.use_device({**vars(args), **config})  # a resumed run uses the device that it had
+    choose_device(comm)
     if args.mine is not None:
         mine.use(args.mine or None)
 

@@ -1,4 +1,6 @@
 """Ranks as threads: what each gets from the others, without MPI. Processes are in test_mpi.py."""
+import ctypes
+
 import numpy as np
 import pytest
 import ranks
@@ -151,6 +153,62 @@ def test_split_keeps_the_order_of_the_ranks():
 
     even, odd = [0, 2, 4], [1, 3]
     assert on_ranks(5, rows) == [(0, 3, even), (0, 2, odd), (1, 3, even), (1, 2, odd), (2, 3, even)]
+
+
+# GPUs.
+
+
+class HostNccl:
+    """NCCL's part of cupy.cuda.nccl on host memory: groups of sends and receives between threads, by pointer and
+    number of bytes."""
+
+    NCCL_UINT8 = "uint8"
+
+    def __init__(self, comm):
+        self.comm = comm
+        self.group = None
+
+    def get_unique_id(self):
+        return b"the ranks of this test"
+
+    def NcclCommunicator(self, size, identity, rank):
+        assert (size, identity, rank) == (self.comm.size, b"the ranks of this test", self.comm.rank)
+        return self
+
+    def groupStart(self):
+        assert self.group is None
+        self.group = {}, {}  # rank -> bytes to send; rank -> where to receive, and how many
+
+    def send(self, pointer, count, kind, rank, stream):
+        assert kind == "uint8" and stream == "stream"
+        self.group[0][rank] = ctypes.string_at(pointer, count)
+
+    def recv(self, pointer, count, kind, rank, stream):
+        assert kind == "uint8" and stream == "stream"
+        self.group[1][rank] = pointer, count
+
+    def groupEnd(self):
+        sent, wanted = self.group
+        self.group = None
+        everything = self.comm._show(sent, list)
+        for rank, (pointer, count) in wanted.items():
+            theirs = everything[rank][self.comm.rank]
+            assert len(theirs) == count
+            ctypes.memmove(pointer, theirs, count)
+
+
+@pytest.mark.parametrize("size", (2, 3))
+def test_nccl_gives_the_bits_of_the_host(size, monkeypatch):
+    """Its sends and receives pair up for every method, with parts that are uneven or empty."""
+    monkeypatch.setattr(comm_module, "_pointer", lambda a: a.ctypes.data)
+    monkeypatch.setattr(comm_module, "_stream", lambda xp: "stream")
+    monkeypatch.setattr(comm_module.Nccl, "split", lambda self, color: self.control.split(color))
+    monkeypatch.setattr(comm_module.Nccl, "twin", lambda self: self.control.twin())
+
+    def on_gpu(comm):
+        return ranks.everything(comm_module.Nccl(HostNccl(comm), comm))
+
+    assert on_ranks(size, on_gpu) == on_ranks(size, ranks.everything)
 
 
 # What goes wrong.

@@ -9,9 +9,12 @@ import pytest
 
 import minitorch_alex as mt
 from minitorch_alex import functional as F
-from minitorch_alex import train
-from minitorch_alex.comm import Threads
+from minitorch_alex import nn, train
+from minitorch_alex import parallel as parallel_module
+from minitorch_alex.comm import Alone, Threads, part
 from minitorch_alex.errors import UsageError
+from minitorch_alex.optim import LARS, SGD
+from minitorch_alex.parallel import DataParallel
 from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import checkpoint, ranks, runs, settings
 
@@ -116,3 +119,60 @@ def test_a_run_in_shards_is_resumed_on_another_number_of_ranks(training, capsys)
 def test_what_cannot_be_exact_is_refused(training, size, flags, text):
     with pytest.raises(UsageError, match=text):
         training(size, "refused", *flags)
+
+
+# The sum beside the backward pass.
+
+
+def steps_of(comm, overlap):
+    """The weights after three steps of a net with a frozen layer and a shared weight, on one rank's images of 5."""
+    mt.manual_seed(1)
+    layers = [nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)]
+    parameters = [p for layer in layers for p in layer.parameters()]
+    layers[0].weight.requires_grad = False
+    optimizer = SGD([{"params": [p for p in parameters if p.ndim > 1]},
+                     {"params": [p for p in parameters if p.ndim == 1]}], lr=0.1, momentum=0.9)
+    parallel = DataParallel(optimizer, comm, overlap=overlap)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x = rng.standard_normal((5, 6)).astype(np.float32)
+        labels = rng.integers(0, 3, 5)
+        own = part(5, comm.rank, comm.size)
+        loss = None
+        if own.start < own.stop:
+            h = layers[1](F.relu(layers[0](Tensor(x[own]))))
+            loss = F.cross_entropy(layers[2](F.relu(layers[1](h))), labels[own])  # layers[1] is used twice
+        parallel.add(loss, (own.stop - own.start) / 5)
+        parallel.update()
+    return optimizer.flat.copy()
+
+
+@pytest.mark.parametrize("size", (2, 3, 7))
+@pytest.mark.parametrize("bucket", (1, 100, 2**24))
+def test_overlapped_sums_change_no_bit(size, bucket, monkeypatch):
+    """In buckets of one parameter, of a few, and one of all; with 7 ranks two have no image."""
+    monkeypatch.setattr(parallel_module, "BUCKET", bucket)
+    plain = Threads(size).run(lambda comm: steps_of(comm, overlap=False))
+    overlapped = Threads(size).run(lambda comm: steps_of(comm, overlap=True))
+    for weights in (*plain, *overlapped):
+        assert np.array_equal(weights, plain[0])
+    alone = steps_of(Alone(), overlap=True)
+    np.testing.assert_allclose(plain[0], alone, atol=1e-6)
+
+
+def test_lars_is_updated_whole():
+    """It asks for the length of each layer's gradient, which no part of it has."""
+    def weights(comm):
+        layer = nn.Linear(6, 3, bias=False)
+        layer.weight.data[...] = np.arange(18, dtype=np.float32).reshape(3, 6) / 18
+        parallel = DataParallel(LARS(layer.parameters(), lr=0.1), comm)
+        own = part(4, comm.rank, comm.size)
+        x = np.arange(24, dtype=np.float32).reshape(4, 6) / 24
+        loss = F.cross_entropy(layer(Tensor(x[own])), np.array([0, 1, 2, 0])[own])
+        parallel.add(loss, (own.stop - own.start) / 4)
+        parallel.update()
+        return layer.weight.data
+
+    alone = weights(Alone())
+    for several in Threads(2).run(weights):
+        np.testing.assert_allclose(several, alone, atol=1e-7)

@@ -215,12 +215,14 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
     for name in ("flat", *optimizer.kept):
         array = getattr(optimizer, name)
         array[...] = backend.asarray(ranks.broadcast(array))
+    ranks = comm.between_devices(ranks)
     if kind != "data":
         if recipe.label_smoothing or recipe.class_weights != "none":
             raise UsageError(f"--parallel {kind} has the plain cross-entropy only; leave out "
                              "label_smoothing and class_weights, or use --parallel data")
         return CutParallel(kind, model, optimizer, ranks, recipe.fc_scheme, recipe.fc_passes)
-    overlap = ranks.size > ranks.local_size  # over a wire; within a machine a sum is work
+    # Over a wire or between GPUs. On the processors of one machine a sum is work like any other.
+    overlap = ranks.size > ranks.local_size or isinstance(ranks, comm.Nccl)
     return DataParallel(optimizer, ranks, shards, overlap)
 
 
