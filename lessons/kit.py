@@ -38,7 +38,7 @@ TABLE = "white-space: pre; overflow-x: auto; font-family: monospace"
 
 def in_notebook() -> bool:
     """Whether cells are run in a notebook; a script that is started by %run in one is a script."""
-    script = re.fullmatch(r"0\d_\w+\.py", Path(sys.argv[0]).name)
+    script = re.fullmatch(r"\d\d_\w+\.py", Path(sys.argv[0]).name)
     return "ipykernel" in sys.modules and not script
 
 

@@ -14,7 +14,7 @@ from .training import cli
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = cli.parser(
         "minitorch_alex.lessons",
-        "Copy the nine lessons, their exercises and solutions into a folder.",
+        "Copy the lessons, their exercises and solutions into a folder.",
         cli.EXIT_CODES)
     parser.add_argument("folder", nargs="?", type=cli.path, default=Path("lessons"), metavar="DIR",
                         help="a folder that is empty or not there yet (default: lessons)")

@@ -356,7 +356,7 @@ def test_what_the_exercise_does_not_build_is_refused_or_put_right(solved):
 
 def test_unwritten_refused_and_missing_parts_stay_the_package_s(tmp_path, capsys):
     """Lesson 4 has a wrong gradient, lesson 5 is as it was given, lesson 6 is not there."""
-    for file in SOLUTIONS.glob("0*.py"):
+    for file in SOLUTIONS.glob("[01]*.py"):
         shutil.copy(file, tmp_path)
     shutil.copy(check.lessons_folder() / "exercises" / "05_relu_pool.py", tmp_path)
     (tmp_path / "06_lrn.py").unlink()
@@ -391,7 +391,7 @@ def test_the_exercises_as_given_change_nothing(capsys):
 
 
 def test_exercises_find_each_other_in_the_learner_s_folder(tmp_path):
-    for file in SOLUTIONS.glob("0*.py"):
+    for file in SOLUTIONS.glob("[01]*.py"):
         shutil.copy(file, tmp_path)
     mine.use(tmp_path)
     assert check.yours("02", "im2col").__code__.co_filename == str(tmp_path / "02_im2col.py")

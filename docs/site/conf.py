@@ -31,13 +31,13 @@ lessons_alone = tags.has("lessons")  # noqa: F821  `tags` is put here by sphinx
 if lessons_alone:  # the source directory is lessons/
     project = "AlexNet from scratch"
     root_doc = "index"
-    include_patterns = ["index.md", "0*.py"]
+    include_patterns = ["index.md", "[01]*.py"]
     lesson_prefix = ""
 else:  # the source directory is the whole repository
     project = "minitorch_alex"
     root_doc = "docs/index"
     include_patterns = [
-        "docs/*.md", "docs/api/*.md", "lessons/index.md", "lessons/0*.py", "CONTRIBUTING.md", "CHANGELOG.md",
+        "docs/*.md", "docs/api/*.md", "lessons/index.md", "lessons/[01]*.py", "CONTRIBUTING.md", "CHANGELOG.md",
         "data/README.md", "minitorch_alex/pretrained/README.md",
     ]
     lesson_prefix = "lessons/"

@@ -90,10 +90,10 @@ def notebook(name: str) -> NotebookNode:
 
 
 def write_all(folder: Path) -> list[Path]:
-    """Write all nine to a folder."""
+    """Write all of them to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for script in sorted(LESSONS.glob("0*.py")):
+    for script in sorted(LESSONS.glob("[01]*.py")):
         path = folder / f"{script.stem}.ipynb"
         jupytext.write(notebook(script.stem), path)
         paths.append(path)

@@ -12,7 +12,7 @@ from ..errors import DataError, UsageError
 from .exercise import Exercise
 
 LESSONS = ("01_conv", "02_im2col", "03_autograd", "04_gradcheck", "05_relu_pool", "06_lrn",
-           "07_dropout", "08_train", "09_alexnet")
+           "07_dropout", "08_train", "09_alexnet", "10_many")
 
 learner_folder: Path | None = None  # where `yours` looks; None: lessons/exercises
 
