@@ -282,6 +282,7 @@ SPEED = "gpu_speed.json"
 # What else benchmarks/on_gpu.sh leaves: trainings, and a claim.
 TRAININGS = ("gpu_cifar.json", "gpu_224.json", "gpu_local.json", "gpu_local13.json")
 NORM = "gpu_norm.json"
+SUMMARY = "gpu_summary.txt"  # what it printed
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -333,13 +334,26 @@ def savings_block() -> str:
     estimates = before["estimates"]
     rows = [["optimisation", f"estimate, {estimates['device']}", f"measured, {now['device']}"]]
     for saving in estimates["savings"]:
-        old, new = (groups(content["kernels"][saving["entry"]]).get(saving["group"], 0.0)
-                    for content in (before, now))
-        rows.append([saving["change"], f"{saving['ms']:.1f}", f"{old - new:.1f}"])
+        entry = saving["entry"]
+        measured = "not yet"  # where the kernel that makes the difference has not run
+        if saving.get("kernel", "") in ("", *now["kernels"][entry]["kernels"]):
+            names = saving["group"].split(" and ")
+            old, new = (sum(groups(content["kernels"][entry]).get(name, 0.0) for name in names)
+                        for content in (before, now))
+            measured = f"{old - new:.1f}"
+        rows.append([saving["change"], f"{saving['ms']:.1f}", measured])
     return table("What each optimisation saved",
                  "Milliseconds in a step of `alexnet` at batch 256, from commit "
                  f"{before['commit']} to commit {_commit(now, 'alexnet-b256-tf32')}; in TF32, "
                  "except the first.", rows)
+
+
+def passed_block() -> str:
+    """For docs/gpu.md: how many tests passed on a GPU."""
+    text = (RESULTS / SUMMARY).read_text(encoding="utf-8")
+    (number_passed,) = re.findall(r"^tests: .*?(\d+) passed", text, re.MULTILINE)
+    return (f"* `pytest -m gpu`: {number_passed} tests passed "
+            f"([{SUMMARY}](../results/{SUMMARY})).")
 
 
 def trainings_block() -> str:
@@ -387,6 +401,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "gpu savings": savings_block,
         "gpu trainings": trainings_block,
         "gpu norm": norm_block,
+        "gpu passed": passed_block,
     },
 }
 
@@ -408,8 +423,8 @@ def filled(page: str, blocks: dict[str, Callable[[], str]]) -> str:
 
 
 def take(directory: Path) -> list[Path]:
-    """Copy the records that on_gpu.sh left in a directory to results/. Speeds of the same GPU that
-    were not measured again stay as they were.
+    """Copy the records that on_gpu.sh left in a directory to results/, and what it printed. Speeds
+    of the same GPU that were not measured again stay as they were.
 
     Raises UsageError when there are none, or when one does not name its commit.
     """
@@ -426,6 +441,10 @@ def take(directory: Path) -> list[Path]:
         if record.name == SPEED and (RESULTS / SPEED).exists():
             text = (json.dumps(merged(_load(RESULTS / SPEED), content), indent=1) + "\n").encode()
         write_atomic(RESULTS / record.name, [text])
+    summary = directory / "summary.txt"
+    # A session without the tests leaves the summary of the last one that had them.
+    if summary.exists() and re.search(r"^tests: .*\d+ passed", summary.read_text(), re.MULTILINE):
+        write_atomic(RESULTS / SUMMARY, [summary.read_bytes()])
     return records
 
 
