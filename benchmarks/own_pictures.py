@@ -49,6 +49,8 @@ VARIANTS = {
 }
 TITLES = {"scratch": "from scratch", "fine-tuned": "`--weights pretrained`",
           "frozen": "`--weights pretrained --freeze conv`"}
+BEGIN = "<!-- own pictures -->"  # around the table in the pages that show it
+END = "<!-- /own pictures -->"
 ALWAYS = "--val-split 0 --threads 1"
 
 
@@ -118,6 +120,16 @@ def table(record: Mapping[str, Any]) -> str:
                  "seconds of one processor"], rows, left=2)
 
 
+def paste(record: Mapping[str, Any], root: Path) -> None:
+    """Put the table into the pages that show it."""
+    for name in ("README.md", "docs/own_pictures.md"):
+        text = (root / name).read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        _, _, after = rest.partition(END)
+        page = f"{before}{BEGIN}\n{table(record)}\n{END}{after}"
+        write_atomic(root / name, [page.encode()])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, and write the record; the exit code."""
     parser = cli.parser("benchmarks.own_pictures", (__doc__ or "").partition("\n\n")[2])
@@ -157,6 +169,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                       "used too; the curves were not drawn",
               "summary": summary(rows), "trainings": rows}
     write_atomic(args.out, [(json.dumps(record, indent=1) + "\n").encode()])
+    if args.out == parser.get_default("out"):
+        paste(record, Path())
     print(f"{table(record)}\n{args.out}")
     return 0
 

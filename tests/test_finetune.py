@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import safetensors.numpy
-from PIL import Image
+from pictures import CLASSES, write_pictures
 from prepared_set import write_prepared
 from small_run import make_run
 
@@ -18,19 +18,6 @@ from minitorch_alex.models.recipe import change_rates
 from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import checkpoint, finetune, runs, settings, weights
 from minitorch_alex.training.cli import run_cli
-
-CLASSES = ("church", "springer", "tench")
-COLORS = {"church": (200, 40, 40), "springer": (40, 200, 40), "tench": (40, 40, 200)}
-
-
-def write_pictures(folder, count, seed=0, classes=CLASSES):
-    """folder/CLASS/k.png: noise of the class's colour, 40 x 30."""
-    rng = np.random.default_rng(seed)
-    for name in classes:
-        (folder / name).mkdir(parents=True)
-        for k in range(count):
-            pixels = rng.normal(COLORS.get(name, (9, 9, 9)), 60, (30, 40, 3)).clip(0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{k}.png")
 
 
 @pytest.fixture
@@ -106,7 +93,7 @@ def test_the_last_layer_is_taken_only_where_its_outputs_mean_the_same_classes(pl
 
 def test_weights_of_another_network_are_refused_with_names_and_shapes(place):
     source = finetune.open_weights("pretrained")
-    with pytest.raises(RunError, match=r"no array of pretrained fits .*conv1.weight .*expected .*conv1.weight"):
+    with pytest.raises(RunError, match=r"no array of pretrained fits .*: conv1.weight is \(48, 3, 3, 3\), expected "):
         finetune.take(models.build("net_18", 3), source, CLASSES)
 
 
@@ -195,7 +182,7 @@ def test_frozen_layers_cost_no_backward_pass_and_keep_nothing():
     assert [visited[text].count("Conv2d") for text in visited] == [5, 3, 0]
     assert [visited[text].count("MaxPool2d") for text in visited] == [3, 1, 0]
     assert kept["conv"] < 0.2 * kept[""], kept  # of these, a megabyte is fc7's weights
-    assert kept["conv"] < kept["conv1,conv2"] < 0.7 * kept[""], kept
+    assert kept["conv"] < kept["conv1,conv2"] < 0.8 * kept[""], kept
 
 
 @pytest.mark.parametrize("text, layers", (
@@ -227,7 +214,7 @@ def test_a_run_predicts_from_any_directory_without_its_data(place, tmp_path_fact
     picture = shutil.copy("pets/val/tench/0.png", elsewhere / "x.png")
     shutil.rmtree("pets")
     monkeypatch.chdir(elsewhere)
-    assert predict.main([picture, "-w", "carried"]) == 0
+    assert predict.main([str(picture), "-w", "carried"]) == 0
     assert "tench" in capsys.readouterr().out
 
 
@@ -254,8 +241,8 @@ TRIES = {
     "a weights file to resume": (["pets", "-a", "alexnet_torchvision", "--resume", "x.pth"], 6, "--weights"),
     "the bundled model to resume, with data": (["pets", "--resume", runs.PRETRAINED], 2, "--weights"),
     "the bundled model to resume": (["--resume", runs.PRETRAINED, "--epochs", "61"], 6, "--weights"),
-    "a run to resume on other pictures": (["--resume", "runs/first", "--data", "folder", "--data-dir", "pets"], 2,
-                                          "--weights"),
+    "a run to resume on other pictures": (["--resume", "small", "--data", "folder", "--data-dir", "pets"], 2,
+                                          "--weights small"),
     "--num-classes": (["pets", "--num-classes", "3"], 2, "as many classes as there are folders"),
     "--set num_classes": (["pets", "--set", "num_classes=3"], 2, "num_classes follows from the data"),
     "classes alone": (["flat", "-w", "small"], 0, "22 to train, 2 to validate, 6 to test"),
@@ -274,9 +261,7 @@ def test_what_a_user_tries_first_works_or_says_what_to_type(place, capsys, name)
         (place / "x.pth").write_bytes(b"PK")
     if "whole.pth" in argv:
         write_program(place / "whole.pth")
-    if "runs/first" in argv:
-        assert go("--data", "shapes", "-a", "quick_26", "--limit", "40", "--epochs", "1", "--name", "first") == 0
-    elif code == 0:
+    if code == 0:
         argv = [*argv, "--epochs", "1", "--threads", "1"]
     capsys.readouterr()
     assert go(*argv) == code
@@ -313,6 +298,6 @@ def test_settings_are_named_by_the_rules_of_this_package():
     own = {word for flag in settings.BY_NAME.values() for word in flag.names.split()}
     for flag, text in foreign.FLAGS.items():
         assert flag not in own
-        named = {word.strip(",.;)") for word in text.split() if word.startswith("-")}
+        named = {word.strip(",.;)") for word in text.split() if word.startswith("-")} - {"-m"}
         assert named <= own, (flag, named - own)
     assert backend.current().name == "numpy"

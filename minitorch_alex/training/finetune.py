@@ -158,17 +158,20 @@ def take(model: Network, source: Weights, classes: Sequence[str]) -> Taken:
                if name in own and array.shape == own[name].shape
                and (is_same or name.rpartition(".")[0] != last)}
     if not fitting:
-        raise RunError(f"no array of {source.name} fits {source.model}: it has {_some(state)}, "
-                       f"expected {_some(own)}; is it of another network? -a NAME chooses one")
+        raise RunError(f"no array of {source.name} fits {source.model}: {_misfit(state, own)}; is "
+                       "it of another network? -a NAME chooses one")
     model.load_state_dict({**own, **fitting})
     new = dict.fromkeys(name.rpartition(".")[0] for name in own if name not in fitting)
     return Taken(len(fitting), len(own), tuple(new), 0 if old_bias is None else len(old_bias))
 
 
-def _some(arrays: dict[str, np.ndarray]) -> str:
-    """The names and shapes of a few arrays."""
-    shown = [f"{name} {array.shape}" for name, array in list(arrays.items())[:2]]
-    return ", ".join(shown) + (", ..." if len(arrays) > 2 else "")
+def _misfit(state: dict[str, np.ndarray], own: dict[str, np.ndarray]) -> str:
+    """Where arrays differ first from those of a model: in a shape or, without a common name, in
+    their names."""
+    for name, array in own.items():
+        if name in state:
+            return f"{name} is {state[name].shape}, expected {array.shape}"
+    return f"it has {next(iter(state), 'nothing')}, expected {next(iter(own))}"
 
 
 def in_words(taken: Taken, name: str, num_classes: int) -> str:
