@@ -206,6 +206,10 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
         raise UsageError("batch normalisation needs the statistics of the whole batch, and each "
                          "rank or shard has a part of it; train this network in one process, "
                          "without --shards")
+    if recipe.class_weights == "balanced":
+        raise UsageError("class_weights=balanced divides by the weights of the whole batch, and each "
+                         "rank or shard knows those of its part; train in one process, without "
+                         "--shards")
     own = {"threads", "workers", "ranks", "data_place"}  # each rank's affair
     check_alike(ranks, {"settings": _digest(repr([item for item in sorted(config.items())
                                                   if item[0] not in own]).encode()),
