@@ -172,7 +172,7 @@ def summary(content: dict) -> str:
         rows = entry["summary"]
         others = [row for who, row in rows.items() if who != "ours" and "train_ratio" in row]
         plain = rows.get(TO, {})
-        best = min(others, key=lambda row: row["train_ratio"][0], default={})
+        best: dict[str, Any] = min(others, key=lambda row: row["train_ratio"][0], default={})
         speeds = [number(row.get("train")) for row in (rows.get("ours", {}), plain, best)]
         ratios = [f"{row['train_ratio'][0]:.2f}" if "train_ratio" in row else ""
                   for row in (plain, best)]

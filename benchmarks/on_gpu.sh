@@ -168,9 +168,10 @@ for seeds in 1 2 3; do
 done'
 
 norm() {
-  run norm "$1" bash -c "$norm" "$PYTHON" "$LOGS" "${TRAIN_NORM[@]}" --backend cupy \
+  mkdir -p "$LOGS/norm"
+  run norm "$1" bash -c "$norm" "$PYTHON" "$LOGS/norm" "${TRAIN_NORM[@]}" --backend cupy \
     --precision tf32 -j 4 "${DATA_FLAGS[@]}"
-  cp "$LOGS/ablate-batch-norm.json" "$OUT/gpu_norm.json" 2> /dev/null
+  cp "$LOGS/norm/ablate-batch-norm.json" "$OUT/gpu_norm.json" 2> /dev/null
 }
 
 machine='nvidia-smi; "$0" -c "import cupy; cupy.show_config()"; lscpu | grep "Model name"'
