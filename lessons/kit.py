@@ -49,9 +49,15 @@ import numpy as np  # noqa: E402
 
 import minitorch_alex as mt  # noqa: E402
 from minitorch_alex import data, kernels  # noqa: E402
-from minitorch_alex.check import commentary, lesson_name  # noqa: E402
+from minitorch_alex.check import (  # noqa: E402
+    commentary,
+    exercises,
+    lesson_name,
+    packaged_lessons,
+)
 from minitorch_alex.check.__main__ import report  # noqa: E402
 from minitorch_alex.check.cell import check_cell  # noqa: E402
+from minitorch_alex.check.reset import original_file, text_given  # noqa: E402
 from minitorch_alex.errors import DataError, UserError  # noqa: E402
 from minitorch_alex.training import cli  # noqa: E402
 
@@ -75,20 +81,34 @@ def results(name: str) -> Path:
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def check(number: str) -> bool:
+def exercise(number: str) -> None:
+    """Print exercise `number` ("2.1") as it was given, to be copied into a cell."""
+    try:
+        lesson = lesson_name(str(number))
+        one = next((e for e in exercises(lesson) if e.number == str(number)), None)
+        if one is None:
+            raise UserError(f"lesson {lesson[:2]} has "
+                            f"{', '.join(e.number for e in exercises(lesson))}, got {number}")
+        print(text_given(one, original_file(lesson, HERE, packaged_lessons()).decode("utf-8")))
+    except UserError as error:
+        print(f"error: {error}")
+
+
+def check(number: str, hints: int | None = None) -> bool:
     """Check exercise `number` ("2.1") as you wrote it in a cell, and print the verdict.
 
-    Returns whether it is right.
+    hints is how many hints to show if it is not right. Returns whether it is right.
     """
+    number = str(number)  # 2.1 without quotes is what one types first
     names = sys.modules["__main__"].__dict__
     try:
-        exercise, verdict = check_cell(number, names)
+        one, verdict = check_cell(number, names)
     except UserError as error:  # one line, in place of a notebook's traceback
         print(f"error: {error}")
         return False
-    report(exercise, verdict, None)
+    report(one, verdict, hints, f'kit.check("{number}", hints=1)')
     if verdict.passed:
-        print(_wrapped(commentary(exercise, lesson_name(number))))
+        print(_wrapped(commentary(one, lesson_name(number))))
     return verdict.passed
 
 

@@ -1,9 +1,11 @@
 """The checker: exercises as given fail, solutions pass, known mistakes are named."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -324,6 +326,22 @@ def test_json_is_for_graders(lesson, capsys):
     assert total["passed"]
     lesson(body("return x * x"))
     assert main(["1", "--json"]) == 0
+
+
+def test_a_class_is_marked_by_the_script_of_the_guide(tmp_path):
+    """Lesson 1 of three students: solved, as given, and handed in nothing."""
+    guide = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    script = re.search(r"\n\n(    import csv.*?)\n\n\S", guide, re.S)[1].replace('"--json"', '"01", "--json"')
+    for student, source in (("ann", "solutions"), ("bob", "exercises"), ("cem", None)):
+        (tmp_path / "submissions" / student).mkdir(parents=True)
+        if source:
+            shutil.copy(ROOT / "lessons" / source / "01_conv.py", tmp_path / "submissions" / student)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, check=True, timeout=300,
+                   env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (tmp_path / "marks.csv").read_text().split() == [
+        "student,1.1,1.2,1.3,1.4,sum", "ann,1,1,1,1,4", "bob,0,0,0,0,0", "cem,0,0,0,0,0"]
+    missing = json.loads((tmp_path / "submissions" / "cem" / "verdict.json").read_text())["exercises"][0]
+    assert not missing["written"] and "there is no" in missing["problem"]
 
 
 def test_reset_puts_one_exercise_back_and_keeps_the_file(tmp_path):

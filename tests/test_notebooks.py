@@ -95,12 +95,14 @@ def texts(notebook):
 def test_a_notebook_runs_in_an_empty_folder_and_checks_what_is_written_in_a_cell(tmp_path, monkeypatch):
     pytest.importorskip("ipykernel")
     wrong = "def unbroadcast(g, shape):\n    return g\nassert not kit.check('3.1')"
-    half = "assert not kit.check('3.2')"
+    half = "assert not kit.check('3.2')\nassert not kit.check(3.9)\nkit.exercise(3.1)\nkit.exercise('3.9')"
     notebook, work = execute("03_autograd", sys.executable, tmp_path, monkeypatch, wrong, half,
                              SOLVED.format(name="03_autograd"))
     text = texts(notebook)
     assert "define count_consumers and backward_walk in a cell first" in text
     assert "not right yet" in text and text.count("right (") == 4
+    assert 'for a hint: kit.check("3.1", hints=1)' in text
+    assert 'raise NotImplementedError("exercise 3.1' in text and "lesson 03 has 3.1, 3.2, 3.3, 3.4" in text
     assert (work / "lessons" / "exercises" / "03_autograd.py").exists(), "copied by the first cell"
 
 

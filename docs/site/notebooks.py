@@ -39,8 +39,14 @@ if folder is None:
     subprocess.run([sys.executable, "-m", "minitorch_alex.lessons", str(folder)], check=True)
 sys.path.insert(0, str(folder))
 print("lessons and exercises:", folder)'''
-LAST = '''# Write an exercise here and check it, without a file: say, in a cell above,  def im2col(...)  and then
-#     kit.check("2.1")'''
+LAST = '''# The exercises, here: print one, copy it into a cell of its own, solve it, and check it. No file is needed.
+#     kit.exercise("{number}.1")       kit.check("{number}.1")       kit.check("{number}.1", hints=1)
+import numpy as np
+
+from minitorch_alex.check import yours  # yours("02", "im2col"): your function of an earlier lesson
+
+for one in kit.exercises("{name}"):
+    print(f"{{one.number}}  {{one.name:<30}} {{one.goal}}")'''
 
 
 def cut_at_questions(cells: list[NotebookNode]) -> list[NotebookNode]:
@@ -82,7 +88,7 @@ def notebook(name: str) -> NotebookNode:
     """The notebook of a lesson, to open anywhere."""
     result = read((LESSONS / f"{name}.py").read_text(encoding="utf-8"))
     result.cells.insert(1, new_code_cell(FIRST))
-    result.cells.append(new_code_cell(LAST))
+    result.cells.append(new_code_cell(LAST.format(number=int(name[:2]), name=name)))
     for number, cell in enumerate(result.cells):
         cell["id"] = f"cell-{number}"  # the same at every build
     result.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

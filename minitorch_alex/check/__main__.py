@@ -79,8 +79,8 @@ def say(text: str, indent: str) -> None:
                             break_on_hyphens=False))
 
 
-def report(exercise: Exercise, verdict: Verdict, hints: int | None) -> None:
-    """Print the verdict on one exercise."""
+def report(exercise: Exercise, verdict: Verdict, hints: int | None, ask: str = "") -> None:
+    """Print the verdict on one exercise; `ask` is how to get a hint, if not by this command."""
     head = f"  {exercise.number}  {exercise.name:<28}"
     if verdict.passed:
         print(f"{head} right ({verdict.cases} check{'s' * (verdict.cases != 1)})")
@@ -100,7 +100,8 @@ def report(exercise: Exercise, verdict: Verdict, hints: int | None) -> None:
         for i, hint in enumerate(exercise.hints[:hints], 1):
             say(f"hint {i} of {len(exercise.hints)}: {hint}", "       ")
     elif exercise.hints:
-        print(f"       for a hint: python -m minitorch_alex.check {exercise.number} --hint")
+        command = ask or f"python -m minitorch_alex.check {exercise.number} --hint"
+        print(f"       for a hint: {command}")
 
 
 def check_lesson(name: str, only: str | None, folder: Path, hints: int | None) -> bool:

@@ -35,6 +35,13 @@ def reset(lesson: str, number: str | None, folder: Path) -> Path:
     return copy
 
 
+def text_given(exercise: Exercise, original: str) -> str:
+    """The definitions of one exercise as it was given, out of the text of its file."""
+    lines = original.splitlines(keepends=True)
+    places = [_place(original, name) for name in [*exercise.names, *exercise.also]]
+    return "\n\n".join("".join(lines[slice(*place)]) for place in places if place is not None)
+
+
 def original_file(lesson: str, *folders: Path) -> bytes:
     """The exercise file of a lesson as it was given, out of one of these folders of lessons.
 

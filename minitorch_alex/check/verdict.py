@@ -52,6 +52,9 @@ def judge(exercise: Exercise, path: Path, module: ModuleType | None = None,
 
     sources   further files whose lines are the learner's, such as the cells of a notebook
     """
+    if module is None and not path.exists():
+        return Verdict(False, written=False, label="reading the file",
+                       problem=f"there is no {path}; --reset {path.stem[:2]} brings it back")
     files = str(path), *sources
     # `yours` in the exercises of a later lesson has to find the same learner's earlier ones
     with looking_in(path.parent):
