@@ -66,6 +66,7 @@ def command(name: str) -> ModuleType:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UsageError(f"unknown command {name!r}{hint}; {MODULE} lists the commands")
+    # A folder such as plots/ has its command in a file __main__.py of its own.
     is_package = (Path(__file__).parent / name).is_dir()
     return importlib.import_module(f".{name}.__main__" if is_package else f".{name}", __package__)
 

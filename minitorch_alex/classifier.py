@@ -61,6 +61,7 @@ class Prediction:
         fewer. Raises UsageError for a count below 1."""
         if count < 1:
             raise UsageError(f"top: got {count}, expected at least 1")
+        # Stable: of equal ones, the class that comes first in the list.
         order = np.argsort(-self.probabilities, kind="stable")[:count]
         return [Guess(self.classes[k], float(self.probabilities[k])) for k in order]
 
@@ -128,6 +129,8 @@ class Classifier:
                batch_size: int = BATCH_SIZE) -> Iterator[Prediction]:
         """As `__call__`, one prediction after the other: however many pictures there are, only one
         batch of them is in memory, reduced to squares. Raises as `__call__`."""
+        # islice takes no more than a batch, so that a generator of paths or of frames is read only
+        # as fast as predictions are taken.
         remaining = iter(pictures)
         while batch := list(itertools.islice(remaining, batch_size)):
             squares = np.stack([square(to_image(picture), self.side) for picture in batch])
@@ -143,7 +146,7 @@ class Classifier:
 
         Raises DivergedError when they are not finite.
         """
-        means = []
+        means = []  # of each batch, over its views
         for start in range(0, len(squares), batch_size):
             views = self.prepare(squares[start:start + batch_size])
             means.append(np.mean([softmax_outputs(self.model, view) for view in views], axis=0))
@@ -206,6 +209,7 @@ def _image_of_array(array: np.ndarray) -> Image.Image:
     """uint8 (H, W), (H, W, 3) or (H, W, 4) as RGB. Raises KindError for other numbers, ShapeError
     for other shapes."""
     if array.dtype != np.uint8:
+        # Nothing is guessed: an almost black picture in 0..255 would pass for a bright one in 0..1.
         advice = "round it to bytes: (255 * x).round().astype(np.uint8) if it holds 0..1"
         if array.dtype.kind not in "fc":
             advice = "convert it: x.astype(np.uint8)"
@@ -279,6 +283,7 @@ def load(source: str | os.PathLike = "pretrained", arch: str | None = None,
     if views not in VIEWS:
         raise UsageError(f"unknown views {views!r}, expected one of {', '.join(VIEWS)}")
     path = Path(source).expanduser()
+    # A checkpoint in a run's directory knows everything; a file elsewhere is only weights.
     is_loose = path.is_file() and not (path.parent / "config.json").exists()
     if arch and path.is_dir():
         raise UsageError(f"{path} is a directory, and a run knows its model; remove --model, or "
@@ -289,6 +294,7 @@ def load(source: str | os.PathLike = "pretrained", arch: str | None = None,
         classifier = of_run(path, previous, views)
     if classes is None:
         return classifier
+    # A text is a file of names, never a name of its own.
     if isinstance(classes, str | os.PathLike):
         classes = read_classes(Path(classes).expanduser(), len(classifier.classes))
     return classifier.named(classes)
@@ -328,6 +334,7 @@ def of_weights(path: str | os.PathLike, arch: str | None = None,
     else:
         mean = IMAGENET_MEAN
         how = "ImageNet's mean colour"
+    # A mean colour is a mean image without a pattern: so the same transform does for both.
     mean_image = np.broadcast_to(mean, (side, side, 3))
     return Classifier(model.eval(), numbered(num_classes), side,
                       Transform(mean_image, crop=size, random=False), views, name,

@@ -64,7 +64,7 @@ class Member:
 
     def on_validation_images(self) -> "Member":
         """The same model, to be measured on all of its validation images."""
-        twin = copy.copy(self)
+        twin = copy.copy(self)  # the weights are read when they are needed, not here
         twin.split = "val"
         twin.limit = None
         return twin
@@ -167,6 +167,7 @@ class FolderMember(Member):
         UsageError for images of another size than the network's."""
         train, val = load_imagenet(self.path)
         images = train if self.split == "train" else val
+        # Stored squares were resized once already; resizing them again would be another picture.
         size = images.images.shape[1]
         if size != self.classifier.side:
             raise UsageError(f"{self.path} has images of {size} x {size}, {self.classifier.name} "
@@ -217,6 +218,7 @@ def match(folders: Sequence[str], shown: Sequence[str], classifier: Classifier,
 
     pairs = [_split_wnid(name) for name in classifier.classes]
     names = short_names(pairs) if all(wnid for wnid, _ in pairs) else tuple(classifier.classes)
+    # Every way to call an output: its line in the list, its number, its short name.
     outputs: dict[str, int] = {}
     for k in reversed(range(count)):  # of two classes of one name, the first counts
         for key in (classifier.classes[k], pairs[k][0], names[k]):

@@ -108,6 +108,7 @@ def find_pictures(arguments: Sequence[str], passed: PassedOver) -> list[Source]:
         if argument == STDIN or not path.is_dir():
             sources.append(Source(argument))
             continue
+        # Sorted by path, so that a second run writes the same table.
         inside = sorted(member.path for member in images_below(path, "", passed, set()))
         if not inside:
             raise DataError(f"the folder {one_line(path)} has no images in it or below it")
@@ -193,11 +194,12 @@ def read_ahead(sources: Sequence[Source], side: int,
     try:
         for source in sources:
             waiting.append(pool.submit(read, source, side, with_thumbnails))
+            # The oldest one is handed out before another is read: this bounds what is in memory.
             if len(waiting) == READ_AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
+    finally:  # also when the caller stops early: nothing more is read
         pool.shutdown(cancel_futures=True)
 
 
@@ -229,6 +231,7 @@ def json_report(file: IO[str], top: int) -> Iterator[Report]:
         {"file": "cat.jpg", "width": 500, "height": 375, "top": [{"name": "cat",
         "probability": 0.93}, ...]}
     """
+    # The list is open until the end: its brackets and commas are written as objects come.
     separators = itertools.chain(["[\n"], itertools.repeat(",\n"))
 
     def add(picture: Picture, seen: Prediction) -> None:
@@ -343,7 +346,10 @@ def main(argv: list[str] | None = None) -> int:
     sources = find_pictures(args.images, passed)
     # A table on the terminal is for another program: the remark must not stand in it.
     to_program = STDIN in (args.json, args.csv)
-    print(classifier.about, file=sys.stderr if to_program else sys.stdout)
+    about = classifier.about
+    if not classifier.is_named and "--classes" not in about:  # an old run says so itself
+        about += "; its classes have numbers, and --classes FILE names them"
+    print(about, file=sys.stderr if to_program else sys.stdout)
 
     drawn: list[tuple[Picture, Prediction]] = []
     with open_reports(args, min(args.top, len(classifier.classes))) as reports:

@@ -125,7 +125,8 @@ def test_a_file_of_weights_brings_its_number_of_classes(picture, tmp_path, capsy
     weights.write(model, tmp_path / "w.safetensors")
     assert predict.main([str(picture), "-w", str(tmp_path / "w.safetensors"), "--model", "quick_26", "--top", "9"]) == 0
     out = capsys.readouterr().out
-    assert "ImageNet's mean colour" in out and out.count("class ") == 7
+    assert "ImageNet's mean colour; its classes have numbers, and --classes FILE names them\n" in out
+    assert out.count("%  class ") == 7
     predictor = predict.of_weights(tmp_path / "w.safetensors", "quick_26")
     grey = np.full((1, 32, 32, 3), (124, 117, 100), np.uint8)
     assert (predictor.prepare(grey) == (1, 0, -4)).all() and len(predictor.prepare(grey)) == 1

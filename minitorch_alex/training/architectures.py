@@ -35,6 +35,7 @@ def load(path: str | os.PathLike, name: str | None = None) -> Filled:
         default_classes(name)  # an unknown name is refused before a large file is read
     state = weights.read(path)
     name = name or recognise(state, path)
+    # The last layer is as long as there are classes, which a net has to know when it is built.
     model = blank(name)
     num_classes = class_count(model, state) or default_classes(name)
     if num_classes != default_classes(name):
@@ -101,6 +102,7 @@ def _may_fit(name: str, state: State) -> bool:
 
 def _fits(name: str, state: State) -> bool:
     """Whether a model has the names and shapes of `state`, whatever the number of classes."""
+    # One class keeps the last layer small: it is compared without its number of rows.
     model = blank(name, 1)
     named = weights.by_names_of(model, dict(state))
     own = {key: array.shape for key, array in (*model.named_parameters(), *model.named_buffers())}
