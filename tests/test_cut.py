@@ -51,8 +51,8 @@ def test_several_updates_of_the_fully_connected_layers(training, scheme, passes)
     assert [row["step"] for row in rows if row["kind"] == "interval"] == [1, 2, 3]
 
 
-def test_frozen_layers_and_layers_with_rates_of_their_own(training):  # noqa: F811
-    flags = ["--set", "changes=0 conv3.lr=0, 0 fc7.lr=0.001", *ONCE]
+def test_frozen_layers_layers_with_rates_of_their_own_and_smoothed_labels(training):  # noqa: F811
+    flags = ["--set", "changes=0 conv3.lr=0, 0 fc7.lr=0.001", "--set", "label_smoothing=0.1", *ONCE]
     check_alike(training(4, "cut", "--parallel", "columns", *flags), training(1, "alone", *flags))
 
 

@@ -58,7 +58,7 @@ class Gather(nn.Module):
 
 def total(comm: Comm, own: int) -> int:
     """The sum of a number over ranks."""
-    return int(comm.gather(np.array([own])).sum())
+    return sum(comm.collect(own))  # on the host, also where arrays are on GPUs
 
 
 class Cut(Network):
@@ -91,8 +91,10 @@ class Cut(Network):
         """The whole of an array that has the shape of this rank's parameter `name`."""
         if not self.is_cut(name):
             return array
-        contiguous = backend.xp_of(array).ascontiguousarray(array)
-        return self.comm.gather(contiguous, 0, total(self.comm, len(array)))
+        own = backend.asarray(array)  # where the ranks' arrays travel
+        own = backend.xp_of(own).ascontiguousarray(own)
+        whole = self.comm.gather(own, 0, total(self.comm, len(array)))
+        return backend.to_numpy(whole) if isinstance(array, np.ndarray) else whole
 
     def own(self, name: str, array: Any) -> Any:
         """This rank's part of a whole parameter."""
@@ -240,7 +242,8 @@ class Pass:
 
 
 def hybrid_gradients(net: Cut, x: Tensor, labels: Any, scheme: str = "a", passes: int = 1,
-                     update: Callable[[], None] | None = None) -> list[Pass]:
+                     update: Callable[[], None] | None = None,
+                     loss_of: Callable[[Tensor, Any], Tensor] = F.cross_entropy) -> list[Pass]:
     """Add to every parameter its gradient of the mean loss over all ranks' images: of the cut
     layers all of it, of the convolutions this rank's share, which remains to be summed over ranks.
 
@@ -255,7 +258,8 @@ def hybrid_gradients(net: Cut, x: Tensor, labels: Any, scheme: str = "a", passes
     change the cut layers: they are then trained with the smaller batch of a pass, and the
     gradients that they have are those of the last pass's mean loss.
 
-    Raises UsageError for an unknown scheme, and when "b" or "c" cannot cut the batch evenly.
+    `loss_of` is a mean over images. Raises UsageError for an unknown scheme, and when "b" or "c"
+    cannot cut the batch evenly.
     """
     layers = list(net)
     features = x
@@ -264,7 +268,7 @@ def hybrid_gradients(net: Cut, x: Tensor, labels: Any, scheme: str = "a", passes
     images = total(net.comm, x.shape[0])
     if scheme == "a":
         passed = _one_pass(net, exchange.gather(features, net.comm, 0, images),
-                           net.comm.gather(labels, 0, images), net.share)
+                           net.comm.gather(labels, 0, images), net.share, loss_of)
         if update is not None:
             update()
         return [passed]
@@ -284,7 +288,7 @@ def hybrid_gradients(net: Cut, x: Tensor, labels: Any, scheme: str = "a", passes
             targets = net.comm.gather(labels[rows])
         weight = len(targets) / images
         passed_all.append(_one_pass(net, joined, targets,
-                                    net.share * (1.0 if update else weight)))
+                                    net.share * (1.0 if update else weight), loss_of))
         if own.grad is not None:
             collected[rows] += own.grad * (weight if update else 1.0)
         if update is not None:
@@ -294,12 +298,13 @@ def hybrid_gradients(net: Cut, x: Tensor, labels: Any, scheme: str = "a", passes
     return passed_all
 
 
-def _one_pass(net: Cut, joined: Tensor, labels: Any, share: float) -> Pass:
+def _one_pass(net: Cut, joined: Tensor, labels: Any, share: float,
+              loss_of: Callable[[Tensor, Any], Tensor]) -> Pass:
     """Forward and backward from the features of some images."""
     logits = joined
     for layer in list(net)[net.seam + 1:]:
         logits = layer(logits)
-    loss = F.cross_entropy(logits, labels)
+    loss = loss_of(logits, labels)
     loss.backward(gradient=loss.dtype.type(share))
     return Pass(loss, logits, labels)
 

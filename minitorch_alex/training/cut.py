@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from .. import backend, kernels, streams
-from .. import functional as F
 from ..comm import Comm, part
 from ..errors import UsageError
 from ..models import AlexNet, Network
@@ -26,6 +25,7 @@ from ..models.columns import Cut, columns, hybrid, hybrid_gradients
 from ..optim import SGD
 from ..optimizer import Optimizer
 from ..tensor import Tensor
+from .objective import Loss
 
 PARALLEL = ("data", "columns", "hybrid")
 
@@ -101,7 +101,8 @@ class CutParallel:
         self.cut_stretches = own[True]
         self.whole_stretches = own[False]
 
-    def take_step(self, step: int, x: Any, labels: Any, images: int) -> tuple[Any, Any, int]:
+    def take_step(self, step: int, loss_of: Loss, x: Any, labels: Any,
+                  images: int) -> tuple[Any, Any, int]:
         """One step on this rank's images x of a batch of `images`. Returns (loss summed over
         images, wrong answers, images) on one rank of those that see the same logits, and zeros on
         the others, so that a sum over all ranks counts each image once."""
@@ -110,17 +111,18 @@ class CutParallel:
         self.optimizer.zero_grad()
         self._forget()
         if self.kind == "columns":
-            return self._column_step(step, x, labels, images)
-        return self._hybrid_step(step, x, labels, images)
+            return self._column_step(step, loss_of, x, labels, images)
+        return self._hybrid_step(step, loss_of, x, labels, images)
 
-    def _column_step(self, step: int, x: Any, labels: Any, images: int) -> tuple[Any, Any, int]:
+    def _column_step(self, step: int, loss_of: Loss, x: Any, labels: Any,
+                     images: int) -> tuple[Any, Any, int]:
         """Both columns compute the pair's images; equal columns sum their gradients."""
         n = len(labels)
         logits = None
         if n:
             streams.set_step(step, part(images, self.place, self.places).start)
             logits = self.net(Tensor(backend.asarray(x)))
-            loss = F.cross_entropy(logits, labels)
+            loss = loss_of(logits, labels)
             loss.backward(gradient=loss.dtype.type(n / images * self.net.share))
         self._sum(self.cut_stretches, has_gradients=n > 0)
         self._update(self.cut_stretches)
@@ -128,7 +130,8 @@ class CutParallel:
             return 0.0, 0.0, 0
         return _counts(loss, logits, labels)
 
-    def _hybrid_step(self, step: int, x: Any, labels: Any, images: int) -> tuple[Any, Any, int]:
+    def _hybrid_step(self, step: int, loss_of: Loss, x: Any, labels: Any,
+                     images: int) -> tuple[Any, Any, int]:
         """The convolutions on this rank's images, the cut layers on all; see hybrid_gradients."""
         streams.set_step(step)
         scheme, passes = self._scheme(images)
@@ -138,9 +141,8 @@ class CutParallel:
                 self._update(self.cut_stretches, 1 / passes)
                 self._forget(cut_only=True)
 
-        labels = np.asarray(backend.to_numpy(labels))
-        passed = hybrid_gradients(self.net, Tensor(backend.asarray(x)), labels, scheme, passes,
-                                  inner)
+        passed = hybrid_gradients(self.net, Tensor(backend.asarray(x)), backend.asarray(labels),
+                                  scheme, passes, inner, loss_of)
         self._sum(self.whole_stretches, has_gradients=True)
         self._update(self.whole_stretches if passes > 1
                      else self.whole_stretches + self.cut_stretches)

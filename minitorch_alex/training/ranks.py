@@ -221,9 +221,6 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
         array[...] = backend.asarray(ranks.broadcast(array))
     ranks = comm.between_devices(ranks)
     if kind != "data":
-        if recipe.label_smoothing or recipe.class_weights != "none":
-            raise UsageError(f"--parallel {kind} has the plain cross-entropy only; leave out "
-                             "label_smoothing and class_weights, or use --parallel data")
         return CutParallel(kind, model, optimizer, ranks, recipe.fc_scheme, recipe.fc_passes)
     # Over a wire or between GPUs. On the processors of one machine a sum is work like any other.
     overlap = ranks.size > ranks.local_size or isinstance(ranks, comm.Nccl)
@@ -282,7 +279,7 @@ def take_step(parallel: DataParallel | CutParallel, model: Network, loss_of: Los
     them. All ranks take it, also one without images."""
     parallel.comm.beat(f"step {progress.step:,}")
     if isinstance(parallel, CutParallel):
-        sums = parallel.take_step(progress.step, x, labels, n)
+        sums = parallel.take_step(progress.step, loss_of, x, labels, n)
         progress.batch += 1
         progress.step += 1
         return sums
