@@ -1,7 +1,7 @@
 """The claims about AlexNet that `ablate` reruns, as data: the statement, and trainings to test it.
 
 The trainings of a claim differ in one thing. They are small, so that anybody can repeat them: about
-a minute each on two cores, but for those of `stall` and `batch-norm` (ten minutes on one core).
+a minute each on two cores, but for those of `stall` and `batch-norm` (seven minutes on one core).
 """
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ NET = (
 )
 CIFAR = NET + " -b 64 --limit 10000 --val-split 0.04 --epochs 16 --set milestones=(12,15)"
 
-# AlexNetConfig.cifar as it is, and fewer epochs: the same images take it ten times as long.
+# AlexNetConfig.cifar as it is, and fewer epochs, for each takes much longer.
 WIDE = (
     "-a alexnet_cifar --data cifar10 -b 64 --limit 10000 --val-split 0.04 --epochs 9 "
     "--set milestones=(6,8)"
