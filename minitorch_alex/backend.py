@@ -144,6 +144,8 @@ def real_array(value: Any) -> Any:
     Subclasses of NumPy's arrays become plain ones, because a product of np.matrix, for instance,
     would not be element by element. Raises KindError for anything else.
     """
+    if type(value) is np.ndarray and value.dtype.kind in "biuf":  # what every operation returns
+        return value
     array = value
     if not is_array(value):
         try:
