@@ -8,7 +8,7 @@ are a table in training/settings.py.
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from .training import (
     cli,
     convolution,
     feed,
+    find_lr,
     finetune,
     logs,
     ranks,
@@ -117,7 +118,7 @@ def run(args: argparse.Namespace, given: set[str]) -> int:
         print(f"{job.run.directory} is finished after {job.progress.epoch} epochs; {advice(job)}")
         return 0
     describe(job)
-    if args.dry_run or args.check_init:
+    if args.dry_run or args.check_init or args.find_lr:
         explain(job, args)
         return 0
     open_directory(job)
@@ -254,7 +255,7 @@ def find_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
     if args.resume is not None:
         is_named = args.resume not in ("", settings.AUTO)
         return runs.find(args.resume if is_named else directory, to_resume=True)
-    if run.exists() and not (args.overwrite or args.dry_run or args.check_init):
+    if run.exists() and not (args.overwrite or args.dry_run or args.check_init or args.find_lr):
         raise RunError(f"the run {directory} exists; choose another --name, resume it with "
                        f"--resume {directory}, or restart it with --overwrite")
     return run, None
@@ -745,7 +746,7 @@ def augmentation(recipe: Recipe, image_size: int) -> str:
 
 
 def explain(job: Job, args: argparse.Namespace) -> None:
-    """Print the tables that --dry-run and --check-init ask for."""
+    """Print what --dry-run, --check-init and --find-lr ask for."""
     if args.dry_run:
         print("\n" + profile.layer_table(job.model))
     if args.check_init:
@@ -753,6 +754,35 @@ def explain(job: Job, args: argparse.Namespace) -> None:
         x = Tensor(backend.asarray(images.transpose(0, 3, 1, 2)))  # (N, H, W, 3) -> (N, 3, H, W)
         signals = profile.signal_ratios(job.model, x)
         print(f"\n{profile.signal_table(signals)}\n{profile.signal_verdict(signals) or 'healthy'}")
+    if args.find_lr:
+        find_rate(job)
+
+
+def find_rate(job: Job) -> None:
+    """Train for a hundred steps at rates from low to high, and draw the loss over the rate next to
+    the run's directory. Nothing else is written."""
+    if job.comm.size > 1:
+        raise UsageError("--find-lr trains in one process; leave --ranks out")
+    job.model.train()
+    change_rates(job.optimizer, job.recipe, job.progress.epoch)  # frozen layers stay frozen
+    batches = feed.feed(job.loader)
+
+    def epochs() -> Iterator[tuple[Any, Any]]:
+        while True:  # as many as a hundred steps take
+            yield from batches.epoch(job.progress.epoch)
+            job.progress.start_next_epoch()
+
+    def step(x: Any, labels: Any) -> float:
+        loss, _, images = take_step(job, x, labels)
+        return float(backend.to_numpy(loss)) / images
+
+    with np.errstate(all="ignore"):  # the last steps overflow
+        test = find_lr.run_test(job.optimizer, job.lr, epochs(), step)
+    file = job.run.directory.with_name(f"{job.run.directory.name}-find-lr.png")
+    plots.rates(test.rates, test.losses, test.smooth, test.best, test.suggestion, file,
+                f"{job.title}: loss over the learning rate")
+    print(f"\n{len(test.rates)} steps at rates from {test.rates[0]:.1e} to {test.rates[-1]:.1e}: the "
+          f"loss was least at {test.best:.1e}; try --lr {test.suggestion:g}, a tenth of it\n{file}")
 
 
 if __name__ == "__main__":

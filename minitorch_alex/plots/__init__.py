@@ -5,7 +5,7 @@
 from .figure2 import network
 from .learnt import activations, kernels, maps, neighbours, predictions
 from .style import FAINT, INK, STYLE
-from .training import RUNS, confusion, curves, dots, losses, race
+from .training import RUNS, confusion, curves, dots, losses, race, rates
 
 __all__ = ["FAINT", "INK", "RUNS", "STYLE", "activations", "confusion", "curves", "dots",
-           "kernels", "losses", "maps", "neighbours", "network", "predictions", "race"]
+           "kernels", "losses", "maps", "neighbours", "network", "predictions", "race", "rates"]

@@ -119,6 +119,34 @@ def race(variants: Mapping[str, Sequence[Sequence[tuple[float, float]]]], path: 
         write(figure, path)
 
 
+def rates(values: Sequence[float], losses: Sequence[float], smooth: Sequence[float], best: float,
+          suggestion: float, path: str | os.PathLike, title: str = "") -> None:
+    """A range test of the learning rate: the loss of each step over its rate, faint, and smoothed;
+    the rate where the smoothed loss was least, and a suggestion. What is not finite, and what
+    exploded above the first loss, leaves the figure at the top."""
+    known = [loss for loss in smooth if np.isfinite(loss)] or [1.0]
+    with styled({"axes.grid.axis": "both"}):
+        figure = new_figure(figsize=(8, 4.4), dpi=160, layout="constrained")
+        axes = figure.subplots()
+        axes.plot(values, losses, color=TRAIN, linewidth=0.9, alpha=0.5, label="loss of the step")
+        axes.plot(values, smooth, color=TRAIN, linewidth=2.2, label="smoothed")
+        for rate, text, colour in ((best, f"least at {best:.2g}", INK),
+                                   (suggestion, f"--lr {suggestion:g}", HELD_OUT)):
+            axes.axvline(rate, color=colour, linewidth=1.3, linestyle=(0, (4, 3)))
+            axes.annotate(text, (rate, 1), (4, -4), xycoords=("data", "axes fraction"),
+                          textcoords="offset points", va="top", fontsize=10, color=colour)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
+        axes.set(xlabel="learning rate", ylabel="training loss")
+        top = min(1.3 * known[0], max([loss for loss in losses if np.isfinite(loss)] or known))
+        bottom = min([loss for loss in losses if np.isfinite(loss)] or known)
+        room = 0.08 * (top - bottom) or 0.1
+        axes.set_ylim(bottom - 3 * room, top + room)
+        axes.set_title(title, fontsize=13, fontweight="bold")
+        axes.legend(frameon=False, loc="lower left")
+        write(figure, path)
+
+
 def dots(variants: Mapping[str, Sequence[float]], path: str | os.PathLike, label: str,
          title: str = "") -> None:
     """One row per variant: a dot for each of its values, a stroke at their mean, and the mean as a

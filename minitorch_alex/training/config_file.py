@@ -24,7 +24,7 @@ from ..files import reason_of, write_atomic
 from .cli import Flag
 
 # Flags that say what to do with a file's settings are not settings.
-NOT_IN_FILES = {"config", "resume", "overwrite", "dry_run", "check_init", "mine"}
+NOT_IN_FILES = {"config", "resume", "overwrite", "dry_run", "check_init", "find_lr", "mine"}
 
 
 def read(path: Path, flags: Mapping[str, Flag]) -> dict[str, Any]:

@@ -111,6 +111,9 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--check-init", "report how much of the difference between images reaches each layer "
              "at initialisation, warn if such a network is known not to learn, and exit", False,
              on_resume="never", options=SWITCH),
+        Flag("--find-lr", "train for a hundred steps at rates from low to high, draw the loss over "
+             "the rate, name a rate to start with, and exit; nothing else is kept", False,
+             on_resume="never", options=SWITCH),
     ),
 }
 BY_NAME = {flag.dest: flag for flags in FLAGS.values() for flag in flags}
