@@ -7,6 +7,7 @@ from minitorch_alex.comm import Threads, part
 from minitorch_alex.functional import exchange as X
 from minitorch_alex.models.alexnet import AlexNet, AlexNetConfig
 from minitorch_alex.models.columns import columns, hybrid, hybrid_gradients
+from minitorch_alex.training.cut import CutParallel
 
 from .compare import assert_close, dot, normal
 
@@ -149,9 +150,40 @@ def check_hybrid():
                     assert_close(g / (2 if twice else 1), want[name], 1e-10, f"{name} by scheme {scheme}")
 
 
+def check_steps_of_cut_networks():
+    """Three steps with momentum on four ranks as pairs of columns, and on two as a hybrid: the whole network, the
+    velocities and the images counted are those of one process."""
+    def whole():
+        net = small_net().eval()
+        return net, mt.optim.SGD(net.parameters(), 0.01, 0.9, 0.01)
+
+    net, optimizer = whole()
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(net(mt.Tensor(IMAGES)), LABELS).backward()
+        optimizer.step()
+
+    def body(comm, kind):
+        model, own = whole()
+        parallel = CutParallel(kind, model, own, comm)
+        rows = part(len(LABELS), parallel.place, parallel.places)
+        counted = [parallel.take_step(step, F.cross_entropy, IMAGES[rows], LABELS[rows], len(LABELS))[2]
+                   for step in range(3)]
+        parallel.gather_state()
+        return own.flat, own.velocity, sum(counted)
+
+    for kind, ranks in (("columns", 4), ("hybrid", 2)):
+        results = Threads(ranks).run(lambda comm, kind=kind: body(comm, kind))
+        assert sum(counted for _, _, counted in results) == 3 * len(LABELS), "images counted once"
+        for flat, velocity, _ in results:
+            assert_close(flat, optimizer.flat, 1e-10, f"weights, {kind}")
+            assert_close(velocity, optimizer.velocity, 1e-10, f"velocities, {kind}")
+
+
 CHECKS = (
     check_columns,
     check_hybrid,
+    check_steps_of_cut_networks,
     check_gather,
     check_scatter_sum_and_sum,
     check_gradients_of_exchange,
