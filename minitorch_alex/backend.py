@@ -69,6 +69,10 @@ def current() -> Backend:
     return _backends[_current]
 
 
+# A Tensor's kinds of numbers, as dtypes: comparing with np.float32 itself would make one each time.
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+
+
 def _home(kind: type) -> Backend | None:
     """The backend whose arrays are of this type. Every operation asks, so the answer is kept while
     it holds."""

@@ -9,9 +9,6 @@ from . import autograd, backend
 from .errors import UsageError
 from .operators import Operators
 
-# As dtypes: a comparison with np.float32 itself would make one each time.
-FLOATS = np.dtype(np.float32), np.dtype(np.float64)
-
 
 class Tensor(Operators):
     """An n-dimensional array that remembers where it came from.
@@ -37,7 +34,7 @@ class Tensor(Operators):
             # Wrapping would lose the graph: silence here would be a wrong gradient later.
             raise UsageError("Tensor(data) got a Tensor; pass its .data, or use it as it is")
         data = backend.real_array(data)
-        if data.dtype not in FLOATS:
+        if data.dtype not in backend.FLOATS:
             data = data.astype(np.float32)  # integers, booleans, half precision
         self._data = data
         self.version = 0
