@@ -69,11 +69,11 @@ def page(browser, html):
 
 
 def test_the_windows_are_those_of_conv2d(page):
-    """Every kernel, stride, padding, dilation and number of groups that the sliders reach."""
+    """Kernels, strides, paddings, dilations and groups that the sliders reach."""
     settings = [(k, s, p, d, g) for k in range(1, 6) for s in range(1, 5) for p in range(4)
                 for d in range(1, 4) for g in (1, 2, 4)]
-    # every seventh of them, all their windows and kernels
-    for k, s, p, d, g in settings[::7]:
+    # each 19th of them (of the 720, so that all values of each slider occur), all windows and kernels
+    for k, s, p, d, g in settings[::19]:
         w = W[:, :4 // g, :k, :k]
         chosen = {"stride": s, "padding": p, "dilation": d, "groups": g}
         sides, values = page.evaluate(

@@ -121,6 +121,6 @@ def test_every_notebook_runs_where_only_the_wheel_is(name, bare_python, tmp_path
 def test_what_the_wheel_is_made_from_is_what_the_build_reads():
     """The copy above must not miss a file that setup.py or pyproject.toml names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    named = [project["project"]["readme"], *project["project"]["license-files"],
+    named = ["README.md", *project["project"]["license-files"],
              project["tool"]["setuptools"]["dynamic"]["dependencies"]["file"]]
     assert set(named) <= set(SOURCES)
