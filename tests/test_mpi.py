@@ -136,7 +136,7 @@ from minitorch_alex import comm, errors, train
 from minitorch_alex.training import cli, ranks, runs
 
 def take_step(*args, **more):
-    if comm.current().rank == RANK and args[4].step == 3:
+    if comm.current().rank == RANK and args[-2].step == 3:
         raise ERROR
     return step(*args, **more)
 

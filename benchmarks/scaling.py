@@ -1,0 +1,227 @@
+"""python -m benchmarks.scaling: two processes of one thread against one process of two threads.
+
+Every sample is a fresh job. Contenders take turns, and what is reported is the median of their
+ratios within a round (harness.py says why). On a machine that is busy with other things the ratios
+mean nothing: sums between processes are work for the same processors.
+
+    2 ranks x 1 thread against 1 process x 2 threads      a step of net_18, alexnet_cifar, alexnet
+    the same against 1 process x 1 thread                 efficiency; a point of docs/scaling.png
+    in two columns; with --shards 4
+    the sum of 244 MB, the gradients of alexnet           against torch.distributed's gloo
+
+The result is results/scaling.json. With --quick next to nothing is measured, to see that it works.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from minitorch_alex import comm, kernels, models, streams
+from minitorch_alex import functional as F
+from minitorch_alex.files import write_atomic
+from minitorch_alex.parallel import DataParallel
+from minitorch_alex.tensor import Tensor
+from minitorch_alex.training import cli, cut, ranks, runs
+from minitorch_alex.training.progress import Progress
+
+RESULT = Path(__file__).parent.parent / "results" / "scaling.json"
+GRADIENTS = 60_965_224  # parameters of alexnet, in float32: 244 MB
+# (network, images in a batch), and what is compared on it.
+WORKLOADS = (("net_18", 128), ("alexnet_cifar", 128), ("alexnet", 128), ("alexnet", 32))
+# name -> (ranks, threads of each, what else)
+CONTENDERS: dict[str, tuple[int, int, dict[str, Any]]] = {
+    "1 process x 1 thread": (1, 1, {}),
+    "1 process x 2 threads": (1, 2, {}),
+    "2 ranks x 1 thread": (2, 1, {}),
+    "2 ranks, --shards 4": (2, 1, {"shards": 4}),
+    "2 ranks, two columns": (2, 1, {"kind": "columns"}),
+}
+
+
+# In each rank.
+
+
+def time_training(job: dict[str, Any]) -> dict[str, float]:
+    """The median step in seconds, and the share of it that was spent in sums."""
+    group = comm.start(timeout=600)
+    kernels.set_threads(job["threads"])
+    kernels.keep_freed_memory()
+    streams.manual_seed(0)
+    model = models.build(job["network"], 1000 if job["network"] == "alexnet" else 10)
+    optimizer = models.build_optimizer(model, model.recipe)
+    n = job["batch"]
+    is_cut = job.get("kind") == "columns"
+    parallel: Any = None
+    if is_cut:
+        parallel = cut.CutParallel("columns", model, optimizer, group)
+    elif group.size > 1:
+        parallel = DataParallel(optimizer, group, job.get("shards", 0))
+    own = slice(0, n) if is_cut else comm.part(n, group.rank, group.size)
+    rng = np.random.default_rng(0)
+    shape = (n, model.image_size, model.image_size, 3)
+    x = rng.standard_normal(shape, dtype=np.float32).transpose(0, 3, 1, 2)[own]  # NHWC -> NCHW
+    labels = rng.integers(0, 10, n)[own]
+    progress = Progress()
+
+    def step() -> None:
+        if parallel is not None:
+            ranks.take_step(parallel, model, F.cross_entropy, x, labels, progress, n)
+            return
+        streams.set_step(progress.step)
+        optimizer.zero_grad()
+        F.cross_entropy(model(Tensor(x)), labels).backward()
+        optimizer.step()
+        kernels.trim_memory()
+        progress.step += 1
+
+    times = []
+    for i in range(job["steps"] + 2):
+        if i == 2 and parallel is not None:  # the first two steps make arrays
+            parallel.seconds = 0.0
+        group.collect(None)  # all begin together
+        begin = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - begin)
+    seconds = times[2:]
+    in_sums = parallel.seconds / sum(seconds) if parallel is not None else 0.0
+    slowest = max(group.collect(median(seconds)))
+    return {"seconds": slowest, "exchange": in_sums}
+
+
+def time_sum(job: dict[str, Any]) -> dict[str, float]:
+    """The best of several sums of 244 MB over the ranks, by this package or by gloo."""
+    group = comm.start(timeout=600)
+    a = np.full(job["numbers"], 1.0, np.float32)
+    add = group.sum
+    if job["by"] == "gloo":
+        import torch
+        import torch.distributed as dist
+        torch.set_num_threads(1)
+        dist.init_process_group("gloo", init_method=f"file://{job['file']}", rank=group.rank,
+                                world_size=group.size)
+        tensor = torch.from_numpy(a)
+
+        def add(_: Any) -> Any:
+            return dist.all_reduce(tensor)
+
+    times = []
+    for _ in range(job["steps"] + 1):
+        a[...] = 1.0
+        group.collect(None)
+        begin = time.perf_counter()
+        add(a)
+        times.append(time.perf_counter() - begin)
+    assert a[0] == group.size
+    return {"seconds": max(group.collect(min(times[1:])))}
+
+
+# The jobs.
+
+
+def run_job(count: int, job: dict[str, Any]) -> dict[str, float]:
+    """What rank 0 of a fresh job of `count` processes reports."""
+    command = [sys.executable, "-m", "benchmarks.scaling", "--child", json.dumps(job)]
+    if count > 1:
+        mpiexec = comm.own_mpiexec()
+        if mpiexec is None:
+            raise SystemExit("there is no mpiexec next to this Python: pip install 'mpich>=5'")
+        command = [mpiexec, "-n", str(count), *command]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=1800)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """{workload: {contender: what its jobs reported}}, in turns."""
+    results: dict[str, Any] = {}
+    for network, images in WORKLOADS:
+        batch = 4 if args.quick else images
+        rows: dict[str, list[dict[str, float]]] = {}
+        for number in range(args.rounds):
+            for name, (count, threads, more) in CONTENDERS.items():
+                if more.get("kind") and network != "alexnet":
+                    continue
+                if more.get("shards") and (network, images) != ("alexnet_cifar", 128):
+                    continue
+                job = {"task": "train", "network": network, "batch": batch, "threads": threads,
+                       "steps": args.steps, **more}
+                rows.setdefault(name, []).append(run_job(count, job))
+                print(f"{network} {images}, round {number + 1}: {name:22} "
+                      f"{rows[name][-1]['seconds'] * 1e3:8.1f} ms", flush=True)
+        results[f"{network}-b{images}"] = rows
+    numbers = 100_000 if args.quick else GRADIENTS
+    sums: dict[str, list[dict[str, float]]] = {}
+    for _ in range(args.rounds):
+        for by in ("ours", "gloo") if args.gloo else ("ours",):
+            with tempfile.TemporaryDirectory() as folder:
+                job = {"task": "sum", "by": by, "numbers": numbers, "steps": args.steps,
+                       "file": os.path.join(folder, "gloo")}
+                sums.setdefault(by, []).append(run_job(2, job))
+    results["sum"] = sums
+    return results
+
+
+def ratio(rows: dict[str, list[dict[str, float]]], slow: str, fast: str) -> float | None:
+    """The median over the rounds of how many times as long `slow` takes as `fast`."""
+    if slow not in rows or fast not in rows:
+        return None
+    pairs = zip(rows[slow], rows[fast], strict=True)
+    return round(median(a["seconds"] / b["seconds"] for a, b in pairs), 3)
+
+
+def summary(results: dict[str, Any]) -> dict[str, Any]:
+    """The ratios that the targets are about, and the points of docs/scaling.png."""
+    table: dict[str, Any] = {}
+    points = []
+    for workload, rows in results.items():
+        if workload == "sum":
+            table["sum of 244 MB, gloo / ours"] = ratio(rows, "gloo", "ours")
+            continue
+        pair = rows["2 ranks x 1 thread"]
+        double = ratio(rows, "1 process x 1 thread", "2 ranks x 1 thread")
+        table[workload] = {
+            "2 ranks, over 2 threads": ratio(rows, "1 process x 2 threads", "2 ranks x 1 thread"),
+            "columns, over 2 threads": ratio(rows, "1 process x 2 threads", "2 ranks, two columns"),
+            "--shards 4, longer by": ratio(rows, "2 ranks, --shards 4", "2 ranks x 1 thread"),
+            "efficiency of 2 ranks": round((double or 0) / 2, 3),
+            "exchange, share of a step": round(median(row["exchange"] for row in pair), 3),
+        }
+        points.append({"ranks": 2, "efficiency": round((double or 0) / 2, 3), "what": workload})
+    return {"ratios": table, "points": points}
+
+
+def main() -> int:
+    parser = cli.parser("benchmarks.scaling", __doc__ or "")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of all contenders (default: 5)")
+    parser.add_argument("--steps", type=int, default=5, help="steps of a sample (default: 5)")
+    parser.add_argument("--no-gloo", dest="gloo", action="store_false", help="where torch is not installed")
+    parser.add_argument("--quick", action="store_true", help="four images, one round; writes nothing")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        job = json.loads(args.child)
+        print(json.dumps(time_training(job) if job["task"] == "train" else time_sum(job)))
+        return 0
+    if args.quick:
+        args.rounds = 1
+        args.steps = 1
+    results = measure(args)
+    record = {**runs.provenance(0), **summary(results), "samples": results}
+    print(json.dumps(record["ratios"], indent=1))
+    if not args.quick:
+        write_atomic(RESULT, [(json.dumps(record, indent=1) + "\n").encode()])
+        print(RESULT)
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run_cli(main)
