@@ -10,12 +10,13 @@ to them take one case and serve the drawn tests too.
     cases.py     shapes and settings         engine.py    checks of what is built on them
     later.py     checks of both kinds, of what PyTorch has besides AlexNet's parts
     exchange.py  checks of what crosses between ranks, on NumPy alone
+    parallel.py  checks of training on several ranks, which are threads
     explain.py   checks of what says why a network answers as it does
 
 A check belongs to the tuple CHECKS at the end of its file; test_kernels.py finds one that was
 forgotten there.
 """
-from . import cases, compare, engine, exchange, explain, kernels, later
+from . import cases, compare, engine, exchange, explain, kernels, later, parallel
 from .cases import NormCase, WindowCase, fitting
 from .compare import assert_close, dot, in_precision, normal
 from .engine import (
@@ -47,7 +48,7 @@ from .kernels import (
 
 KERNEL_CHECKS = (*kernels.CHECKS, *later.KERNEL_CHECKS)
 ENGINE_CHECKS = (*engine.CHECKS, *later.CHECKS, *explain.CHECKS)
-BY_NAME = {check.__name__: check for check in (*KERNEL_CHECKS, *ENGINE_CHECKS, *exchange.CHECKS)}
+BY_NAME = {check.__name__: check for check in (*KERNEL_CHECKS, *ENGINE_CHECKS, *exchange.CHECKS, *parallel.CHECKS)}
 
 __all__ = [
     "BY_NAME", "ENGINE_CHECKS", "KERNEL_CHECKS", "NormCase", "WindowCase", "agree", "assert_close",

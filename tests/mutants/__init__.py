@@ -11,7 +11,7 @@ import sys
 import textwrap
 from dataclasses import dataclass, replace
 
-FAMILIES = ("conv", "pool", "lrn", "pointwise", "dense", "update", "graph", "later", "exchange", "explain")
+FAMILIES = ("conv", "pool", "lrn", "pointwise", "dense", "update", "graph", "later", "exchange", "explain", "parallel")
 
 
 @dataclass(frozen=True)
