@@ -128,9 +128,11 @@ def test_a_run_is_taken_to_another_place(trained, tmp_path, monkeypatch, capsys,
     monkeypatch.chdir(tmp_path)
     shutil.move(trained / "red.png", tmp_path)
     assert first_class(capsys, "red.png", "-w", target) == "cat"
-    with pytest.raises(DataError, match="there is no pets .*point --data-dir to it"):
+    assert evaluate.main([str(target), "--views", "single"]) == 0  # the place of the data is kept in full
+    shutil.move(trained / "pets", tmp_path / "moved")
+    with pytest.raises(DataError, match="there is no .*pets .*point --data-dir to it"):
         evaluate.main([str(target), "--views", "single"])
-    assert evaluate.main([str(target), "--views", "single", "--data-dir", str(trained / "pets")]) == 0
+    assert evaluate.main([str(target), "--views", "single", "--data-dir", str(tmp_path / "moved")]) == 0
 
 
 @pytest.mark.parametrize(("drift", "text"), [
