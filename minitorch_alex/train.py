@@ -8,6 +8,7 @@ are a table in training/settings.py.
 import argparse
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from . import __version__, backend, data, kernels, models, plots, profile, strea
 from .check import mine
 from .comm import Comm, choose_device
 from .data.folders import CLASSES_ALONE, TEST_SHARE, THREE, VAL_IS_TEST
-from .errors import DataError, DivergedError, RunError, ShapeError, UsageError
+from .errors import DataError, DiskError, DivergedError, RunError, ShapeError, UsageError
 from .evaluate import error_rates, predict
 from .files import write_atomic
 from .models import Network, Recipe
@@ -49,6 +50,9 @@ from .training.objective import Loss, build_loss
 from .training.progress import Forecast, Interval, Meter, Progress, Stopwatch, measure
 from .training.runs import Run, Split
 from .training.stopping import Stopped, StopSignal
+
+# How NumPy's warnings begin where numbers grow too large, or stop being numbers.
+OVERFLOWS = "overflow|invalid value|divide by zero"
 
 
 @dataclass
@@ -124,7 +128,10 @@ def run(args: argparse.Namespace, given: set[str]) -> int:
     open_directory(job)
     if job.source is None and job.run.writes:
         settings.keep(job.run, args, given)
-    with StopSignal(job.comm) as stop:  # Ctrl-C, say: the loop ends after a step, a test at once
+    # Ctrl-C, say: the loop ends after a step, a test at once.
+    with StopSignal(job.comm) as stop, warnings.catch_warnings():
+        # A training that diverges overflows first. DivergedError says so, once.
+        warnings.filterwarnings("ignore", OVERFLOWS, RuntimeWarning)
         try:
             train(job, stop)
             record(job, stop)
@@ -248,6 +255,8 @@ def begin(args: argparse.Namespace, given: set[str], config: dict[str, Any], mod
 def find_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
     """(the run, the checkpoint to resume from or None). Raises RunError for a new run that exists
     already, and for one to resume that does not."""
+    if Path(args.runs_dir).is_file():
+        raise DiskError(f"--runs-dir {args.runs_dir} is a file; give a folder, which is created")
     directory = Path(args.runs_dir) / settings.run_name(args)
     run = Run(directory)
     if args.resume == settings.AUTO and not run.exists():
@@ -433,7 +442,8 @@ def progress_bar(job: Job) -> tqdm:
     """A bar over the batches of the current epoch; none where the output is not a terminal."""
     return tqdm(total=len(job.loader), initial=job.progress.batch, unit="batch",
                 desc=f"epoch {job.progress.epoch + 1}/{job.recipe.epochs}",
-                leave=False, disable=cli.hide_bars(), dynamic_ncols=True)
+                leave=False, disable=cli.hide_bars(), dynamic_ncols=True,
+                miniters=1)  # it moves with time: tqdm's own guess stands still where steps vary
 
 
 def log(job: Job, row: dict[str, Any]) -> None:
@@ -482,7 +492,7 @@ def finish_epoch(job: Job, totals: Meter, pace: float, forecast: Forecast,
     if val is not None:
         try:
             probs = ranks.predict(job.comm, predict, job.model, val, job.still,
-                                  check=stop.check)  # (N, K)
+                                  progress=job.run.writes, check=stop.check)  # (N, K)
         except Stopped:
             save(job)
             raise
@@ -588,7 +598,7 @@ def record(job: Job, stop: StopSignal) -> None:
     progress = job.progress
     outcome = return_to_best(job)
     probs = ranks.predict(job.comm, predict, job.model, test, job.still,
-                          check=stop.check)  # (N, K)
+                          progress=job.run.writes, check=stop.check)  # (N, K)
     loss, top1, top5 = error_rates(probs, test.labels)
     log(job, {"kind": "test", "step": progress.step, "epoch": progress.epoch,
               "test_loss": loss, "test_error": top1})
@@ -776,7 +786,8 @@ def find_rate(job: Job) -> None:
         loss, _, images = take_step(job, x, labels)
         return float(backend.to_numpy(loss)) / images
 
-    with np.errstate(all="ignore"):  # the last steps overflow
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OVERFLOWS, RuntimeWarning)  # the last steps overflow
         test = find_lr.run_test(job.optimizer, job.lr, epochs(), step)
     file = job.run.directory.with_name(f"{job.run.directory.name}-find-lr.png")
     plots.rates(test.rates, test.losses, test.smooth, test.best, test.suggestion, file,

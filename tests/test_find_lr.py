@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from minitorch_alex import nn, plots, train
+from minitorch_alex.errors import DivergedError, UserError
 from minitorch_alex.optim import SGD
 from minitorch_alex.training import find_lr
 
@@ -73,3 +74,26 @@ def test_a_range_test_keeps_nothing_but_a_picture(tmp_path, monkeypatch, capsys)
     assert [file.name for file in tmp_path.iterdir()] == ["x-find-lr.png"]
     out = capsys.readouterr().out
     assert "6 steps at rates from 1.0e-05 to 1.6e-05" in out and "; try --lr " in out
+
+
+# flags that cannot be right, in one line
+
+
+@pytest.mark.parametrize("flags, code, text", (
+    (["--val-split", "1.5"], 2, "--val-split must be a share from 0 to below 1, got 1.5"),
+    (["--val-split", "nan"], 2, "--val-split must be"),
+    (["-a", "alexnet", "--set", "image_size=32"], 2, "alexnet with image_size=32 is no network: .*alexnet_cifar"),
+    (["--runs-dir", "file"], 7, "--runs-dir file is a file; give a folder")))
+def test_what_makes_no_sense_is_said_before_anything_is_read(flags, code, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=text) as caught:
+        train.main(["--data", "shapes", *flags])
+    assert caught.value.exit_code == code
+
+
+def test_a_training_that_diverges_says_so_once(tmp_path, recwarn):
+    with pytest.raises(DivergedError):
+        train.main(["--data", "shapes", "-a", "quick_26", "--limit", "40", "-b", "10", "--lr", "1e9", "--epochs", "3",
+                    "--val-split", "0", "-p", "1", "--runs-dir", str(tmp_path)])
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]

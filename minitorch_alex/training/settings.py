@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import data, models, streams
 from ..data.folders import THREE
-from ..errors import UsageError
+from ..errors import ShapeError, UsageError
 from ..models import Network, Recipe
 from ..models.recipe import RECIPES, named
 from . import class_list, cli, config_file, convolution, finetune, logs, ranks
@@ -232,7 +232,7 @@ def new_config(args: argparse.Namespace, given: set[str],
         raise UsageError(f"num_classes follows from the data: {args.data} has {len(names)} "
                          "classes; leave it out of --set")
     streams.manual_seed(args.seed)  # the weights are drawn from this seed
-    model = models.build(args.model, len(names), **model_fields)
+    model = _build(args.model, len(names), model_fields)
     recipe = models.changed(own_recipe(args, model, start), **recipe_fields)
     if args.freeze:
         recipe = finetune.freeze(recipe, finetune.frozen_layers(model, args.freeze))
@@ -274,11 +274,23 @@ def rate_hint(given: set[str], recipe: Recipe, own: Recipe) -> str:
             f"linear rule gives --lr {linear:.3g}")
 
 
+def _build(name: str, num_classes: int, changes: dict[str, Any]) -> Network:
+    """The model with changed fields. Raises UsageError when they make no network."""
+    try:
+        return models.build(name, num_classes, **changes)
+    except ShapeError as error:
+        settings = ", ".join(f"{field}={value}" for field, value in changes.items())
+        raise UsageError(f"{name} with {settings or 'its own settings'} is no network: {error}; "
+                         "--model alexnet_cifar is for images of 32 x 32") from None
+
+
 def _division(args: argparse.Namespace, given: set[str], recipe: Recipe) -> dict[str, Any]:
     """How the images are divided into parts: data_parts and val_split. Raises UsageError for a
     validation split that would not be used, and where one is needed and missing."""
     kind = data.parts_of(args.data, args.data_dir)
     val_split = args.val_split
+    if not val_split < 1:
+        raise UsageError(f"--val-split must be a share from 0 to below 1, got {val_split:g}")
     if kind == THREE:
         if "val_split" in given and val_split:
             raise UsageError(f"--val-split {val_split:g}: {args.data_dir} has pictures for "
