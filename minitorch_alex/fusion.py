@@ -25,15 +25,17 @@ def steps(layers: Iterable[tuple[str, Module]],
           x: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
     """(name, what to call) through the layers in order, for an input x. Two layers in one pass have
     the first one's name."""
+    if not isinstance(x, Tensor) or not hasattr(backend.kernels_for(x.data), "bias_relu"):
+        yield from layers
+        return
     layers = list(layers)
     following = [*(layer for _, layer in layers[1:]), None]
-    possible = isinstance(x, Tensor) and hasattr(backend.kernels_for(x.data), "bias_relu")
     done = False  # together with the layer before
     for (name, layer), after in zip(layers, following, strict=True):
         if done:
             done = False
             continue
-        done = possible and _are_one_pass(layer, after)
+        done = _are_one_pass(layer, after)
         yield name, functools.partial(_in_one_pass, layer, after) if done else layer
 
 

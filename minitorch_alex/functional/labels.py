@@ -30,6 +30,8 @@ def check_labels(logits: Tensor, labels: Any, ignore_index: int) -> bool:
         return ignore_index != -100
     K = logits.shape[axis]
     outside = (labels < 0) | (labels >= K)
+    if not outside.any() and not 0 <= ignore_index < K:
+        return False  # most often: all of them are classes, and none of these is to be ignored
     wrong = np.argwhere(outside & (labels != ignore_index))
     if len(wrong):
         place = tuple(int(i) for i in wrong[0])
