@@ -112,7 +112,7 @@ class Ours:
         size = self.workload.size
         images = rng.standard_normal((batch, size, size, 3), np.float32)
         if self.conv == "auto":
-            algorithms.use(convolution.faster(self.model, batch))
+            algorithms.use(convolution.faster(convolution.problems_of(self.model).values(), batch))
         self.images = images.transpose(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
         self.labels = rng.integers(0, self.workload.classes, batch)
 

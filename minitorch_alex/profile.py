@@ -576,7 +576,7 @@ def use_faster_convolutions(model: Network, args: argparse.Namespace) -> dict[st
     where nothing is timed, or where there is no choice."""
     if args.conv != "auto" or args.backend != "numpy" or not args.batch_size:
         return {}
-    choices = convolution.faster(model, args.batch_size)
+    choices = convolution.faster(convolution.problems_of(model).values(), args.batch_size)
     algorithms.use(choices)
     return convolution.by_layer(model, choices)
 

@@ -195,8 +195,6 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     still = transform.eval()
     check_image_size(still, split.train, model, config)
 
-    if not (args.dry_run or args.check_init):
-        convolution.use(config, model, recipe.batch_size, comm)
     optimizer = models.build_optimizer(model, recipe)
     schedule = models.build_schedule(optimizer, recipe)
     if saved is not None:
@@ -207,6 +205,9 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
                          workers=config["workers"], reshuffle=recipe.reshuffle,
                          part=ranks.part_of_batch(comm, model, config))
     parallel = ranks.data_parallel(comm, model, optimizer, config, recipe, split)
+    if not (args.dry_run or args.check_init or args.find_lr):
+        networks = [model, parallel.net] if isinstance(parallel, CutParallel) else [model]
+        convolution.use(config, networks, recipe.batch_size, comm)
     loss = build_loss(recipe, split.train.labels, config["num_classes"])
     return Job(run, config, recipe, model, optimizer, schedule, split, mean, still, loader,
                progress, loss, source, comm, parallel, remarks, best_so_far(run, progress, comm))
@@ -513,7 +514,7 @@ def report(job: Job, row: dict[str, Any], pace: float, left: float) -> None:
              f"train {row['train_loss']:.4f} {row['train_error']:5.2f} %"]
     if "val_error" in row:
         parts.append(f"val {row['val_loss']:.4f} {row['val_error']:5.2f} %")
-    parts += [f"lr {row['lr']:g}", f"{pace:,.0f} img/s", cli.clock(progress.seconds)]
+    parts += [f"lr {row['lr']:.3g}", f"{pace:,.0f} img/s", cli.clock(progress.seconds)]
     if "device_memory_gb" in row:
         parts.append(f"{row['device_memory_gb']:.1f} GB")
     if not job.is_over:

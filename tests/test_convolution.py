@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from minitorch_alex import models, profile, train
+from minitorch_alex.comm import Threads
 from minitorch_alex.kernels import Window, cpu, set_winograd
 from minitorch_alex.kernels.cpu import algorithms, tuning
 from minitorch_alex.kernels.cpu.algorithms import Problem
+from minitorch_alex.models.columns import columns
 from minitorch_alex.training import checkpoint, convolution
 
 WIN = Window.of(3, padding=1)
@@ -177,20 +179,21 @@ def test_a_machine_remembers_what_was_faster(monkeypatch):
     model = models.build("alexnet_cifar", 10)
     raced = []
     monkeypatch.setattr(tuning, "race", lambda problem, images: raced.append(images) or tuning.Race(2.0, 1.0))
-    first = convolution.faster(model, 500)
+    layers = convolution.problems_of(model).values()
+    first = convolution.faster(layers, 500)
     once = len(first)
     assert len(raced) == once > 5 and set(raced) == {32}
-    assert convolution.faster(model, 32) == first and len(raced) == once
-    convolution.faster(model, 31)
+    assert convolution.faster(layers, 32) == first and len(raced) == once
+    convolution.faster(layers, 31)
     assert len(raced) == 2 * once
     convolution.memory_file().write_text("[1")
-    convolution.faster(model, 31)
+    convolution.faster(layers, 31)
     assert len(raced) == 3 * once
     convolution.memory_file().write_text('{"a": 1}')
-    convolution.faster(model, 31)
+    convolution.faster(layers, 31)
     assert len(raced) == 4 * once
     monkeypatch.setattr(convolution, "memory_file", lambda: Path("/dev/null/convolutions.json"))
-    assert convolution.faster(model, 31) == first and len(raced) == 5 * once
+    assert convolution.faster(layers, 31) == first and len(raced) == 5 * once
 
 
 @pytest.mark.parametrize("config, policy", (
@@ -199,3 +202,20 @@ def test_a_machine_remembers_what_was_faster(monkeypatch):
 def test_what_a_run_was_trained_by_also_evaluates_it(config, policy):
     convolution.use_for_inference(config, models.build("quick_26"), 8)
     assert algorithms.policy() == policy
+
+
+def test_the_part_of_a_cut_network_is_timed_too(monkeypatch):
+    """conv3 of two columns reads all 128 maps and makes 96 of the 192; conv4 has a group of its own. Rank 0 decides."""
+    monkeypatch.setattr(tuning, "race", lambda problem, images: tuning.Race(2.0, 1.0))
+
+    def rank(ranks):
+        whole = models.build("alexnet_cifar", 10)
+        config = {"conv": "auto", "deterministic": False}
+        convolution.use(config, [whole, columns(whole, ranks)], 4, ranks)
+        return config["convolutions"]
+
+    first, second = Threads(2).run(rank)
+    assert first == second
+    for problem in (Problem("outputs", (8, 8), 128, 96, WIN, 1), Problem("outputs", (8, 8), 96, 96, WIN, 1),
+                    Problem("outputs", (8, 8), 128, 192, WIN, 1)):
+        assert first[str(problem)] == "winograd"

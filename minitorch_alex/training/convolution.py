@@ -2,7 +2,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,24 @@ from . import runs
 Choices = dict[str, Algorithm]  # Problem, as text -> its algorithm
 
 
-def use(config: dict[str, Any], model: Network, images: int, ranks: Comm) -> None:
+def use(config: dict[str, Any], networks: Sequence[Network], images: int, ranks: Comm) -> None:
     """What the setting --conv auto means for a training by batches of so many images: what the run
     has, else what is faster now on rank 0, noted in `config` for the run to keep.
 
-    Times are never twice the same, so --deterministic has everything computed by im2col.
+    The networks are the one that is trained, and the part of it that each rank computes where it
+    is cut. All ranks call this. Times are never twice the same, so --deterministic has everything
+    computed by im2col.
     """
     if config["conv"] != "auto" or backend.current().name != "numpy":
         return
     if "convolutions" not in config:
+        # On every rank, since a cut network is run by all of them together.
+        layers = [layer for network in networks for layer in problems_of(network).values()]
         choices = {}
         if ranks.rank == 0 and not config["deterministic"]:
             # What is computed at a time: a piece of the batch, or this rank's part of it.
             pieces = config.get("shards") or ranks.size
-            choices = faster(model, ceil_div(images, pieces))
+            choices = faster(layers, ceil_div(images, pieces))
         with ranks.patience():
             config["convolutions"] = ranks.broadcast(choices)
     algorithms.use(config["convolutions"])
@@ -50,20 +54,21 @@ def use_for_inference(config: dict[str, Any], model: Network, images: int) -> No
     upgrade(config)
     policy = config["conv"]
     if policy == "auto":  # the table is missing after a training on a GPU
-        policy = config.get("convolutions") or faster(model, images, training=False)
+        policy = config.get("convolutions")
+        policy = policy or faster(problems_of(model, training=False).values(), images)
     algorithms.use(policy)
 
 
-def faster(model: Network, images: int, training: bool = True) -> Choices:
-    """The faster algorithm of every convolution of the model for which there is a choice, on
-    batches of so many images.
+def faster(layers: Iterable[Iterable[Problem]], images: int) -> Choices:
+    """The faster algorithm of every problem of some layers for which there is a choice, on batches
+    of so many images.
 
     What a machine has not met before is timed, and kept in a file: times are never twice the same,
     but a second training shall give the same bits as the first.
     """
     images = min(images, tuning.MAX_IMAGES)
-    problems = {str(problem): problem for layer in problems_of(model, training).values()
-                for problem in layer if tuning.is_open(problem)}
+    problems = {str(problem): problem for layer in layers for problem in layer
+                if tuning.is_open(problem)}
     machine = f"{runs.cpu_name()}, {kernels.get_threads()} threads, numpy {np.__version__}"
     memory = _read_memory()
     known = memory.setdefault(machine, {})

@@ -86,4 +86,4 @@ def listen() -> Iterator[list[Problem]]:
     try:
         yield heard
     finally:
-        _listeners.remove(heard)
+        _listeners[:] = [other for other in _listeners if other is not heard]  # not an equal one
