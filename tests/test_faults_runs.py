@@ -129,6 +129,9 @@ def test_a_run_is_taken_to_another_place(trained, tmp_path, monkeypatch, capsys,
     shutil.move(trained / "red.png", tmp_path)
     assert first_class(capsys, "red.png", "-w", target) == "cat"
     assert evaluate.main([str(target), "--views", "single"]) == 0  # the place of the data is kept in full
+    config = json.loads((target / "config.json").read_text())
+    config["data_place"] = {}  # another machine
+    (target / "config.json").write_text(json.dumps(config))
     shutil.move(trained / "pets", tmp_path / "moved")
     with pytest.raises(DataError, match="there is no .*pets .*point --data-dir to it"):
         evaluate.main([str(target), "--views", "single"])
@@ -350,8 +353,8 @@ def test_an_onnx_file_carries_the_names(trained, capsys):
     shutil.rmtree("pets")
     for name, expected in (("runs/pets", ["cat", "dog"]), ("quick_26", None)):
         assert onnx.main([name, "net.onnx"]) == 0
-        props = {entry.key: json.loads(entry.value) for entry in loaded.load("net.onnx").metadata_props}
-        assert props.get("classes") == expected
+        props = {entry.key: entry.value for entry in loaded.load("net.onnx").metadata_props}
+        assert json.loads(props.get("classes", "null")) == json.loads(props.get("names", "null")) == expected
 
 
 # signals, threads
