@@ -368,15 +368,15 @@ TEST = 10       # the second batch of the test, which has eight
 
 def signal_at(monkeypatch, number, call, times=1):
     """A signal arrives while the model looks at that batch of a validation or a test; the list of calls."""
-    calls, probabilities = [], evaluate.probabilities
+    calls, outputs = [], evaluate.softmax_outputs
 
     def noisy(*args):
         calls.append(1)
         if len(calls) == call:
             for _ in range(times):
                 os.kill(os.getpid(), number)
-        return probabilities(*args)
-    monkeypatch.setattr(evaluate, "probabilities", noisy)
+        return outputs(*args)
+    monkeypatch.setattr(evaluate, "softmax_outputs", noisy)
     return calls
 
 
