@@ -98,7 +98,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each number of classes and variant: mean, least and largest accuracy in %, and the
     median of the seconds."""
     lines = []
-    for count in CLASSES:
+    for count in sorted({row["classes"] for row in rows}):
         for variant in VARIANTS:
             group = [row for row in rows
                      if row["classes"] == count and row["variant"] == variant]
@@ -114,10 +114,11 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def table(record: Mapping[str, Any]) -> str:
     """The summary for README and docs/results.md."""
     rows = [[str(line["classes"]), TITLES[line["variant"]], f"{line['accuracy']:.1f} %",
-             f"{line['least']:.1f} - {line['largest']:.1f}", f"{line['cpu_seconds']:.1f}"]
+             f"{line['least']:.1f} - {line['largest']:.1f}", str(line["seeds"]),
+             f"{line['cpu_seconds']:.1f}"]
             for line in record["summary"]]
-    return grid(["classes", "training", "right", f"of {record['seeds']} seeds",
-                 "seconds of one processor"], rows, left=2)
+    return grid(["classes", "training", "right", "from - to", "seeds", "processor seconds"], rows,
+                left=2)
 
 
 def paste(record: Mapping[str, Any], root: Path) -> None:
@@ -142,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("I", "N"),
                         help="only the I-th of each N trainings, without a record at the end, so "
                              "that several processes can share them")
+    parser.add_argument("--no-training", action="store_true",
+                        help="write the record of the trainings that were kept")
     parser.add_argument("--out", type=cli.path, default=Path("results/own_pictures.json"),
                         metavar="FILE")
     args: argparse.Namespace = parser.parse_args(argv)
@@ -150,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tasks = [(count, variant, seed) for count in CLASSES for seed in range(args.seeds)
              for variant in VARIANTS]
     index, shares = args.share
-    for task in tasks[index::shares]:
+    for task in () if args.no_training else tasks[index::shares]:
         done = [(row["classes"], row["variant"], row["seed"])
                 for row in measured_before(args.keep)]
         if task not in done:

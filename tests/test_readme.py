@@ -6,7 +6,7 @@ from pathlib import Path
 from mutants import all_mutants
 from PIL import Image
 
-from benchmarks import reader, report
+from benchmarks import own_pictures, reader, report
 from minitorch_alex import models
 from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.models.alexnet import PRESETS
@@ -76,6 +76,14 @@ def test_the_ten_classes_of_imagenet_are_the_recorded_ones():
     assert len(trained["curve"]) == 40 and f"{clock(trained['seconds'])} of training" in page
     for flag in ("-b 64", "--epochs 40", "milestones=(28,36)", "--winograd"):
         assert flag in trained["command"] and flag in page
+
+
+def test_the_tables_of_own_pictures_are_what_the_record_says():
+    record = json.loads((ROOT / "results" / "own_pictures.json").read_text())
+    assert record["summary"] == own_pictures.summary(record["trainings"])
+    for page in ("README.md", "docs/own_pictures.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert f"<!-- own pictures -->\n{own_pictures.table(record)}\n<!-- /own pictures -->" in text, page
 
 
 def test_the_first_run_is_the_recorded_one():
