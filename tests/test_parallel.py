@@ -113,7 +113,6 @@ def test_a_run_in_shards_is_resumed_on_another_number_of_ranks(training, capsys)
 
 @pytest.mark.parametrize(("size", "flags", "text"), (
     (1, ["--shards", "3"], "--shards 3 is not a power of two"),
-    (2, ["--set", "class_weights=balanced"], "class_weights=balanced"),
     (3, ["--shards", "4"], "--shards 4 cannot be shared by 3 ranks"),
     (2, ["--set", "after=('bn relu pool','relu pool','relu','relu','relu pool')"], "batch normalisation"),
 ))
