@@ -41,7 +41,7 @@ Shape = tuple[int, ...]
 Result = TypeVar("Result")
 
 CHUNK = 2 * 2**20  # bytes of an array that travel at a time: they stay in a processor's cache
-LEAST_PIECE = 64 * 2**10  # bytes that two ranks exchange at least, which many ranks share a chunk for
+LEAST_PIECE = 64 * 2**10  # bytes that two ranks exchange at least: many ranks have larger chunks
 
 
 def part(n: int, rank: int, size: int) -> slice:

@@ -52,7 +52,7 @@ class DataParallel:
         self.comm = comm
         self.shards = shards or comm.size
         self.each = self.shards // comm.size  # pieces of a rank
-        self.seconds = 0.0                    # spent in sums; whoever reports them begins again at 0
+        self.seconds = 0.0  # spent in sums; whoever reports them begins again at 0
         self._sums: list[tuple[int, Any]] = []  # (pieces, their gradients), as far as added up
         self._done = 0                        # pieces of this step
         # LARS asks for the length of a whole layer's gradient: each rank needs all of it.
@@ -126,13 +126,14 @@ class DataParallel:
         """Sum over the ranks, and take the step."""
         self._done = 0
         optimizer = self.optimizer
-        if self.comm.size == 1:
+        if self.comm.size == 1:  # shards of one process: their sum is in flat_grad already
             optimizer.step()
             return
         begin = time.perf_counter()
         if self._overlap is not None:
             self._overlap.wait()
         elif self.cut_update:
+            # Only the part that this rank will update: the others' parts of the sum are not needed.
             whole = optimizer.flat_grad
             self.comm.scatter_sum(whole, out=whole[self._own(self.buckets[0])])
         else:
@@ -140,6 +141,7 @@ class DataParallel:
         self.seconds += time.perf_counter() - begin
         optimizer.step()
         if self.cut_update:
+            # Now all weights, instead of all gradients: as many bytes as a sum for all would take.
             begin = time.perf_counter()
             self._gather(optimizer.flat)
             self.seconds += time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR1: a training is asked to stop, and does so at a moment that can be resumed."""
+"""Ctrl-C, SIGTERM and SIGUSR1: a training is asked to stop, and does so when it can be resumed."""
 import os
 import signal
 import threading
