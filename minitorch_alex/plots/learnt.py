@@ -13,6 +13,7 @@ from .style import (
     heading,
     load_matplotlib,
     new_figure,
+    place,
     rgb,
     styled,
     write,
@@ -53,13 +54,13 @@ def predictions(pictures: Sequence[np.ndarray], probs: np.ndarray, classes: Sequ
             row, column = divmod(i, columns)
             left = 0.2 + column * width
             low = 0.08 + (rows - 1 - row) * height
-            axes = _place(figure, left, low, side, side)
+            axes = place(figure, left, low, side, side)
             interpolation = "nearest" if picture.shape[0] < 100 else "antialiased"
             axes.imshow(picture, interpolation=interpolation)
             axes.annotate(drawable(names[i], path, 38), (0, 1), xycoords="axes fraction",
                           xytext=(0, 4), textcoords="offset points", fontsize=10,
                           fontweight="bold", va="bottom")
-            axes = _place(figure, left + side + 0.15, low, bars, side)
+            axes = place(figure, left + side + 0.15, low, bars, side)
             _draw_bars(axes, probs[i], shown, top, None if labels is None else labels[i])
         heading(figure, drawable(title, path), "")
         write(figure, path)
@@ -69,22 +70,14 @@ def _draw_bars(axes: Any, probs: np.ndarray, classes: Sequence[str], top: int,
                label: int | None) -> None:
     """The `top` most probable classes, the most probable one at the top; drawable names."""
     order = np.argsort(-probs, kind="stable")[:top]
-    for place, k in enumerate(order):
+    for row, k in enumerate(order):
         colour = TRUE if k == label else BAR
-        axes.barh(place, probs[k], height=0.84, color=colour, alpha=0.55)
-        axes.text(0.02, place, classes[k], va="center", fontsize=9.5)
-        axes.text(1.36, place, f"{100 * probs[k]:.1f} %", va="center", ha="right", fontsize=8.5,
+        axes.barh(row, probs[k], height=0.84, color=colour, alpha=0.55)
+        axes.text(0.02, row, classes[k], va="center", fontsize=9.5)
+        axes.text(1.36, row, f"{100 * probs[k]:.1f} %", va="center", ha="right", fontsize=8.5,
                   color=NOTE)
     axes.set_xlim(0, 1.36)  # room for the numbers to the right of the longest bar
     axes.set_ylim(top - 0.5, -0.5)
-
-
-def _place(figure: Any, left: float, low: float, width: float, height: float) -> Any:
-    """Axes without lines and ticks at a place in inches."""
-    w, h = figure.get_size_inches()
-    axes = figure.add_axes((left / w, low / h, width / w, height / h))
-    axes.set_axis_off()
-    return axes
 
 
 def kernels(weight: np.ndarray, path: str | os.PathLike, halves: int = 1, scale: str = "common",
@@ -118,7 +111,7 @@ def kernels(weight: np.ndarray, path: str | os.PathLike, halves: int = 1, scale:
         low = figure.get_figheight() - above
         for part, height in zip(parts, tall):
             low -= height
-            axes = _place(figure, 0.15, low, width, height)
+            axes = place(figure, 0.15, low, width, height)
             axes.imshow(part, interpolation="nearest", aspect="auto")
             low -= 0.16
         heading(figure, title, note)
@@ -159,7 +152,7 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], path: st
     with styled():
         size = (0.3 + (width + 0.22) * (1 + len(layers)), tallest + above + 0.1)
         figure = new_figure(figsize=size, dpi=150)
-        axes = _place(figure, 0.15, tallest + 0.1 - width, width, width)
+        axes = place(figure, 0.15, tallest + 0.1 - width, width, width)
         axes.imshow(picture, interpolation="nearest")
         axes.set_title("image", fontsize=10, pad=5)
         for i, (name, a) in enumerate(layers):
@@ -168,7 +161,7 @@ def maps(picture: np.ndarray, layers: Sequence[tuple[str, np.ndarray]], path: st
             image = mosaic(tiles, columns, margin=max(1, a.shape[1] // 12))
             height = width * image.shape[0] / image.shape[1]
             left = 0.15 + (width + 0.22) * (i + 1)
-            axes = _place(figure, left, tallest + 0.1 - height, width, height)
+            axes = place(figure, left, tallest + 0.1 - height, width, height)
             axes.imshow(image, interpolation="nearest", aspect="auto")
             count = f"{most} of {len(a)}" if len(a) > most else f"{len(a)} maps"
             axes.set_title(f"{name}\n{count}, {a.shape[1]} × {a.shape[2]}", fontsize=9, pad=5,
@@ -191,7 +184,7 @@ def activations(layers: Sequence[tuple[str, np.ndarray]], path: str | os.PathLik
             room = 0.05 * (high - low) or 1.0
             counts, edges = np.histogram(a, 60, (float(low - room), float(high + room)))
             low_edge = figure.get_figheight() - above - 1.75 * (i // columns) - 1.4
-            axes = _place(figure, 0.2 + 2.5 * (i % columns), low_edge, 2.2, 0.85)
+            axes = place(figure, 0.2 + 2.5 * (i % columns), low_edge, 2.2, 0.85)
             axes.set_axis_on()
             middles = (edges[:-1] + edges[1:]) / 2
             colours = np.where((middles < 0)[:, None], rgb("#c3cad1"), rgb(BAR))
@@ -233,7 +226,7 @@ def neighbours(queries: np.ndarray, found: np.ndarray, query_classes: Sequence[s
         for i in range(N):
             low = figure.get_figheight() - above - i * (side + 0.26) - side
             for j in range(M + 1):
-                axes = _place(figure, 0.15 + j * (side + gap) + apart * (j > 0), low, side, side)
+                axes = place(figure, 0.15 + j * (side + gap) + apart * (j > 0), low, side, side)
                 axes.imshow(queries[i] if j == 0 else found[i, j - 1], interpolation="nearest")
                 word = query_classes[i] if j == 0 else found_classes[i][j - 1]
                 axes.annotate(drawable(word, path, 15), (0, 0), xycoords="axes fraction",

@@ -14,8 +14,8 @@ from .. import backend
 from ..nn import Module
 from . import explain
 from .learnt import mosaic
-from .sheet import NOTE, SIZES, place
-from .style import heading, new_figure, styled, write
+from .sheet import NOTE, SIZES
+from .style import heading, new_figure, place, styled, write
 from .subject import Subject
 
 MAPS = 4        # of each layer, those with the strongest activations

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .style import INK, drawable, heading, load_matplotlib, new_figure, styled, write
+from .style import INK, drawable, heading, load_matplotlib, new_figure, place, styled, write
 
 NOTE = "#66707a"
 HEAT = "inferno"   # perceptually uniform: twice as bright is twice as much
@@ -112,14 +112,6 @@ def _draw_bar(figure: Any, bar: Bar, left: float, low: float) -> None:
                       textcoords="offset points", fontsize=SIZES[1], color=NOTE, va=va)
     axes.annotate(bar.label, (1, 0.5), (5, 0), xycoords="axes fraction", rotation=90,
                   textcoords="offset points", fontsize=SIZES[1], color=NOTE, va="center")
-
-
-def place(figure: Any, left: float, low: float, width: float, height: float) -> Any:
-    """Axes without lines and ticks at a place in inches."""
-    w, h = figure.get_size_inches()
-    axes = figure.add_axes((left / w, low / h, width / w, height / h))
-    axes.set_axis_off()
-    return axes
 
 
 def colours(values: np.ndarray, colormap: str) -> np.ndarray:

@@ -83,6 +83,14 @@ def new_figure(**options: Any) -> Any:
     return Figure(**options)
 
 
+def place(figure: Any, left: float, low: float, width: float, height: float) -> Any:
+    """Axes without lines and ticks at a place in inches."""
+    w, h = figure.get_size_inches()
+    axes = figure.add_axes((left / w, low / h, width / w, height / h))
+    axes.set_axis_off()
+    return axes
+
+
 @contextlib.contextmanager
 def styled(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Inside, matplotlib draws in the style of this package, with some settings changed.
