@@ -119,7 +119,7 @@ def run(args: argparse.Namespace, given: set[str]) -> int:
     """Train as the flags say; `given` are those that the user typed. Returns the exit code."""
     job = prepare(args, given)
     if ranks.ask_first(job.comm, lambda: is_finished(job)):
-        print(f"{job.run.directory} is finished after {job.progress.epoch} epochs; {advice(job)}")
+        print(f"{job.run.directory} is finished, at epoch {job.progress.epoch}; {advice(job)}")
         return 0
     describe(job)
     if args.dry_run or args.check_init or args.find_lr:

@@ -116,7 +116,7 @@ def test_a_finished_run_is_left_alone_and_goes_on_when_asked(pets, capsys):
     before = {file: file.read_bytes() for file in Run("runs/x").directory.iterdir()}
     capsys.readouterr()
     assert go("--resume", "runs/x") == 0
-    assert "finished after 1 epochs; give --epochs N to go on" in capsys.readouterr().out
+    assert "finished, at epoch 1; give --epochs N to go on" in capsys.readouterr().out
     assert {file: file.read_bytes() for file in Run("runs/x").directory.iterdir()} == before
     assert go("--resume", "runs/x", "--epochs", 2) == 0
     assert [row["epoch"] for row in rows_of(Run("runs/x").directory) if row["kind"] == "epoch"] == [1, 2]

@@ -251,11 +251,11 @@ def test_a_loss_that_is_no_number_stops_with_the_layers_statistics(tmp_path):
 
 
 def test_a_full_disk_stops_with_one_line_and_leaves_no_half_written_file(small_disk):
-    """The weights and momenta of quick_26 take 1.2 MB, the disk has 256 KB."""
+    """The weights of quick_26 take 0.6 MB, the disk has 256 KB."""
     result = run(*TINY, "--epochs", 1, cwd=small_disk)
     assert result.returncode == 7 and "Traceback" not in result.stderr
-    assert result.stderr.startswith("error: cannot write runs/quick_26-shapes/checkpoint.safetensors: No space left")
-    assert "it needs 1.2 MB" in result.stderr
+    assert result.stderr.startswith("error: cannot write runs/quick_26-shapes/best.safetensors: No space left")
+    assert "it needs 0.6 MB" in result.stderr
     assert {p.name for p in (small_disk / "runs" / "quick_26-shapes").iterdir()} == {
         "config.json", "settings.toml", "log.jsonl"}
 
