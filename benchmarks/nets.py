@@ -111,7 +111,7 @@ class Ours:
         rng = np.random.default_rng(0)
         size = self.workload.size
         images = rng.standard_normal((batch, size, size, 3), np.float32)
-        if self.conv == "auto":
+        if self.conv == "auto" and backend.current().name == "numpy":
             algorithms.use(convolution.faster(convolution.problems_of(self.model).values(), batch))
         self.images = images.transpose(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
         self.labels = rng.integers(0, self.workload.classes, batch)
