@@ -41,6 +41,7 @@ Shape = tuple[int, ...]
 Result = TypeVar("Result")
 
 CHUNK = 2 * 2**20  # bytes of an array that travel at a time: they stay in a processor's cache
+LAST_WORDS = 0.3  # seconds in which mpiexec reads what a rank has printed; Abort loses the rest
 LEAST_PIECE = 64 * 2**10  # bytes that two ranks exchange at least: many ranks have larger chunks
 
 
@@ -437,6 +438,7 @@ class Mpi(Comm):
     def abort(self, code: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(LAST_WORDS)
         # MPI says in a line of its own that it was asked to abort: nobody needs it.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
