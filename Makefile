@@ -26,7 +26,7 @@ train: $(VENV)/installed  ## train a narrow AlexNet on drawn shapes, about two m
 test: $(VENV)/installed-test  ## ruff, mypy and the tests
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest -q -n 2 --dist loadfile
+	$(RUN) -m pytest -q
 
 test-lessons: $(VENV)/installed-test $(VENV)/installed-docs  ## run all lessons with --quick where only the wheel is, and the book in a browser, four minutes
 	$(RUN) -m pytest -q -m lessons
