@@ -1,11 +1,23 @@
 """Fixtures that several files share."""
 import functools
 import os
+import signal
 import subprocess
 
 import pytest
 
 from minitorch_alex import data
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_reaches_the_programs():
+    """A shell starts what it puts in the background with SIGINT ignored, and programs that the tests start would
+    inherit that: those that are to be interrupted would run to their end."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
