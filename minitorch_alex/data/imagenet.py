@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -27,6 +27,7 @@ from ..errors import DataError
 from ..files import reason_of
 from .dataset import Dataset
 from .layouts import short_names
+from .on_demand import OnDemand
 from .transforms import ColorPCA
 
 OPEN_SHARDS = 128  # kept open at a time; ImageNet has more shards than a process may have files
@@ -131,51 +132,31 @@ class Shard(Protocol):
         """The window of it with the corner (top, left) into `out`, uint8 (h, w, 3)."""
 
 
-class Pictures:
-    """The `images` of a Dataset on the disk: looks like uint8 (N, S, S, 3), and reads on demand.
-
-        pictures[17]   pictures[rows]   pictures[start:stop]      as of an array, always a copy
-        pictures.subset(rows)                                     fewer images, nothing is read
+class Pictures(OnDemand):
+    """The `images` of a Dataset on the disk, in shards.
 
     table   where each image is: a structured array with the fields shard, offset, length
     shards  (file, bytes, images) of each shard
     opened  (file, bytes, images) -> the shard, a cache that keeps the last ones open
     """
 
-    dtype = np.dtype(np.uint8)
-    ndim = 4
-
     def __init__(self, table: np.ndarray, size: int, shards: tuple[tuple[str, int, int], ...],
                  opened: Any) -> None:
+        super().__init__(len(table), size)
         self.table = table
-        self.size = size
         self.shards = shards
         self.opened = opened
-        self.shape = (len(table), size, size, 3)
 
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        rows = np.asarray(np.arange(len(self))[key])  # any index of NumPy, as numbers of rows
-        images = np.empty((rows.size, *self.shape[1:]), np.uint8)
-        self.read(rows.reshape(-1), images)  # (*rows.shape) -> (rows.size,)
-        # (rows.size, S, S, 3) -> (*rows.shape, S, S, 3)
-        return images.reshape(*rows.shape, *self.shape[1:])
-
-    def subset(self, rows: Any) -> "Pictures":
-        return Pictures(self.table[rows], self.size, self.shards, self.opened)
+    def subset(self, rows: Any) -> Self:
+        return type(self)(self.table[rows], self.size, self.shards, self.opened)
 
     def read(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """The images `rows` into `out`, uint8 (n, S, S, 3)."""
         for (shard, offset, length), place in zip(self._samples(rows), out, strict=True):
             shard.read(offset, length, place)
 
     def cut(self, rows: np.ndarray, tops: np.ndarray, lefts: np.ndarray, flips: np.ndarray,
             out: np.ndarray) -> None:
-        """Of image rows[i] the window with the corner (tops[i], lefts[i]), mirrored where
-        flips[i], into `out`, uint8 (n, h, w, 3). The same pixels as by transforms.crop and
-        transforms.flip, but no others are copied."""
+        """The same pixels as by transforms.crop and transforms.flip, but no others are copied."""
         windows = zip(tops.tolist(), lefts.tolist(), flips.tolist(), out, strict=True)
         for (shard, offset, length), (top, left, mirrored, place) in zip(
                 self._samples(rows), windows, strict=True):

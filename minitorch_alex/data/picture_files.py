@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -13,59 +13,32 @@ from ..errors import DataError
 from ..machine import available_cpus
 from .folders import list_images, read_square
 from .layouts import TRAIN_FOLDERS, VAL_FOLDERS, Part, part_folder, read_folders, read_part
+from .on_demand import OnDemand
 from .trees import PassedOver, subfolders
 
 # Where the pictures to measure on are, the first folder that there is.
 PARTS = {"test": ("test", *VAL_FOLDERS[:3]), "val": VAL_FOLDERS[:3], "train": TRAIN_FOLDERS}
 
 
-class PictureFiles:
-    """The `images` of a Dataset as files: looks like uint8 (N, S, S, 3), and reads on demand.
+class PictureFiles(OnDemand):
+    """The `images` of a Dataset as files of any size, of which central squares are read.
 
-        pictures[17]   pictures[rows]   pictures[start:stop]      as of an array, always a copy
-        pictures.subset(rows)                                     fewer images, nothing is read
-
-    An index is read by as many threads as there are CPUs. Raises DataError for a file that cannot
+    Several are read by as many threads as there are CPUs. Raises DataError for a file that cannot
     be read.
     """
 
-    dtype = np.dtype(np.uint8)
-    ndim = 4
-
     def __init__(self, files: Sequence[Path], size: int) -> None:
+        super().__init__(len(files), size)
         self.files = np.array(files, object)
-        self.size = size
-        self.shape = (len(self.files), size, size, 3)
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        rows = np.asarray(np.arange(len(self))[key])  # any index of NumPy, as numbers of rows
-        files = self.files[rows.reshape(-1)]  # (*rows.shape) -> (rows.size,)
-        with ThreadPoolExecutor(available_cpus()) as pool:
-            squares = list(pool.map(lambda file: read_square(file, self.size), files))
-        images = np.stack(squares) if squares else np.empty((0, *self.shape[1:]), np.uint8)
-        # (rows.size, S, S, 3) -> (*rows.shape, S, S, 3)
-        return images.reshape(*rows.shape, *self.shape[1:])
-
-    def subset(self, rows: Any) -> "PictureFiles":
-        return PictureFiles(self.files[rows], self.size)
+    def subset(self, rows: Any) -> Self:
+        return type(self)(self.files[rows], self.size)
 
     def read(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """The images `rows` into `out`, uint8 (n, S, S, 3)."""
-        for file, place in zip(self.files[rows], out, strict=True):
-            place[...] = read_square(file, self.size)
-
-    def cut(self, rows: np.ndarray, tops: np.ndarray, lefts: np.ndarray, flips: np.ndarray,
-            out: np.ndarray) -> None:
-        """Of image rows[i] the window with the corner (tops[i], lefts[i]), mirrored where
-        flips[i], into `out`, uint8 (n, h, w, 3)."""
-        h, w = out.shape[1:3]
-        for file, top, left, mirrored, place in zip(self.files[rows], tops, lefts, flips, out,
-                                                    strict=True):
-            window = read_square(file, self.size)[top:top + h, left:left + w]
-            place[...] = window[:, ::-1] if mirrored else window
+        with ThreadPoolExecutor(available_cpus()) as pool:
+            squares = pool.map(lambda file: read_square(file, self.size), self.files[rows])
+            for square, place in zip(squares, out, strict=True):
+                place[...] = square
 
 
 class Labelled(NamedTuple):
