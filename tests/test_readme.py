@@ -91,7 +91,8 @@ def test_the_first_run_is_the_recorded_one():
     words = " ".join(README.split())
     assert f"`make train` ends with {100 - result['test']['top1_error']:.2f} % of the test shapes right" in words
     recipe = (ROOT / "Makefile").read_text().replace("\\\n\t ", "")
-    for flag in ("--epochs 12", "channels=(24,64,96,96,64)", "hidden=(256,256)", "milestones=(8,11)"):
+    for flag in ("--epochs 12", "channels=(24,64,96,96,64)", "hidden=(256,256)", "milestones=(8,11)",
+                 "--conv im2col"):
         assert flag in recipe and flag in result["command"]
 
 
