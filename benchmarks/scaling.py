@@ -12,6 +12,7 @@ mean nothing: sums between processes are work for the same processors.
 The result is results/scaling.json. With --quick next to nothing is measured, to see that it works.
 """
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -26,6 +27,7 @@ import numpy as np
 
 from minitorch_alex import comm, kernels, models, streams
 from minitorch_alex import functional as F
+from minitorch_alex.errors import UsageError
 from minitorch_alex.files import write_atomic
 from minitorch_alex.parallel import DataParallel
 from minitorch_alex.tensor import Tensor
@@ -132,7 +134,7 @@ def run_job(count: int, job: dict[str, Any]) -> dict[str, float]:
     if count > 1:
         mpiexec = comm.own_mpiexec()
         if mpiexec is None:
-            raise SystemExit("there is no mpiexec next to this Python: pip install 'mpich>=5'")
+            raise UsageError("there is no mpiexec next to this Python: pip install 'mpich>=5'")
         command = [mpiexec, "-n", str(count), *command]
     done = subprocess.run(command, text=True, capture_output=True, timeout=1800)
     if done.returncode:
@@ -211,6 +213,9 @@ def main() -> int:
         job = json.loads(args.child)
         print(json.dumps(time_training(job) if job["task"] == "train" else time_sum(job)))
         return 0
+    if args.gloo and importlib.util.find_spec("torch") is None:
+        raise UsageError("gloo is part of PyTorch, which is not installed: "
+                         "pip install torch, or leave gloo out with --no-gloo")
     if args.quick:
         args.rounds = 1
         args.steps = 1
