@@ -294,7 +294,7 @@ lesson.answer(
 #
 # ## Where this is in the package
 #
-# * `minitorch_alex/comm.py`: `Comm`, over MPI, NCCL or threads; `parallel.py`: the sum of gradients
+# * `minitorch_alex/comm/`: `Comm`, over MPI, NCCL or threads; `parallel.py`: the sum of gradients
 # * `minitorch_alex/functional/exchange.py`: gather and its adjoint; `models/columns.py`: two
 #   columns and the hybrid
 # * `minitorch_alex/scaling.py`: the model; `lars.py`: a rate for each layer

@@ -252,7 +252,7 @@ def precision() -> str:
 
 
 def nccl() -> Any:
-    """CuPy's NCCL, through which GPUs send to each other (comm.py). Raises BackendError when CuPy
+    """CuPy's NCCL, through which GPUs send to each other (comm/nccl.py). Raises BackendError when CuPy
     has none."""
     try:
         from cupy.cuda import nccl

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minitorch_alex import comm as comm_module
-from minitorch_alex.comm import Alone, Threads, lengths, part, tree_sum
+from minitorch_alex.comm import Alone, Threads, interface, lengths, nccl, part, tree_sum
 from minitorch_alex.errors import BackendError, UsageError
 
 
@@ -72,8 +72,8 @@ def test_blocks_of_neighbours_can_be_summed_first():
 @pytest.mark.parametrize("size", (1, 2, 3, 4))
 @pytest.mark.parametrize("chunk", (8, 2**21))
 def test_sum_is_the_tree_over_the_ranks_in_any_chunks(size, chunk, monkeypatch):
-    monkeypatch.setattr(comm_module, "CHUNK", chunk)
-    monkeypatch.setattr(comm_module, "LEAST_PIECE", 4)
+    monkeypatch.setattr(interface, "CHUNK", chunk)
+    monkeypatch.setattr(interface, "LEAST_PIECE", 4)
     terms = [ranks.draw(rank, 7, 5) for rank in range(size)]
     expected = pairwise(terms)
     for result in on_ranks(size, lambda comm: comm.sum(terms[comm.rank].copy())):
@@ -200,8 +200,8 @@ class HostNccl:
 @pytest.mark.parametrize("size", (2, 3))
 def test_nccl_gives_the_bits_of_the_host(size, monkeypatch):
     """Its sends and receives pair up for every method, with parts that are uneven or empty."""
-    monkeypatch.setattr(comm_module, "_pointer", lambda a: a.ctypes.data)
-    monkeypatch.setattr(comm_module, "_stream", lambda xp: "stream")
+    monkeypatch.setattr(nccl, "_pointer", lambda a: a.ctypes.data)
+    monkeypatch.setattr(nccl, "_stream", lambda xp: "stream")
     monkeypatch.setattr(comm_module.Nccl, "split", lambda self, color: self.control.split(color))
     monkeypatch.setattr(comm_module.Nccl, "twin", lambda self: self.control.twin())
 
@@ -257,8 +257,8 @@ def test_results_do_not_depend_on_the_chunks():
 
     whole = on_ranks(3, ranks.everything)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comm_module, "CHUNK", 64)
-        patch.setattr(comm_module, "LEAST_PIECE", 4)
+        patch.setattr(interface, "CHUNK", 64)
+        patch.setattr(interface, "LEAST_PIECE", 4)
         assert on_ranks(3, ranks.everything) == whole
 
 

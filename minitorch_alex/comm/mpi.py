@@ -1,0 +1,169 @@
+"""Ranks that are processes, through MPI."""
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from math import prod
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .. import backend
+from .interface import Comm
+from .parts import Array, Shape, flat_view, lengths, part, tree_sum
+from .watchdog import Watchdog
+
+LAST_WORDS = 0.3  # seconds in which mpiexec reads what a rank has printed; Abort loses the rest
+
+
+class Mpi(Comm):
+    """Ranks that are processes, through MPI. Its arrays lie in host memory; those of a device are
+    copied there and back.
+
+    `timeout` is how many seconds a rank waits for the others before it gives up (`Watchdog`).
+    """
+
+    def __init__(self, mpi: Any, ranks: Any, timeout: float = 0.0) -> None:
+        self.mpi = mpi      # the module mpi4py.MPI
+        self.ranks = ranks  # its communicator
+        self.rank = ranks.Get_rank()
+        self.size = ranks.Get_size()
+        self.host = mpi.Get_processor_name()
+        self.library = library_name(mpi)
+        neighbours = ranks.Split_type(mpi.COMM_TYPE_SHARED)
+        self.local_rank = neighbours.Get_rank()
+        self.local_size = neighbours.Get_size()
+        neighbours.Free()
+        self.watchdog = Watchdog(self.rank, self.host, timeout)
+        self._request: Any = None             # the `agree` on its way
+        self._flags: tuple[np.ndarray, np.ndarray] | None = None  # what it reads and writes
+
+    def gather(self, a: Array, axis: int = 0, total: int | None = None,
+               out: Array | None = None) -> Array:
+        if axis % a.ndim or not isinstance(a, np.ndarray):
+            return super().gather(a, axis, total, out)
+        # Along the first axis the parts lie one after the other: nothing is copied.
+        total = self._total(a, 0, total)
+        counts = [n * prod(a.shape[1:]) for n in lengths(total, self.size)]
+        if out is None:
+            out = np.empty((total, *a.shape[1:]), a.dtype)
+        own = flat_view(out)[sum(counts[:self.rank]):][:a.size]
+        if not np.shares_memory(own, a):
+            own[...] = a.reshape(-1)  # (n_r, ...) -> (size,)
+        with self.watchdog.waiting():
+            self.ranks.Allgatherv(self.mpi.IN_PLACE, [out, counts])
+        return out
+
+    def scatter_sum(self, a: Array, axis: int = 0, out: Array | None = None) -> Array:
+        if a.ndim > 1 or not isinstance(a, np.ndarray) or not a.flags.c_contiguous:
+            return super().scatter_sum(a, axis, out)
+        # The chunks are made of a stretch of each rank's part. Nobody else reads this rank's own
+        # part of `a`, so `out` may be that very part.
+        starts = [part(a.size, rank, self.size).start for rank in range(self.size)]
+        counts = lengths(a.size, self.size)
+        own = counts[self.rank]
+        out = np.empty(own, a.dtype) if out is None else out
+        stretch = max(1, self._rows_per_chunk(a) // self.size)
+        buffer = np.empty((self.size, min(stretch, own)), a.dtype)
+        for done in range(0, max(counts), stretch):
+            sent = [min(max(n - done, 0), stretch) for n in counts]
+            n = sent[self.rank]
+            rows = buffer.reshape(-1)[:self.size * n].reshape(self.size, n)  # (P * n,) -> (P, n)
+            with self.watchdog.waiting():
+                self.ranks.Alltoallv([a, (sent, [start + done for start in starts])],
+                                     [rows, [n] * self.size])
+            tree_sum(list(rows), out[done:done + n])
+        return out
+
+    def _swap(self, pieces: Sequence[Array], shapes: Sequence[Shape]) -> list[Array]:
+        dtype = pieces[0].dtype
+        sent = np.concatenate([backend.to_numpy(piece).reshape(-1) for piece in pieces])
+        counts = [prod(shape) for shape in shapes]
+        received = np.empty(sum(counts), dtype)
+        with self.watchdog.waiting():
+            self.ranks.Alltoallv([sent, [piece.size for piece in pieces]], [received, counts])
+        ends = np.cumsum(counts)
+        xp = backend.xp_of(pieces[0])
+        return [xp.asarray(received[end - n:end].reshape(shape))  # (n,) -> shape
+                for shape, n, end in zip(shapes, counts, ends, strict=True)]
+
+    def sum(self, a: Array) -> Array:
+        if isinstance(a, np.ndarray):
+            return super().sum(a)
+        host = np.ascontiguousarray(backend.to_numpy(a))
+        a[...] = backend.xp_of(a).asarray(super().sum(host))
+        return a
+
+    def broadcast(self, value: Any = None, root: int = 0) -> Any:
+        is_array = self.rank == root and backend.is_array(value)
+        header = b""
+        if self.rank == root:
+            content = {"dtype": value.dtype.str, "shape": value.shape} if is_array else value
+            header = json.dumps([is_array, content]).encode()
+        n_bytes = np.array([len(header)], np.int64)
+        with self.watchdog.waiting():
+            self.ranks.Bcast(n_bytes, root)
+            text = np.frombuffer(bytearray(header or int(n_bytes[0])), np.uint8)
+            self.ranks.Bcast(text, root)
+        is_array, content = json.loads(text.tobytes())
+        if not is_array:
+            return value if self.rank == root else content
+        if self.rank == root:
+            buffer = np.array(backend.to_numpy(value), order="C")
+        else:
+            buffer = np.empty(content["shape"], content["dtype"])
+        with self.watchdog.waiting():
+            self.ranks.Bcast(buffer, root)
+        return value if self.rank == root else buffer
+
+    def agree(self, flags: Sequence[int], now: bool = False) -> list[int]:
+        before = [0] * len(flags)
+        if self._request is not None and self._flags is not None:
+            with self.watchdog.waiting():
+                self._request.Wait()
+            before = self._flags[1].tolist()
+        self._request = None
+        if now:
+            return [max(pair) for pair in zip(before, self._maxima(flags), strict=True)]
+        mine = np.array(flags, np.int64)
+        self._flags = mine, np.zeros_like(mine)  # MPI reads and writes them until the request ends
+        self._request = self.ranks.Iallreduce(*self._flags, self.mpi.MAX)
+        return before
+
+    def split(self, color: int) -> "Mpi":
+        with self.watchdog.waiting():
+            ranks = self.ranks.Split(color, self.rank)
+        other = Mpi(self.mpi, ranks)
+        other.watchdog = self.watchdog
+        return other
+
+    def beat(self, place: str, advice: str = "") -> None:
+        self.watchdog.place = place
+        self.watchdog.advice = advice or self.watchdog.advice
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        before = self.watchdog.timeout
+        self.watchdog.timeout = float("inf")
+        try:
+            yield
+        finally:
+            self.watchdog.timeout = before
+
+    def abort(self, code: int) -> NoReturn:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        time.sleep(LAST_WORDS)
+        # MPI says in a line of its own that it was asked to abort: nobody needs it.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        self.ranks.Abort(code)
+        os._exit(code)  # not reached
+
+
+def library_name(mpi: Any) -> str:
+    """The MPI library and its version: MPICH 5.0.2."""
+    name, version = mpi.get_vendor()
+    return f"{name} {'.'.join(map(str, version))}"
