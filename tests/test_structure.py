@@ -27,7 +27,7 @@ LAYERS = (
     ("training",),
     ("plots", "scaling", "profile"),
     ("classifier",),
-    ("__main__", "train", "evaluate", "members", "predict", "prepare", "check", "check.__main__", "lessons",
+    ("__main__", "train", "preview", "evaluate", "members", "predict", "prepare", "check", "check.__main__", "lessons",
      "selftest", "onnx", "claims", "verdict", "ablate", "models.compare", "plots.__main__", "plots.subject",
      "plots.reasons", "plots.projections"),
 )

@@ -1,4 +1,4 @@
-"""The site: the guides, the nine lessons and the API reference; and the lessons alone, as a book.
+"""The site: the guides, the lessons and the API reference; and the lessons alone, as a book.
 
     make docs                       all of it, lessons in full: about ten minutes; build/docs/index.html
     make docs ARGS=--quick          with the short form of the lessons: two to three minutes
