@@ -8,6 +8,7 @@ operation are an error, never a silent copy.
 import functools
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -252,8 +253,8 @@ def precision() -> str:
 
 
 def nccl() -> Any:
-    """CuPy's NCCL, through which GPUs send to each other (comm/nccl.py). Raises BackendError when CuPy
-    has none."""
+    """CuPy's NCCL, through which GPUs send to each other (comm/nccl.py). Raises BackendError when
+    CuPy has none."""
     try:
         from cupy.cuda import nccl
     except ImportError as error:
@@ -271,6 +272,14 @@ def use_device(number: int) -> None:
     """Compute on this GPU from here on, in this thread. Of NumPy there is only one."""
     if _current == "cupy":
         current().xp.cuda.Device(number).use()
+
+
+def pinned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A host array in page-locked memory, which the device reads and writes without the
+    processor's help. Its content is what was there before."""
+    n_bytes = prod(shape) * np.dtype(dtype).itemsize
+    memory = current().xp.cuda.alloc_pinned_memory(max(1, n_bytes))  # 0 bytes have no address
+    return np.ndarray(shape, dtype, buffer=memory)
 
 
 def synchronize() -> None:

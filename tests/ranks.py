@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from minitorch_alex import backend
 from minitorch_alex import comm as comm_module
 from minitorch_alex.comm import Comm, interface, lengths, part
 
@@ -55,6 +56,37 @@ def everything(comm: Comm):
     results["split"] = [half.rank, half.size, digest(half.sum(draw(comm.rank, 10)))]
     results["twin"] = digest(comm.twin().sum(draw(comm.rank, 10)))
     return results
+
+
+def check_device(comm: Comm, device: Comm):
+    """Each method of `device`, the same ranks with arrays of the current backend, gives the bits that `comm` gives of
+    arrays in host memory; with parts that are uneven or empty."""
+    for n in (0, 1, 1001):
+        a = draw(comm.rank, n)
+        for name in ("sum", "scatter_sum"):
+            same(getattr(device, name)(backend.asarray(a)), getattr(comm, name)(a.copy()), f"{name} of {n}")
+        whole = backend.asarray(a)
+        own = part(n, comm.rank, comm.size)
+        device.scatter_sum(whole, out=whole[own])
+        same(whole[own], comm.scatter_sum(a), f"scatter_sum of {n} in place")
+        device.gather(whole[own], total=n, out=whole)
+        same(whole, comm.sum(a.copy()), f"gather of {n} in place")
+    for axis in (0, 1, 2):
+        shape = [3, 4, 5]
+        shape[axis] = lengths(5, comm.size)[comm.rank]
+        a = draw(comm.rank, *shape)
+        same(device.gather(backend.asarray(a), axis, 5), comm.gather(a, axis, 5), f"gather along {axis}")
+        a = draw(comm.rank, 3, 4, 5)
+        same(device.scatter_sum(backend.asarray(a), axis), comm.scatter_sum(a.copy(), axis), f"scatter_sum {axis}")
+        other = (axis + 1) % 3
+        same(device.exchange(backend.asarray(a), axis, other), comm.exchange(a, axis, other), f"exchange {axis}")
+    assert device.collect(comm.rank) == list(range(comm.size)) and device.broadcast([comm.rank]) == [0]
+    half = device.split(comm.rank % 2)
+    same(half.sum(backend.asarray(draw(comm.rank, 10))), comm.split(comm.rank % 2).sum(draw(comm.rank, 10)), "split")
+
+
+def same(array, expected, what):
+    assert np.array_equal(backend.to_numpy(array), expected), what
 
 
 def main():

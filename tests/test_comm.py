@@ -1,14 +1,18 @@
 """Ranks as threads: what each gets from the others, without MPI. Processes are in test_mpi.py."""
 import ctypes
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import ranks
+import strict_array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minitorch_alex import backend
 from minitorch_alex import comm as comm_module
-from minitorch_alex.comm import Alone, Threads, interface, lengths, nccl, part, tree_sum
+from minitorch_alex.comm import Alone, Staged, Threads, devices, interface, lengths, nccl, part, tree_sum
 from minitorch_alex.errors import BackendError, UsageError
 
 
@@ -179,6 +183,9 @@ class HostNccl:
         assert self.group is None
         self.group = {}, {}  # rank -> bytes to send; rank -> where to receive, and how many
 
+    def destroy(self):
+        """At the end of the process."""
+
     def send(self, pointer, count, kind, rank, stream):
         assert kind == "uint8" and stream == "stream"
         self.group[0][rank] = ctypes.string_at(pointer, count)
@@ -209,6 +216,112 @@ def test_nccl_gives_the_bits_of_the_host(size, monkeypatch):
         return ranks.everything(comm_module.Nccl(HostNccl(comm), comm))
 
     assert on_ranks(size, on_gpu) == on_ranks(size, ranks.everything)
+
+
+class Pinned(bytearray):
+    """Page-locked memory."""
+
+
+class Stream:
+    """A stream: what it has waited for, and whether it is the current one of its thread."""
+
+    current = threading.local()
+
+    def __init__(self, non_blocking=False):
+        assert non_blocking  # or it would wait for the backward pass
+        self.waited = []
+
+    def wait_event(self, event):
+        assert event.recorded
+        self.waited.append(event)
+
+    def __enter__(self):
+        self.current.stream = self
+
+    def __exit__(self, *args):
+        self.current.stream = None
+
+
+class Event:
+    """A point in a stream's work."""
+
+    recorded = False
+
+    def __init__(self, disable_timing):
+        assert disable_timing
+
+    def record(self, stream):
+        self.recorded = True
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The strict stand-in for a device is the current backend, with page-locked memory and streams. Yields the copies
+    that were made, by their directions."""
+    copies = []
+
+    def get(array, out=None):
+        if out is not None:
+            assert isinstance(out.base, Pinned) and array.flags.c_contiguous
+            out[...] = array._host
+            copies.append("to host")
+        return array._host.copy()
+
+    def set_(array, values):
+        assert values.flags.c_contiguous and array.flags.c_contiguous and values.shape == array.shape
+        array._host[...] = values
+        copies.append("to device")
+
+    main = Stream(non_blocking=True)
+    strict_array.install()
+    monkeypatch.setattr(strict_array.StrictArray, "get", get)
+    monkeypatch.setattr(strict_array.StrictArray, "set", set_, raising=False)
+    monkeypatch.setattr(backend, "synchronize", lambda: copies.append("wait"))
+    monkeypatch.setattr(strict_array.strict_xp, "cuda", SimpleNamespace(
+        alloc_pinned_memory=Pinned, Stream=Stream, Event=Event,
+        get_current_stream=lambda: getattr(Stream.current, "stream", None) or main), raising=False)
+    backend.use("strict")
+    yield copies
+    backend.use("numpy")
+
+
+@pytest.mark.parametrize("size", (1, 2, 3))
+def test_arrays_of_a_shared_gpu_go_through_the_host(size, device):
+    """Through page-locked memory, and that is not given back before the copy from it is done."""
+    on_ranks(size, lambda comm: ranks.check_device(comm, Staged(comm)))
+    assert device.count("to host") > 0 and device.count("to device") == device.count("wait") > 0
+
+
+def test_a_twin_works_on_a_stream_of_its_own(device):
+    """Its work waits for the fence, and what comes after `join` for its work."""
+    def body(comm):
+        whole = Staged(comm)
+        twin = whole.twin()
+        fence = whole.fence()
+        with twin.after(fence):
+            assert strict_array.strict_xp.cuda.get_current_stream() is twin.side
+            total = twin.sum(backend.asarray(np.array([comm.rank + 1.0])))
+        twin.join()
+        return twin.side.waited == [fence], backend.to_numpy(total).tolist()
+
+    assert on_ranks(2, body) == [(True, [3.0])] * 2
+
+
+@pytest.mark.parametrize(("gpus", "kind"), (([0, 0], None), ([2, 2], "nccl"), ([1, 1], "staged"), ([2, 1], "staged")))
+def test_the_way_between_gpus_is_the_same_for_all(gpus, kind, monkeypatch):
+    """Two ranks of a host that see so many GPUs. NCCL refuses two ranks on one, and all take one way."""
+    monkeypatch.setattr(backend, "nccl", lambda: "nccl")
+    monkeypatch.setattr(devices, "Nccl", lambda library, comm: library)
+    monkeypatch.setattr(devices, "Staged", lambda comm: "staged")
+
+    def way(comm):
+        if comm.rank == 0:
+            monkeypatch.setattr(backend, "devices", lambda: gpus[int(threading.current_thread().name[-1])])
+        comm.collect(None)
+        chosen = comm_module.between_devices(comm)
+        return None if chosen is comm else chosen
+
+    assert on_ranks(2, way) == [kind, kind]
 
 
 # What goes wrong.

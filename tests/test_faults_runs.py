@@ -464,7 +464,7 @@ def test_a_training_with_the_exercises_leaves_the_packages_parts_to_the_next_one
 
     before = parts()
     during = []
-    monkeypatch.setattr(train, "explain", lambda *_: during.append(parts()))
+    monkeypatch.setattr(train.preview, "explain", lambda *_: during.append(parts()))
     assert train.main([*TINY, "--mine", str(ROOT / "lessons" / "solutions"), "--dry-run"]) == 0
     assert during[0] != before and parts() == before
 

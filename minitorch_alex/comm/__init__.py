@@ -8,14 +8,16 @@ of them call the same methods in the same order; a method returns when its part 
     gets                                     a+b+c      a b c      its third    a third of each
                                              (all)      (all)      of a+b+c
 
-What can be called is in interface.py (`Comm`). There are four kinds of it, and one file for each
+What can be called is in interface.py (`Comm`). There are several kinds of it, and one file for each
 question:
 
     interface.py    what can ranks do with each other?          Comm, and Alone: one process
     parts.py        which rows has a rank, in which order       part, lengths, tree_sum
                     are sums added up?
     mpi.py          how do arrays in host memory travel?        Mpi, through mpi4py
-    nccl.py         how do arrays on GPUs travel?               Nccl, with an Mpi for everything else
+    on_devices.py   and arrays on GPUs?                         OnDevices, with an Mpi for the rest
+    nccl.py             from GPU to GPU                         Nccl
+    staged.py           through the host                        Staged
     threads.py      and without any of these?                   Threads, for lessons and tests
     watchdog.py     what if the others do not come?             Watchdog
     launcher.py     how do processes find each other?           start, current, own_mpiexec
@@ -38,13 +40,16 @@ from .launcher import (
 )
 from .mpi import LAST_WORDS, Mpi
 from .nccl import Nccl
+from .on_devices import OnDevices
 from .parts import Array, Shape, lengths, part, tree_sum
+from .staged import Staged
 from .threads import ThreadComm, Threads
 from .watchdog import WAITED_TOO_LONG, Watchdog
 
 __all__ = (
     "CHUNK", "LAST_WORDS", "LEAST_PIECE", "RANK_VARIABLES", "SIZE_VARIABLES", "WAITED_TOO_LONG",
-    "Alone", "Array", "Comm", "Mpi", "Nccl", "Shape", "ThreadComm", "Threads", "Watchdog",
+    "Alone", "Array", "Comm", "Mpi", "Nccl", "OnDevices", "Shape", "Staged", "ThreadComm",
+    "Threads", "Watchdog",
     "between_devices", "choose_device", "current", "launched", "launched_rank", "lengths",
     "own_mpiexec", "part", "start", "tree_sum",
 )

@@ -1,7 +1,14 @@
-"""Which GPU a rank computes on, and the way on which arrays travel between GPUs."""
+"""Which GPU a rank computes on, and the way on which arrays travel between GPUs.
+
+    GPUs of a host, ranks on it          way
+    none                                 the ranks as they are: arrays lie in host memory
+    as many as ranks, or more            Nccl: from GPU to GPU
+    fewer than ranks: some share one     Staged: through host memory, NCCL refuses
+"""
 from .. import backend
 from .interface import Comm
 from .nccl import Nccl
+from .staged import Staged
 
 
 def choose_device(ranks: Comm) -> None:
@@ -12,14 +19,12 @@ def choose_device(ranks: Comm) -> None:
 
 
 def between_devices(ranks: Comm) -> Comm:
-    """The same ranks for arrays on the current backend: Nccl where every rank has a GPU of its own,
-    else `ranks` themselves, which copy a device's arrays to the host and back.
-
-    All ranks call it, after `choose_device`.
-    """
+    """The same ranks for arrays on the current backend. All ranks call it, after
+    `choose_device`."""
     count = backend.devices()
     if ranks.size == 1 or not count:
         return ranks
-    if max(ranks.collect(ranks.local_size - count)) > 0:  # NCCL refuses two ranks on one GPU
-        return ranks
+    # All take one way: on a single host with too few GPUs, NCCL would fail on every host.
+    if max(ranks.collect(ranks.local_size - count)) > 0:
+        return Staged(ranks)
     return Nccl(backend.nccl(), ranks)

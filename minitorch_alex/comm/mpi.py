@@ -19,8 +19,8 @@ LAST_WORDS = 0.3  # seconds in which mpiexec reads what a rank has printed; Abor
 
 
 class Mpi(Comm):
-    """Ranks that are processes, through MPI. Its arrays lie in host memory; those of a device are
-    copied there and back.
+    """Ranks that are processes, through MPI. Arrays lie in host memory; for those on GPUs see
+    devices.py.
 
     `timeout` is how many seconds a rank waits for the others before it gives up (`Watchdog`).
     """
@@ -42,7 +42,7 @@ class Mpi(Comm):
 
     def gather(self, a: Array, axis: int = 0, total: int | None = None,
                out: Array | None = None) -> Array:
-        if axis % a.ndim or not isinstance(a, np.ndarray):
+        if axis % a.ndim:
             return super().gather(a, axis, total, out)
         # Along the first axis the parts lie one after the other: nothing is copied.
         total = self._total(a, 0, total)
@@ -57,7 +57,7 @@ class Mpi(Comm):
         return out
 
     def scatter_sum(self, a: Array, axis: int = 0, out: Array | None = None) -> Array:
-        if a.ndim > 1 or not isinstance(a, np.ndarray) or not a.flags.c_contiguous:
+        if a.ndim > 1 or not a.flags.c_contiguous:
             return super().scatter_sum(a, axis, out)
         # The chunks are made of a stretch of each rank's part. Nobody else reads this rank's own
         # part of `a`, so `out` may be that very part.
@@ -79,22 +79,14 @@ class Mpi(Comm):
 
     def _swap(self, pieces: Sequence[Array], shapes: Sequence[Shape]) -> list[Array]:
         dtype = pieces[0].dtype
-        sent = np.concatenate([backend.to_numpy(piece).reshape(-1) for piece in pieces])
+        sent = np.concatenate([piece.reshape(-1) for piece in pieces])  # shape -> (n,), all in a row
         counts = [prod(shape) for shape in shapes]
         received = np.empty(sum(counts), dtype)
         with self.watchdog.waiting():
             self.ranks.Alltoallv([sent, [piece.size for piece in pieces]], [received, counts])
         ends = np.cumsum(counts)
-        xp = backend.xp_of(pieces[0])
-        return [xp.asarray(received[end - n:end].reshape(shape))  # (n,) -> shape
+        return [received[end - n:end].reshape(shape)  # (n,) -> shape
                 for shape, n, end in zip(shapes, counts, ends, strict=True)]
-
-    def sum(self, a: Array) -> Array:
-        if isinstance(a, np.ndarray):
-            return super().sum(a)
-        host = np.ascontiguousarray(backend.to_numpy(a))
-        a[...] = backend.xp_of(a).asarray(super().sum(host))
-        return a
 
     def broadcast(self, value: Any = None, root: int = 0) -> Any:
         is_array = self.rank == root and backend.is_array(value)

@@ -82,7 +82,7 @@ class Broadcast(Function):
         self.root = root
 
     def forward(self, x):
-        y = self.comm.broadcast(contiguous(x), self.root)
+        y = backend.asarray(self.comm.broadcast(contiguous(x), self.root))  # it comes in host memory
         return backend.xp_of(y).array(y)
 
     def backward(self, gy):

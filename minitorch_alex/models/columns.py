@@ -282,7 +282,7 @@ def hybrid_gradients(net: Cut, x: Tensor, labels: Any, scheme: str = "a", passes
         own = Tensor(features.data[rows], requires_grad=features.requires_grad)
         if scheme == "b":
             joined = exchange.broadcast(own, net.comm, k)
-            targets = net.comm.broadcast(labels, k)
+            targets = backend.asarray(net.comm.broadcast(labels, k))  # it comes in host memory
         else:
             joined = exchange.gather(own, net.comm, 0)
             targets = net.comm.gather(labels[rows])

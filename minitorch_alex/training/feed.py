@@ -22,7 +22,6 @@ with its `consumed` event.
 """
 import time
 from collections.abc import Generator, Iterable, Iterator
-from math import prod
 from typing import Any, cast
 
 import numpy as np
@@ -50,7 +49,7 @@ class Slot:
                   "flips": ((N,), np.uint8),                            # 1: mirrored
                   "shift": ((N, image[2]), np.float32),                 # colour noise, per channel
                   "partners": ((N,), np.int32)}                         # whom each is mixed with
-        self.host = {name: _pinned(xp, shape, dtype) for name, (shape, dtype) in fields.items()}
+        self.host = {name: backend.pinned(shape, dtype) for name, (shape, dtype) in fields.items()}
         self.device = {name: xp.empty(shape, dtype) for name, (shape, dtype) in fields.items()}
         self.copied = xp.cuda.Event(disable_timing=True)
         self.consumed = xp.cuda.Event(disable_timing=True)
@@ -58,12 +57,6 @@ class Slot:
         self.used = 0         # images of the batch that it holds
         self.colored = False  # whether `shift` counts
         self.mixed = False    # whether `partners` counts
-
-
-def _pinned(xp: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """A host array in page-locked memory, from which the device copies without the CPU."""
-    n_bytes = prod(shape) * np.dtype(dtype).itemsize
-    return np.ndarray(shape, dtype, buffer=xp.cuda.alloc_pinned_memory(n_bytes))
 
 
 class Feed:
@@ -229,7 +222,7 @@ def views(dataset: Dataset, transform: Transform, kind: str,
 def upload_speed(size: int, repeats: int = 5) -> float:
     """Bytes per second from page-locked memory to the device: the fastest copy of `size` bytes."""
     xp = backend.current().xp
-    host = _pinned(xp, (size,), np.uint8)
+    host = backend.pinned((size,), np.uint8)
     target = xp.empty(size, np.uint8)
     stream = xp.cuda.Stream(non_blocking=True)
     best = float("inf")

@@ -223,7 +223,7 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
     if kind != "data":
         return CutParallel(kind, model, optimizer, ranks, recipe.fc_scheme, recipe.fc_passes)
     # Over a wire or between GPUs. On the processors of one machine a sum is work like any other.
-    overlap = ranks.size > ranks.local_size or isinstance(ranks, comm.Nccl)
+    overlap = ranks.size > ranks.local_size or isinstance(ranks, comm.OnDevices)
     return DataParallel(optimizer, ranks, shards, overlap)
 
 
