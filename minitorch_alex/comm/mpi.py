@@ -46,36 +46,67 @@ class Mpi(Comm):
             return super().gather(a, axis, total, out)
         # Along the first axis the parts lie one after the other: nothing is copied.
         total = self._total(a, 0, total)
-        counts = [n * prod(a.shape[1:]) for n in lengths(total, self.size)]
         if out is None:
             out = np.empty((total, *a.shape[1:]), a.dtype)
-        own = flat_view(out)[sum(counts[:self.rank]):][:a.size]
+        flat = flat_view(out)
+        row = prod(a.shape[1:])
+        ends = np.cumsum([n * row for n in lengths(total, self.size)])
+        parts = np.split(flat, ends[:-1])
+        own = parts[self.rank]
         if not np.shares_memory(own, a):
             own[...] = a.reshape(-1)  # (n_r, ...) -> (size,)
-        with self.watchdog.waiting():
-            self.ranks.Allgatherv(self.mpi.IN_PLACE, [out, counts])
+        stretch = self._stretch(flat)
+        for done in range(0, max(piece.size for piece in parts), stretch):
+            here = slice(done, done + stretch)
+            for to, source in self._partners():
+                self._send_receive(own[here], to, parts[source][here], source)
         return out
 
     def scatter_sum(self, a: Array, axis: int = 0, out: Array | None = None) -> Array:
         if a.ndim > 1 or not a.flags.c_contiguous:
             return super().scatter_sum(a, axis, out)
-        # The chunks are made of a stretch of each rank's part. Nobody else reads this rank's own
-        # part of `a`, so `out` may be that very part.
-        starts = [part(a.size, rank, self.size).start for rank in range(self.size)]
-        counts = lengths(a.size, self.size)
-        own = counts[self.rank]
-        out = np.empty(own, a.dtype) if out is None else out
-        stretch = max(1, self._rows_per_chunk(a) // self.size)
-        buffer = np.empty((self.size, min(stretch, own)), a.dtype)
-        for done in range(0, max(counts), stretch):
-            sent = [min(max(n - done, 0), stretch) for n in counts]
-            n = sent[self.rank]
-            rows = buffer.reshape(-1)[:self.size * n].reshape(self.size, n)  # (P * n,) -> (P, n)
-            with self.watchdog.waiting():
-                self.ranks.Alltoallv([a, (sent, [start + done for start in starts])],
-                                     [rows, [n] * self.size])
-            tree_sum(list(rows), out[done:done + n])
+        parts = [a[part(a.size, rank, self.size)] for rank in range(self.size)]
+        own = parts[self.rank]
+        out = np.empty(own.size, a.dtype) if out is None else out
+        # This rank's own part of `a` is never sent, so `out` may be that very part; and it is the
+        # term of this rank, with no copy of it.
+        if not np.shares_memory(out, own):
+            out[...] = own
+        longest = max(piece.size for piece in parts)
+        stretch = self._stretch(a)
+        buffer = np.empty((self.size, min(stretch, longest)), a.dtype)
+        for done in range(0, longest, stretch):
+            here = slice(done, done + stretch)
+            total = out[here]
+            terms = list(buffer[:, :total.size])
+            terms[self.rank] = total
+            for to, source in self._partners():
+                self._send_receive(parts[to][here], to, terms[source], source)
+            tree_sum(terms, total)
         return out
+
+    # Ranks meet in pairs. In each of P - 1 rounds a rank sends to one and receives from another,
+    # so that all links are in use in both directions:
+    #
+    #     4 ranks    round 1    0 -> 1 -> 2 -> 3 -> 0      to the next
+    #                round 2    0 <-> 2, 1 <-> 3
+    #                round 3    0 -> 3 -> 2 -> 1 -> 0
+    #
+    # A collective of MPI (Alltoallv, Allgatherv) says the same in one call, but copies a rank's
+    # own part as well, and takes twice as long between two processes of one machine.
+
+    def _partners(self) -> Iterator[tuple[int, int]]:
+        """(the rank to send to, the rank to receive from) of each round."""
+        for step in range(1, self.size):
+            yield (self.rank + step) % self.size, (self.rank - step) % self.size
+
+    def _send_receive(self, sent: Array, to: int, received: Array, source: int) -> None:
+        with self.watchdog.waiting():
+            self.ranks.Sendrecv(sent, to, 0, received, source, 0)
+
+    def _stretch(self, flat: Array) -> int:
+        """How many elements of each rank's part of a flat array travel at a time."""
+        return max(1, self._rows_per_chunk(flat) // self.size)
 
     def _swap(self, pieces: Sequence[Array], shapes: Sequence[Shape]) -> list[Array]:
         dtype = pieces[0].dtype
@@ -87,6 +118,12 @@ class Mpi(Comm):
         ends = np.cumsum(counts)
         return [received[end - n:end].reshape(shape)  # (n,) -> shape
                 for shape, n, end in zip(shapes, counts, ends, strict=True)]
+
+    def sum(self, a: Array) -> Array:
+        flat = flat_view(a)
+        own = self.scatter_sum(flat, out=flat[part(flat.size, self.rank, self.size)])
+        self.gather(own, total=flat.size, out=flat)
+        return a
 
     def broadcast(self, value: Any = None, root: int = 0) -> Any:
         is_array = self.rank == root and backend.is_array(value)
