@@ -15,6 +15,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ RESULT = Path(__file__).parent.parent / "results" / "scaling.json"
 GRADIENTS = 60_965_224  # parameters of alexnet, in float32: 244 MB
 # (network, images in a batch), and what is compared on it.
 WORKLOADS = (("net_18", 128), ("alexnet_cifar", 128), ("alexnet", 128), ("alexnet", 32))
+NAMES = [*(f"{network}-b{images}" for network, images in WORKLOADS), "sum"]
 # name -> (ranks, threads of each, what else)
 CONTENDERS: dict[str, tuple[int, int, dict[str, Any]]] = {
     "1 process x 1 thread": (1, 1, {}),
@@ -146,6 +148,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """{workload: {contender: what its jobs reported}}, in turns."""
     results: dict[str, Any] = {}
     for network, images in WORKLOADS:
+        if f"{network}-b{images}" not in args.workloads:
+            continue
         batch = 4 if args.quick else images
         rows: dict[str, list[dict[str, float]]] = {}
         for number in range(args.rounds):
@@ -160,6 +164,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 print(f"{network} {images}, round {number + 1}: {name:22} "
                       f"{rows[name][-1]['seconds'] * 1e3:8.1f} ms", flush=True)
         results[f"{network}-b{images}"] = rows
+    if "sum" in args.workloads:
+        results["sum"] = measure_sums(args)
+    return results
+
+
+def measure_sums(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """{this package or gloo: what the jobs reported}, in turns."""
     numbers = 100_000 if args.quick else GRADIENTS
     sums: dict[str, list[dict[str, float]]] = {}
     for _ in range(args.rounds):
@@ -168,8 +179,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 job = {"task": "sum", "by": by, "numbers": numbers, "steps": args.steps,
                        "file": os.path.join(folder, "gloo")}
                 sums.setdefault(by, []).append(run_job(2, job))
-    results["sum"] = sums
-    return results
+                print(f"sum of {4e-6 * numbers:.0f} MB, {by:5}"
+                      f"{sums[by][-1]['seconds'] * 1e3:8.1f} ms", flush=True)
+    return sums
 
 
 def ratio(rows: dict[str, list[dict[str, float]]], slow: str, fast: str) -> float | None:
@@ -201,9 +213,19 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
     return {"ratios": table, "points": points}
 
 
+def command(args: argparse.Namespace) -> str:
+    """The command that measures the same."""
+    words = [] if args.workloads == NAMES else ["--workloads", *args.workloads]
+    words += ["--rounds", str(args.rounds), "--steps", str(args.steps)]
+    return shlex.join(["python", "-m", "benchmarks.scaling", *words])
+
+
 def main() -> int:
     parser = cli.parser("benchmarks.scaling", __doc__ or "")
     parser.add_argument("--rounds", type=int, default=5, help="turns of all contenders (default: 5)")
+    parser.add_argument("--workloads", nargs="+", choices=NAMES, default=NAMES, metavar="NAME",
+                        help=f"some of {', '.join(NAMES)} (default: all; the record keeps the "
+                             "others)")
     parser.add_argument("--steps", type=int, default=5, help="steps of a sample (default: 5)")
     parser.add_argument("--no-gloo", dest="gloo", action="store_false", help="where torch is not installed")
     parser.add_argument("--quick", action="store_true", help="four images, one round; writes nothing")
@@ -220,7 +242,13 @@ def main() -> int:
         args.rounds = 1
         args.steps = 1
     results = measure(args)
-    record = {**runs.provenance(0), **summary(results), "samples": results}
+    record = {**runs.provenance(0), "command": command(args)}
+    made = {name: {key: record[key] for key in ("command", "commit", "date")} for name in results}
+    if not args.quick and RESULT.exists():  # workloads that were not measured now stay as they are
+        before = json.loads(RESULT.read_text(encoding="utf-8"))
+        results = before["samples"] | results
+        made = before["runs"] | made
+    record |= {"runs": made, **summary(results), "samples": results}
     print(json.dumps(record["ratios"], indent=1))
     if not args.quick:
         write_atomic(RESULT, [(json.dumps(record, indent=1) + "\n").encode()])
