@@ -1,5 +1,5 @@
-"""Data parallel training: each rank computes the gradients of its part of a batch, and all take the
-same step.
+"""Data parallel training: each rank computes the gradients of its part of a batch, and all take
+the same step.
 
     batch of B images   | 0 ... n-1 | n ...       |         |         |     ranks 0, 1, 2, 3
     backward with         n0 / B      n1 / B       n2 / B    n3 / B
@@ -54,11 +54,13 @@ class DataParallel:
         self.each = self.shards // comm.size  # pieces of a rank
         self.seconds = 0.0  # spent in sums; whoever reports them begins again at 0
         self._sums: list[tuple[int, Any]] = []  # (pieces, their gradients), as far as added up
-        self._done = 0                        # pieces of this step
+        self._done = 0      # pieces of this step
         # LARS asks for the length of a whole layer's gradient: each rank needs all of it.
         self.cut_update = not isinstance(optimizer, LARS)
         self._overlap: _Overlap | None = None
+        # Stretches of the flat arrays, each summed as a whole.
         self.buckets = [slice(0, optimizer.flat.size)]
+        # With several pieces a gradient is complete only after the last one: nothing to overlap.
         if overlap and comm.size > 1 and self.each == 1 and self.cut_update:
             self._overlap = _Overlap(optimizer, comm)
             self.buckets = [bucket.place for bucket in self._overlap.buckets]
@@ -74,7 +76,7 @@ class DataParallel:
         """For each of this rank's pieces of a batch of n images: (its place among the rank's own
         images, the number of its first image in the batch)."""
         start = part(n, self.comm.rank, self.comm.size).start
-        first = self.comm.rank * self.each
+        first = self.comm.rank * self.each  # number of this rank's first piece, of all shards
         rows = [part(n, piece, self.shards) for piece in range(first, first + self.each)]
         return [(slice(own.start - start, own.stop - start), own.start) for own in rows]
 
@@ -86,6 +88,8 @@ class DataParallel:
         if loss is None:
             self._zeros()
         elif self._overlap is None:
+            # The share goes in here: dividing the gradients afterwards would be one more pass over
+            # memory.
             loss.backward(gradient=loss.data.dtype.type(share))
         else:
             self._overlap.backward(loss, share)
@@ -95,6 +99,7 @@ class DataParallel:
         """Gradients of zero, for every parameter that has a gradient on other ranks."""
         self.optimizer.flat_grad.fill(0)
         for p in self._parameters():
+            # Without a gradient a parameter is left out of the update, on this rank alone.
             p.grad = p.grad_place if p.requires_grad else None
         if self._overlap is not None:
             self._overlap.send_all()
@@ -111,12 +116,17 @@ class DataParallel:
     def _add_up(self) -> None:
         """Add the gradients of this piece to those of its neighbours, as far as the tree has them
         side by side: a sum of 2^k pieces goes with the next sum of 2^k. The result is in
-        flat_grad."""
+        flat_grad.
+
+            piece           0     1        2       3
+            sums kept       0     01       01, 2   0123      binary counting: at most log2 of them
+        """
         self._done += 1
         grad = self.optimizer.flat_grad
         count = 1
         while self._sums and self._sums[-1][0] == count:
             _, left = self._sums.pop()
+            # Rounding depends on which sums meet, not on which of the two comes first.
             backend.xp_of(grad).add(left, grad, out=grad)
             count *= 2
         if self._done < self.each:
@@ -131,15 +141,15 @@ class DataParallel:
             return
         begin = time.perf_counter()
         if self._overlap is not None:
-            self._overlap.wait()
+            self._overlap.wait()  # most of it was done during the backward pass
         elif self.cut_update:
-            # Only the part that this rank will update: the others' parts of the sum are not needed.
+            # Only the part that this rank will update: it needs no other part of the sum.
             whole = optimizer.flat_grad
             self.comm.scatter_sum(whole, out=whole[self._own(self.buckets[0])])
         else:
             self.comm.sum(optimizer.flat_grad)
         self.seconds += time.perf_counter() - begin
-        optimizer.step()
+        optimizer.step()  # of optimizer.own: this rank's parts
         if self.cut_update:
             # Now all weights, instead of all gradients: as many bytes as a sum for all would take.
             begin = time.perf_counter()
@@ -161,7 +171,8 @@ class DataParallel:
 
 
 def check_shards(shards: int, ranks: int) -> None:
-    """Raises UsageError for shards that are not a power of two, or that the ranks do not divide."""
+    """Raises UsageError for shards that are not a power of two, or whose number the ranks do not
+    divide."""
     if shards and shards & (shards - 1):
         raise UsageError(f"--shards {shards} is not a power of two; the pieces of a batch are "
                          "summed by a binary tree: use 2, 4, 8, ...")
@@ -174,8 +185,8 @@ class _Bucket:
     """A stretch of the flat gradient, and how many of its parameters still wait for a gradient."""
 
     def __init__(self, place: slice, ids: set[int]) -> None:
-        self.place = place
-        self.ids = ids
+        self.place = place  # in the flat gradient
+        self.ids = ids      # of its parameters: id(p)
         self.missing = 0
 
 
@@ -196,7 +207,7 @@ class _Overlap:
         self.thread = ThreadPoolExecutor(1, "gradients")
         self.buckets = _cut(optimizer)
         self.home = {key: bucket for bucket in self.buckets for key in bucket.ids}
-        self._sent: list[Future] = []
+        self._sent: list[Future] = []  # the sums of this step, in the order of the buckets
 
     def backward(self, loss: Tensor, share: float) -> None:
         """loss.backward(gradient=share), which sends each bucket when its last gradient is
@@ -205,6 +216,7 @@ class _Overlap:
         if root is None:
             raise UsageError("the loss depends on no parameter")
         self._sent = []
+        # A weight that is used twice gets two gradients, a frozen one none: it waits for nothing.
         waiting = leaf_edges(root)
         for bucket in self.buckets:
             bucket.missing = len(bucket.ids & waiting.keys())
@@ -218,13 +230,13 @@ class _Overlap:
 
         gradient = backend.xp_of(loss.data).full(loss.shape, share, loss.dtype)
         autograd.walk(root, gradient, add)
-        self._send()
+        self._send()  # buckets of which everything is frozen, behind the last one
 
     def _send(self) -> None:
         """Send the buckets that are complete and whose turn it is."""
         while len(self._sent) < len(self.buckets):
             bucket = self.buckets[len(self._sent)]
-            if bucket.missing:
+            if bucket.missing:  # later ones wait too: on another rank this may be complete first
                 return
             self._sent.append(self.thread.submit(self._sum, bucket.place, self.comm.fence()))
 
@@ -255,7 +267,7 @@ def leaf_edges(root: autograd.Function) -> dict[int, int]:
     edges: dict[int, int] = {}
     for node in autograd.count_consumers(root):
         for source, _ in node.edges or ():
-            if isinstance(source, Tensor):
+            if isinstance(source, Tensor):  # a leaf, and no Function: nothing is behind it
                 edges[id(source)] = edges.get(id(source), 0) + 1
     return edges
 
@@ -271,7 +283,7 @@ def _cut(optimizer: Optimizer) -> list[_Bucket]:
         for p in group["params"]:
             place = slice(stop, stop + p.size)
             stop = place.stop
-            room = BUCKET // p.data.dtype.itemsize
+            room = BUCKET // p.data.dtype.itemsize  # in numbers; a larger parameter has its own
             if own and own[-1].place.stop - own[-1].place.start + p.size <= room:
                 own[-1].place = slice(own[-1].place.start, stop)
                 own[-1].ids.add(id(p))

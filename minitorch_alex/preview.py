@@ -1,5 +1,6 @@
-"""What `train` tells of a training before its first step, and what it does instead of one: --dry-run
-prints the layers, --check-init the signals at the start, --find-lr tries a hundred rates.
+"""What `train` tells of a training before its first step, and what it does instead of one:
+--dry-run prints the layers, --check-init the signals at the start, --find-lr tries a hundred
+rates.
 """
 import argparse
 import math
@@ -93,5 +94,6 @@ def find_rate(job: Job, take_step: Step) -> None:
     file = job.run.directory.with_name(f"{job.run.directory.name}-find-lr.png")
     plots.rates(test.rates, test.losses, test.smooth, test.best, test.suggestion, file,
                 f"{job.title}: loss over the learning rate")
-    print(f"\n{len(test.rates)} steps at rates from {test.rates[0]:.1e} to {test.rates[-1]:.1e}: the "
-          f"loss was least at {test.best:.1e}; try --lr {test.suggestion:g}, a tenth of it\n{file}")
+    print(f"\n{len(test.rates)} steps at rates from {test.rates[0]:.1e} to {test.rates[-1]:.1e}: "
+          f"the loss was least at {test.best:.1e}; try --lr {test.suggestion:g}, a tenth of it\n"
+          f"{file}")

@@ -1,5 +1,5 @@
-"""python -m minitorch_alex.train: train a network on the framework of this package, from scratch or
-from trained weights.
+"""python -m minitorch_alex.train: train a network on the framework of this package, from scratch
+or from trained weights.
 
 Reads from top to bottom: `prepare` makes everything that a training needs, `train` is the loop,
 `record` reads the test set once and writes the result.

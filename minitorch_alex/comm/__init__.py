@@ -8,8 +8,8 @@ of them call the same methods in the same order; a method returns when its part 
     gets                                     a+b+c      a b c      its third    a third of each
                                              (all)      (all)      of a+b+c
 
-What can be called is in interface.py (`Comm`). There are several kinds of it, and one file for each
-question:
+What can be called is in interface.py (`Comm`). There are several kinds of it, and one file for
+each question:
 
     interface.py    what can ranks do with each other?          Comm, and Alone: one process
     parts.py        which rows has a rank, in which order       part, lengths, tree_sum

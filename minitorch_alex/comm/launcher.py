@@ -60,8 +60,8 @@ def start(timeout: float = 0.0) -> Comm:
     size = MPI.COMM_WORLD.Get_size()
     if size == 1 and expected > 1:
         raise BackendError(f"{expected} processes were started but each is alone: the launcher "
-                           f"belongs to another MPI than mpi4py ({library_name(MPI)}); use the mpiexec of "
-                           f"this Python ({own_mpiexec() or 'pip install mpich'}), or "
+                           f"belongs to another MPI than mpi4py ({library_name(MPI)}); use the "
+                           f"mpiexec of this Python ({own_mpiexec() or 'pip install mpich'}), or "
                            "srun --mpi=pmix")
     if size > 1:
         _current = Mpi(MPI, MPI.COMM_WORLD, timeout)

@@ -110,7 +110,7 @@ class Mpi(Comm):
 
     def _swap(self, pieces: Sequence[Array], shapes: Sequence[Shape]) -> list[Array]:
         dtype = pieces[0].dtype
-        sent = np.concatenate([piece.reshape(-1) for piece in pieces])  # shape -> (n,), all in a row
+        sent = np.concatenate([piece.reshape(-1) for piece in pieces])  # shapes -> one (n,)
         counts = [prod(shape) for shape in shapes]
         received = np.empty(sum(counts), dtype)
         with self.watchdog.waiting():

@@ -44,7 +44,7 @@ class Watchdog:
             if waits and time.monotonic() - min(waits) > self.timeout:
                 break
         advice = f"; {self.advice}" if self.advice else ""
-        print(f"error: rank {self.rank} on {self.host} has waited {self.timeout:g} s for the other "
-              f"ranks at {self.place}{advice}", file=sys.stderr, flush=True)
+        print(f"error: rank {self.rank} on {self.host} has waited {self.timeout:g} s for the "
+              f"other ranks at {self.place}{advice}", file=sys.stderr, flush=True)
         # Not Abort, which talks to the others and may wait as well.
         os._exit(WAITED_TOO_LONG)

@@ -82,7 +82,8 @@ class Broadcast(Function):
         self.root = root
 
     def forward(self, x):
-        y = backend.asarray(self.comm.broadcast(contiguous(x), self.root))  # it comes in host memory
+        # It comes in host memory.
+        y = backend.asarray(self.comm.broadcast(contiguous(x), self.root))
         return backend.xp_of(y).array(y)
 
     def backward(self, gy):

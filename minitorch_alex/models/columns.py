@@ -4,7 +4,7 @@ The paper spreads its network over two GPUs (section 3.2, figure 2). Each holds 
 of every layer, and the two exchange maps only where a layer reads all of them:
 
     rank 0   conv1 ── conv2 ─┐   ┌─ conv3 ── conv4 ── conv5 ─┐   ┌─ fc6 ─┐   ┌─ fc7 ─┐   ┌─ fc8 ─┐
-                           gather                          gather      gather      gather      gather
+                            gather                          gather      gather      gather  gather
     rank 1   conv1 ── conv2 ─┘   └─ conv3 ── conv4 ── conv5 ─┘   └─ fc6 ─┘   └─ fc7 ─┘   └─ fc8 ─┘
 
 The configuration says where: `groups` is 2 where a layer reads its own column only. In one process
@@ -45,8 +45,8 @@ CUT = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)  # layers whose arrays have one row
 
 
 class Gather(nn.Module):
-    """functional.exchange.gather as a layer: the features of all columns (axis 1), or the images of
-    all ranks (axis 0). How many there are is counted at each call, eight bytes a rank."""
+    """functional.exchange.gather as a layer: the features of all columns (axis 1), or the images
+    of all ranks (axis 0). How many there are is counted at each call, eight bytes a rank."""
 
     def __init__(self, comm: Comm, axis: int) -> None:
         self.comm = comm
@@ -78,7 +78,8 @@ class Cut(Network):
         super().__init__(whole.image_size, whole.recipe, whole.layer_decay, whole.deviations,
                          **layers)
         names = list(layers)
-        images = [i for i, layer in enumerate(self) if isinstance(layer, Gather) and not layer.axis]
+        images = [i for i, layer in enumerate(self)
+                  if isinstance(layer, Gather) and layer.axis == 0]
         self.seam = images[0] if images else 0
         self.cut = frozenset(name for name in names[self.seam:]
                              if isinstance(layers[name], CUT))
@@ -153,6 +154,7 @@ def hybrid(whole: Network, comm: Comm) -> Cut:
 def _cut(whole: Network, comm: Comm, first_cut: int, is_column: bool) -> Cut:
     """The network with every layer from number first_cut on cut, and what has to be gathered."""
     layers: dict[str, nn.Module] = {}
+    # What a layer leaves undecided (ReLU, pooling, normalisation) keeps what is before it.
     is_part = False  # whether this rank has a part of the features at this place
     for i, (name, layer) in enumerate(whole.named_layers()):
         if i == first_cut and not is_column:
@@ -164,7 +166,7 @@ def _cut(whole: Network, comm: Comm, first_cut: int, is_column: bool) -> Cut:
             layer = _part_of(layer, comm)
             is_part = is_part or isinstance(layer, nn.Conv2d | nn.Linear)
         layers[name] = layer
-    layers["gather_logits"] = Gather(comm, 1)
+    layers["gather_logits"] = Gather(comm, 1)  # so all ranks compute the loss, the same one
     return Cut(whole, comm, layers)
 
 
@@ -247,8 +249,8 @@ def hybrid_gradients(net: Cut, x: Tensor, labels: Any, scheme: str = "a", passes
     """Add to every parameter its gradient of the mean loss over all ranks' images: of the cut
     layers all of it, of the convolutions this rank's share, which remains to be summed over ranks.
 
-    x (n, 3, S, S) and labels (n,) are this rank's part of the batch. The three schemes of Krizhevsky
-    2014, section 4, differ in whose features the cut layers see:
+    x (n, 3, S, S) and labels (n,) are this rank's part of the batch. The three schemes of
+    Krizhevsky 2014, section 4, differ in whose features the cut layers see:
 
         "a"   those of all ranks, at once
         "b"   in pass k those of rank k; there are as many passes as ranks
@@ -262,7 +264,7 @@ def hybrid_gradients(net: Cut, x: Tensor, labels: Any, scheme: str = "a", passes
     cannot cut the batch evenly.
     """
     layers = list(net)
-    features = x
+    features = x  # (n, 3, S, S) -> (n, F), of this rank's images
     for layer in layers[:net.seam]:
         features = layer(features)
     images = total(net.comm, x.shape[0])
@@ -319,4 +321,5 @@ def _check_passes(comm: Comm, scheme: str, passes: int, own: int, images: int) -
     parts = comm.size if scheme == "b" else comm.size * passes
     if passes < 1 or images % parts or own * comm.size != images:
         raise UsageError(f"a batch of {images} images cannot be cut into {passes} passes of "
-                         f"{comm.size} equal parts; take a multiple of {max(1, parts)}, or scheme a")
+                         f"{comm.size} equal parts; take a multiple of {max(1, parts)}, or scheme "
+                         "a")

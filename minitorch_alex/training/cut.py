@@ -1,5 +1,5 @@
-"""Training one network on several ranks: two columns or the hybrid (models/columns.py), with the run,
-the optimizer and the checkpoints of one process.
+"""Training one network on several ranks: two columns or the hybrid (models/columns.py), with the
+run, the optimizer and the checkpoints of one process.
 
 Every rank has the optimizer of the whole network. The layers that it computes are views into the
 flat arrays, since a part of a weight's rows is a stretch of memory:
@@ -72,6 +72,10 @@ class CutParallel:
         self.passes = passes
         self.seconds = 0.0  # spent in sums of gradients; whoever reports them begins again at 0
         self.place, self.places = grid(kind, whole, comm)
+        # Four ranks in two columns:      images of the first half   of the second half
+        #     column 0                    rank 0                     rank 2    } equals: one sum of
+        #     column 1                    rank 1                     rank 3      gradients per row
+        #                                 sharing: one network       sharing
         if kind == "columns":
             self.sharing = comm.split(self.place)                   # the columns of one network
             self.equals = comm.split(comm.rank % self.sharing.size)  # the same column of all
@@ -87,11 +91,11 @@ class CutParallel:
         mine = dict(self.net.named_parameters())
         self.pairs = [(name, mine[name], p) for name, p in whole.named_parameters()]
         starts = _starts(self.optimizer)
-        own = {True: [], False: []}  # type: dict[bool, list[slice]]
+        own: dict[bool, list[slice]] = {True: [], False: []}  # by whether a layer is cut
         for name, cut, p in self.pairs:
             is_cut = self.net.is_cut(name)
             rows = part(len(p.data), self.sharing.rank, self.sharing.size)
-            rows = rows if is_cut else slice(0, len(p.data))
+            rows = rows if is_cut else slice(0, len(p.data))  # of p's first axis
             if cut is not p:  # the hybrid's convolutions are the network's own
                 cut.data = p.data[rows]
                 cut.grad_place = p.grad_place[rows]
@@ -119,10 +123,11 @@ class CutParallel:
         """Both columns compute the pair's images; equal columns sum their gradients."""
         n = len(labels)
         logits = None
-        if n:
+        if n:  # a last batch may be smaller than the number of pairs
             streams.set_step(step, part(images, self.place, self.places).start)
-            logits = self.net(Tensor(backend.asarray(x)))
+            logits = self.net(Tensor(backend.asarray(x)))  # (n, 3, H, W) -> (n, K), in each column
             loss = loss_of(logits, labels)
+            # The pair's share of the batch, and half of it: both columns compute the same loss.
             loss.backward(gradient=loss.dtype.type(n / images * self.net.share))
         self._sum(self.cut_stretches, has_gradients=n > 0)
         self._update(self.cut_stretches)
@@ -138,12 +143,15 @@ class CutParallel:
         inner = None
         if passes > 1:
             def inner() -> None:
+                # A pass sees 1 / passes of the batch, so it takes that share of the rate: the
+                # linear rule, and in all as long a way as one update.
                 self._update(self.cut_stretches, 1 / passes)
                 self._forget(cut_only=True)
 
         passed = hybrid_gradients(self.net, Tensor(backend.asarray(x)), backend.asarray(labels),
                                   scheme, passes, inner, loss_of)
         self._sum(self.whole_stretches, has_gradients=True)
+        # With several passes the cut layers have had their updates.
         self._update(self.whole_stretches if passes > 1
                      else self.whole_stretches + self.cut_stretches)
         if self.comm.rank:
@@ -171,7 +179,7 @@ class CutParallel:
         """The sum over ranks of stretches of the gradient."""
         for _, cut, _ in self.pairs:
             if cut.grad is None:  # frozen, or on a rank without images
-                cut.grad_place[...] = 0
+                cut.grad_place[...] = 0  # what an earlier step has left there must not be summed
                 cut.grad = None if has_gradients or not cut.requires_grad else cut.grad_place
         begin = time.perf_counter()
         for stretch in _joined(stretches):
@@ -185,7 +193,7 @@ class CutParallel:
             group["lr"] = rate * factor
         for _, cut, p in self.pairs:
             p.grad = None if cut.grad is None else p.grad_place
-        self.optimizer.own = stretches
+        self.optimizer.own = stretches  # what the step changes, and nothing else
         self.optimizer.step()
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
@@ -211,6 +219,7 @@ class CutParallel:
         for name, _, p in self.pairs:
             if self.net.is_cut(name):
                 start = starts[id(p)]
+                # A parameter's rows lie one after the other, so ranks' parts are joined in place.
                 whole = flat[start:start + p.size].reshape(len(p.data), -1)  # -> (rows, width)
                 own = whole[part(len(whole), self.sharing.rank, self.sharing.size)]
                 self.sharing.gather(own, total=len(whole), out=whole)

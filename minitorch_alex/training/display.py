@@ -20,7 +20,7 @@ def log_interval(job: Job, interval: Interval, now: float, forecast: Forecast, b
     """One row of the log, and the end of the bar or, where there is no terminal to show one, a
     line; `now` is the stopwatch's time."""
     progress = job.progress
-    seconds = now - interval.since
+    seconds = now - interval.since  # of computing and waiting, without evaluations
     row = {"kind": "interval", "step": progress.step,
            "epoch": progress.epoch + progress.batch / len(job.loader),
            "loss": interval.meter.mean_loss, "error": interval.meter.error, "lr": job.lr,
@@ -46,6 +46,6 @@ def report(job: Job, row: dict[str, Any], pace: float, left: float) -> None:
     parts += [f"lr {row['lr']:.3g}", f"{pace:,.0f} img/s", cli.clock(progress.seconds)]
     if "device_memory_gb" in row:
         parts.append(f"{row['device_memory_gb']:.1f} GB")
-    if not job.is_over:
+    if not job.is_over:  # with --early-stop less than the forecast may be left
         parts.append(f"{cli.duration(left)} left")
     print("   ".join(parts))

@@ -2,7 +2,10 @@
 
 Rank 0 prints what one process prints; the others are silent, unless one knows of an error that
 rank 0 does not. An exception or an exit on one rank alone would leave the others waiting for ever
-(neither MPI library ends them), so whatever ends a program early ends all of its ranks.
+(neither MPI library ends them), so whatever ends a program early ends all of its ranks:
+
+    rank 0   step 7 ── waits for a sum ..................... ended by MPI, with rank 1's code
+    rank 1   step 7 ── damaged image ── report ── abort ──┘
 """
 import contextlib
 import os
@@ -22,6 +25,7 @@ def quiet() -> Iterator[None]:
     if comm.launched_rank() == 0:
         yield
         return
+    # Not by closing them: libraries print too, and would fail.
     with (open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing),
           contextlib.redirect_stderr(nothing)):
         yield
@@ -34,7 +38,7 @@ def report(text: str) -> None:
     for all. Later another rank waits a moment: rank 0 ends all if it has found the same.
     """
     job = comm.current()
-    if comm.launched_rank() == 0:
+    if comm.launched_rank() == 0:  # as its launcher says: MPI may not have started
         print(f"error: {text}", file=sys.stderr)
     elif job.size > 1:
         time.sleep(PRECEDENCE)
@@ -43,7 +47,7 @@ def report(text: str) -> None:
 
 def abort(code: int) -> None:
     """End all ranks, if there are others; the job's exit code is `code`."""
-    if code and comm.current().size > 1:
+    if code and comm.current().size > 1:  # with code 0 each rank comes to its own end
         comm.current().abort(code)
 
 

@@ -1,5 +1,5 @@
-"""What `train` finds out before it can begin: the run, the checkpoint and the weights that it starts
-from, and whether settings, data and network fit together.
+"""What `train` finds out before it can begin: the run, the checkpoint and the weights that it
+starts from, and whether settings, data and network fit together.
 
 Nothing here writes. `prepare` in train.py calls these functions in the order in which they stand.
 """
@@ -27,6 +27,7 @@ def open_start(args: argparse.Namespace, given: set[str]) -> finetune.Weights | 
     there are none."""
     if args.weights is None or args.resume not in (None, settings.AUTO):
         return None
+    # A model that the user typed decides where the weights fit several.
     start = finetune.open_weights(args.weights, args.model if "model" in given else None)
     args.model = start.model
     return start
@@ -39,6 +40,7 @@ def find_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
         raise DiskError(f"--runs-dir {args.runs_dir} is a file; give a folder, which is created")
     directory = Path(args.runs_dir) / settings.run_name(args)
     run = Run(directory)
+    # --resume auto: the same command starts a run and goes on with it, in a batch queue say.
     if args.resume == settings.AUTO and not run.exists():
         return run, None
     if args.resume is not None:
@@ -53,7 +55,7 @@ def find_run(args: argparse.Namespace) -> tuple[Run, Path | None]:
 def new_model(args: argparse.Namespace, given: set[str], start: finetune.Weights | None,
               version: str) -> tuple[dict[str, Any], Network]:
     """(the configuration, the network) of a new run, by the package of that version."""
-    config, model = settings.new_config(args, given, start)
+    config, model = settings.new_config(args, given, start)  # in the order of config.json
     config["version"] = version
     if args.shards:
         config["shards"] = args.shards
@@ -101,8 +103,8 @@ def check_data(train: data.Dataset, config: dict[str, Any]) -> None:
 
 def mean_image(saved: runs.Saved | None, start: finetune.Weights | None, train: data.Dataset,
                config: dict[str, Any]) -> np.ndarray:
-    """The image (H, W, 3) that is subtracted from every other: that of the run that is resumed, that
-    of the weights that a new run starts from, which expect no other, or that of its training
+    """The image (H, W, 3) that is subtracted from every other: that of the run that is resumed,
+    that of the weights that a new run starts from, which expect no other, or that of its training
     images."""
     if saved is not None:
         return saved.arrays["data.mean"]
@@ -133,6 +135,7 @@ def build_update(model: Network, recipe: Recipe,
     optimizer = models.build_optimizer(model, recipe)
     schedule = models.build_schedule(optimizer, recipe)
     if saved is not None:
+        # The groups bring the rates of that moment, which a plateau may have lowered.
         velocity = saved.arrays["optim.velocity"]
         optimizer.load_state_dict({"velocity": velocity, "groups": saved.meta["groups"]})
         schedule.load_state_dict(saved.meta["schedule"])

@@ -4,8 +4,14 @@ do alone.
     mpiexec -n 4 python -m minitorch_alex.train ...      or      ... train --ranks 4
 
 The batch, its order, its crops, masks and rates are those of one process; the ranks share the work
-(parallel.py). Rank 0 alone prints and writes files. Every function here that takes a Comm is called
-by all of its ranks, and does next to nothing for one that is Alone.
+(parallel.py). Rank 0 alone prints and writes files:
+
+    rank 0      flags  find the run ─┐ data  steps ... sums of the epoch ─┐ log, checkpoint, line
+    rank 1, ... flags                └ data  steps ...                    └ the same numbers, and
+                                                                            nothing is written
+
+Every function here that takes a Comm is called by all of its ranks, and does next to nothing for
+one that is Alone.
 """
 import math
 import os
@@ -53,9 +59,9 @@ SHARDS = Flag("--shards", "cut each batch into N pieces (a power of two), whose 
               "at the same --threads", 0, shown="none", minimum=0,
               options={"type": int, "metavar": "N"})
 
-KIND = Flag("--parallel", "what several ranks share: data, the images of a batch; columns, the two "
-            "halves of a network with groups, as the paper's two GPUs; hybrid, the fully connected "
-            "layers, and images for the convolutions (see also --set fc_passes)", "data",
+KIND = Flag("--parallel", "what several ranks share: data, the images of a batch; columns, the "
+            "two halves of a network with groups, as the paper's two GPUs; hybrid, the fully "
+            "connected layers, and images for the convolutions (see also --set fc_passes)", "data",
             on_resume="any", options={"choices": PARALLEL})
 
 
@@ -68,7 +74,7 @@ def launch(program: str, argv: Sequence[str] | None, count: int) -> int | None:
 
     Raises UsageError when a launcher has started another number, BackendError without mpiexec.
     """
-    started = comm.launched()
+    started = comm.launched()  # as the launcher says: MPI has not started, and need not for this
     if started > 1 and count and count != started:
         raise UsageError(f"--ranks {count}, but a launcher has started {started} processes; leave "
                          "--ranks out")
@@ -115,12 +121,13 @@ def threads_per_rank(ranks: Comm) -> int:
     """The processors that this rank may use, shared with the ranks on its host that may use the
     same ones. (Open MPI binds each rank to a processor of its own.)"""
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    everyone = ranks.collect([ranks.host, cpus])
+    everyone = ranks.collect([ranks.host, cpus])  # a list: of JSON's types
     return max(1, available_cpus() // everyone.count([ranks.host, cpus]))
 
 
 def check_alike(ranks: Comm, facts: dict[str, Any], verb: str) -> None:
     """Raises BackendError when a rank differs from rank 0 in one of the facts, which names it."""
+    # All ranks see all facts, so all raise alike, and rank 0 alone prints it.
     everyone = ranks.collect([ranks.host, facts])
     first_host, first = everyone[0]
     for rank, (host, theirs) in enumerate(everyone):
@@ -133,9 +140,10 @@ def check_alike(ranks: Comm, facts: dict[str, Any], verb: str) -> None:
 @contextmanager
 def in_turn(ranks: Comm) -> Iterator[None]:
     """The block, first on one rank of each host, then on the others: a download happens once."""
+    # One collective in all, before the block or after it: whoever waits in it waits for all.
     if ranks.local_rank:
         with ranks.patience():
-            ranks.collect(None)  # waits for all of the first ones
+            ranks.collect(None)
     yield
     if not ranks.local_rank:
         with ranks.patience():
@@ -168,6 +176,7 @@ def read_checkpoint(ranks: Comm, file: Path) -> tuple[dict[str, np.ndarray], dic
     if ranks.rank == 0:
         arrays, meta = checkpoint.load(file)
         content = [list(arrays), meta]
+    # Broadcast and not read again: another host may not see the file, or see the one before it.
     names, meta = ranks.broadcast(content)
     return {name: ranks.broadcast(arrays.get(name)) for name in names}, meta
 
@@ -198,8 +207,8 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
     shards = config.get("shards", 0)
     kind = config.get("parallel", "data")
     if kind != "data" and shards:
-        raise UsageError(f"--parallel {kind} sums over the parts of a network, --shards over those "
-                         "of a batch: leave one of them out")
+        raise UsageError(f"--parallel {kind} sums over the parts of a network, --shards over "
+                         "those of a batch: leave one of them out")
     if ranks.size == 1 and not shards and kind != "hybrid":
         return None
     if any(True for _ in model.named_buffers()):
@@ -207,10 +216,11 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
                          "rank or shard has a part of it; train this network in one process, "
                          "without --shards")
     if recipe.class_weights == "balanced":
-        raise UsageError("class_weights=balanced divides by the weights of the whole batch, and each "
-                         "rank or shard knows those of its part; train in one process, without "
-                         "--shards")
+        raise UsageError("class_weights=balanced divides by the weights of the whole batch, and "
+                         "each rank or shard knows those of its part; train in one process, "
+                         "without --shards")
     own = {"threads", "workers", "ranks", "data_place"}  # each rank's affair
+    # Labels and a few images of every rank: a data set that differs would train on, only worse.
     check_alike(ranks, {"settings": _digest(repr([item for item in sorted(config.items())
                                                   if item[0] not in own]).encode()),
                         "training images": _digest_of(split.train),
@@ -248,8 +258,8 @@ def describe(ranks: Comm, batch_size: int, config: dict[str, Any], resumed: bool
     before = config.get("ranks", 1)
     if resumed and before != ranks.size:
         exact = "the same bytes" if shards else "equal up to rounding"
-        print(f"ranks       the run had {before}; with {ranks.size} it goes on with the same images "
-              f"and masks, {exact}")
+        print(f"ranks       the run had {before}; with {ranks.size} it goes on with the same "
+              f"images and masks, {exact}")
     if shards:
         print(f"shards      {shards} pieces of each batch, summed in a fixed order")
     if ranks.size == 1:
@@ -283,14 +293,14 @@ def take_step(parallel: DataParallel | CutParallel, model: Network, loss_of: Los
         progress.batch += 1
         progress.step += 1
         return sums
-    loss_sum: Any = 0.0
+    loss_sum: Any = 0.0  # stays on the device, as in train.take_step
     wrong: Any = 0.0
     for rows, first in parallel.pieces(n):
         count = rows.stop - rows.start
         if not count:
-            parallel.add(None, 0.0)
+            parallel.add(None, 0.0)  # takes part in the sum all the same
             continue
-        streams.set_step(progress.step, first)
+        streams.set_step(progress.step, first)  # masks are numbered by the image in the batch
         logits = model(Tensor(backend.asarray(x[rows])))  # (n_s, 3, H, W) -> (n_s, K)
         loss = loss_of(logits, labels[rows])
         parallel.add(loss, count / n)
@@ -309,7 +319,8 @@ def total(meter: Meter, ranks: Comm) -> Meter:
     meter.read()
     if ranks.size == 1:
         return meter
-    rows = ranks.collect([meter.loss, meter.wrong, meter.images])
+    # math.fsum rounds once, at the end: the order of the ranks does not matter.
+    rows = ranks.collect([meter.loss, meter.wrong, meter.images])  # (P, 3)
     return Meter(*(math.fsum(column) for column in zip(*rows, strict=True)))
 
 
@@ -328,7 +339,7 @@ def interval_facts(parallel: DataParallel | CutParallel | None, seconds: float) 
     in_sums = parallel.seconds
     parallel.seconds = 0.0
     rows = ranks.collect([ranks.host, in_sums, seconds - in_sums])
-    busy = [row[2] for row in rows]
+    busy = [row[2] for row in rows]  # without what it waited for others in sums
     slowest = int(np.argmax(busy))
     return {"ranks": ranks.size, "exchange": rows[0][1] / seconds,
             "slowest": {"rank": slowest, "host": rows[slowest][0],
@@ -353,8 +364,8 @@ def check_together(ranks: Comm, parallel: DataParallel | CutParallel | None, opt
 # Evaluation.
 
 
-def predict(ranks: Comm, predict_alone: Callable[..., np.ndarray], model: Network, dataset: Dataset,
-            transform: Any, views: str = "single", batch_size: int = 250,
+def predict(ranks: Comm, predict_alone: Callable[..., np.ndarray], model: Network,
+            dataset: Dataset, transform: Any, views: str = "single", batch_size: int = 250,
             progress: bool = False, check: Callable[[], None] | None = None) -> np.ndarray:
     """evaluate.predict by all ranks: probabilities (N, K), on each of them.
 
@@ -380,6 +391,7 @@ def predict(ranks: Comm, predict_alone: Callable[..., np.ndarray], model: Networ
         probs = predict_alone(model, images, transform, views, batch_size, progress, step_on)
     for _ in range(own.stop - own.start, rounds):
         step_on()
+    # A rank without images does not know how many classes there are.
     classes = max(ranks.collect(probs.shape[1]))
     # Every batch at the place of a full one: (batches_r, batch, K).
     room = np.zeros((own.stop - own.start, batch_size, classes), np.float32)

@@ -31,6 +31,7 @@ def open_directory(job: Job) -> None:
         if job.is_over:
             print("            all epochs are done, only the test is left; a larger --epochs "
                   "trains on")
+    # After a resume the command stays that of the first session: it is the run's.
     job.config |= ranks.entries(job.comm, job.config)
     job.config.setdefault("command", runs.provenance(job.config["seed"])["command"])
     job.run.write_json(job.run.config, job.config)
@@ -53,7 +54,7 @@ def save(job: Job) -> None:
     not finite."""
     largest = abs(job.optimizer.flat).max()  # all parameters lie in one array
     check_finite(float(backend.to_numpy(largest)), "largest weight", job.progress.step)
-    if job.parallel is not None:
+    if job.parallel is not None:  # by all ranks, the ones that do not write too
         job.parallel.gather_state()
     totals = ranks.total(job.progress.totals, job.comm)
     if not job.run.writes:
@@ -69,7 +70,7 @@ def save(job: Job) -> None:
 def keep_best(job: Job, row: dict[str, Any]) -> None:
     """Write the weights of an epoch, without momentum, if none before has a smaller validation
     error; `row` is what the log says of it."""
-    new = job.best.after(row)
+    new = job.best.after(row)  # the same object where the row is no better
     is_better = new != job.best
     job.best = new
     if is_better and job.run.writes:
