@@ -34,7 +34,7 @@ from .files import decode_text, reason_of
 from .nn import Module
 from .tensor import Tensor
 from .training import architectures, class_list, runs
-from .training.finetune import IMAGENET_MEAN, TORCHVISION_MEAN
+from .training.finetune import mean_color
 
 VIEWS = ("single", "nine", "ten")
 BATCH_SIZE = 64  # pictures that go through the network together
@@ -157,8 +157,8 @@ class Classifier:
 
     @property
     def is_named(self) -> bool:
-        """Whether its classes have names: those of a file of weights are only numbered."""
-        return tuple(self.classes) != numbered(len(self.classes))
+        """Whether its classes have names: those of most files of weights are only numbered."""
+        return tuple(self.classes) != class_list.numbered(len(self.classes))
 
     def named(self, classes: Sequence[str]) -> "Classifier":
         """The same with other names of the classes. Raises UsageError for another number of
@@ -273,7 +273,8 @@ def load(source: str | os.PathLike = "pretrained", arch: str | None = None,
               with the package, or a file of weights: .safetensors, or .pth of PyTorch
     arch      the model of a file of weights (alexnet_torchvision); it is recognised by its weights
               where only one model has such ones
-    classes   names for its classes: a list, or a file with one name per line
+    classes   names for its classes: a list, or a file with one name per line; a run knows its own,
+              and a thousand outputs of a file are taken for ImageNet's
     views     "single", the centre of a picture; "nine", "ten": the mean over so many windows,
               slower and more accurate
     previous  take the run's checkpoint before the last one
@@ -309,7 +310,7 @@ def of_run(path: str | os.PathLike, previous: bool = False, views: str = "single
     mean = arrays["data.mean"]
     names, remark = class_list.known(config)
     about = f"{config['model']} from {file}, epoch {meta['epoch']}"
-    if run.directory == runs.PRETRAINED:
+    if run.is_bundled:
         remark = f"it knows only {', '.join(names)}"
     return Classifier(model.eval(), names, side=mean.shape[0],
                       transform=runs.build_transform(config, mean).eval(), views=views,
@@ -323,28 +324,21 @@ def of_weights(path: str | os.PathLike, arch: str | None = None,
     is recognised (architectures.recognise).
 
     Without a run, the preprocessing follows from the model: torchvision's for its network,
-    otherwise pixels minus ImageNet's mean colour. Raises RunError when the weights do not fit.
+    otherwise pixels minus ImageNet's mean colour. A thousand classes are taken for ImageNet's, others
+    are numbered. Raises RunError when the weights do not fit.
     """
     name, model, num_classes = architectures.load(path, arch)
     size = model.image_size
     side = size if size < 64 else round(size * 256 / 224)  # large images are cut from larger ones
-    if name == "alexnet_torchvision":
-        mean = TORCHVISION_MEAN
-        how = "torchvision's mean and std"
-    else:
-        mean = IMAGENET_MEAN
-        how = "ImageNet's mean colour"
+    mean, how = mean_color(name)
     # A mean colour is a mean image without a pattern: so the same transform does for both.
     mean_image = np.broadcast_to(mean, (side, side, 3))
-    return Classifier(model.eval(), numbered(num_classes), side,
-                      Transform(mean_image, crop=size, random=False), views, name,
-                      f"{name} with the weights of {path}; images are normalised by {how}",
+    about = f"{name} with the weights of {path}; images are normalised by {how}"
+    if num_classes == class_list.IMAGENET:
+        about += f"; its {num_classes:,} classes are taken for ImageNet's"
+    return Classifier(model.eval(), class_list.of_outputs(num_classes), side,
+                      Transform(mean_image, crop=size, random=False), views, name, about,
                       Path(path))
-
-
-def numbered(count: int) -> tuple[str, ...]:
-    """What classes are called that have no names."""
-    return tuple(f"class {k}" for k in range(count))
 
 
 def read_classes(path: Path, count: int) -> list[str]:

@@ -4,7 +4,7 @@ Top-1 and top-5 error, for a single view and for averages over views, and the cl
 largest error. With -w, weights from anywhere are measured on a folder of pictures, DIR/CLASS/* or
 DIR/val/CLASS/*:
 
-    evaluate -a alexnet_torchvision -w alexnet-owt-7be5be79.pth DIR --classes LOC_synset_mapping.txt
+    evaluate -a alexnet_torchvision -w alexnet-owt-7be5be79.pth DIR
 
 Several runs are also evaluated together: their probabilities are averaged, as in
 the paper's table 2. With --search-weights the average is a weighted one, as its authors made it:
@@ -37,8 +37,8 @@ FLAGS = (
          f"{', '.join(MODELS)}", options={"metavar": "NAME"}),
     Flag("--classes", "of --weights: the names of the outputs in their order, one per line; "
          "a WordNet number or a name, as the class folders in DIR have it",
-         shown="those of a run; LOC_synset_mapping.txt in DIR; or the folders in alphabetical "
-         "order", options={"type": cli.path, "metavar": "FILE"}),
+         shown="those of a run; LOC_synset_mapping.txt in DIR; ImageNet's for 1,000 outputs; or "
+         "the folders in alphabetical order", options={"type": cli.path, "metavar": "FILE"}),
     Flag("--split", "part of the data to measure on: test, val or train", "test",
          options={"choices": ("test", "val", "train"), "metavar": "PART"}),
     Flag("--views", "single (the central crop), nine or ten (the mean over so many crops), or all",
@@ -100,6 +100,13 @@ def error_rates(probs: np.ndarray, labels: np.ndarray, top: int = 5) -> tuple[fl
     of_true_class = probs[np.arange(len(labels)), labels].astype(np.float64)  # (N,)
     loss = -np.log(np.maximum(of_true_class, 1e-38)).mean()
     return float(loss), top_error(probs, labels, 1), top_error(probs, labels, top)
+
+
+def rounded(loss: float, top1: float, top5: float, num_classes: int) -> dict[str, float | None]:
+    """What `error_rates` gives, as records keep it; no top-5 error where there are no more classes
+    than guesses."""
+    return {"loss": round(loss, 4), "top1_error": round(top1, 2),
+            "top5_error": round(top5, 2) if num_classes > TOP else None}
 
 
 def top_error(probs: np.ndarray, labels: np.ndarray, n: int) -> float:
@@ -325,14 +332,12 @@ def searched_weights(members: Sequence[Member], kinds: Sequence[str],
 
 def score(probs: np.ndarray, labels: np.ndarray, seconds: float,
           views: str) -> dict[str, float | None]:
-    """Print loss and errors; return them rounded. There is no top-5 error of five classes."""
+    """Print loss and errors; return them rounded."""
     loss, top1, top5 = error_rates(probs, labels)
     name = "single view " if views == "single" else f"{views:<6} views"
-    has_five = probs.shape[1] > TOP
-    of_five = f"top-5 error {top5:5.2f} %   " if has_five else ""
+    of_five = f"top-5 error {top5:5.2f} %   " if probs.shape[1] > TOP else ""
     print(f"  {name}  top-1 error {top1:6.2f} %   {of_five}loss {loss:.4f}   {seconds:.1f} s")
-    return {"loss": round(loss, 4), "top1_error": round(top1, 2),
-            "top5_error": round(top5, 2) if has_five else None}
+    return rounded(loss, top1, top5, probs.shape[1])
 
 
 def print_worst(rows: Sequence[dict[str, Any]], views: str) -> None:

@@ -7,11 +7,12 @@ anywhere on a folder of pictures.
 """
 import argparse
 import copy
+import difflib
 import hashlib
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ import numpy as np
 
 from .classifier import Classifier, load
 from .data import Dataset, Transform, is_prepared, load_imagenet, prepared_classes, read_index
-from .data.layouts import IMAGENETTE, folder_names, read_names, short_names
+from .data.layouts import folder_names, read_names
 from .data.picture_files import PictureFiles, list_part
+from .data.synsets import imagenet_names, imagenet_words, known_words, short_names
 from .errors import DataError, UsageError
 from .models import Network
 from .training import class_list, convolution, runs
@@ -46,9 +48,8 @@ class Member:
 
     @property
     def folder(self) -> Path:
-        """Where numbers and figures go: the run's directory, but for the model that comes with
-        the package, which is not the user's to write to."""
-        if self.run.directory == runs.PRETRAINED:
+        """Where numbers and figures go: the run's directory, but for the bundled model."""
+        if self.run.is_bundled:
             return Path("runs") / runs.PRETRAINED.name
         return self.run.directory
 
@@ -152,9 +153,7 @@ class FolderMember(Member):
         else:
             side = self.classifier.side
             files, labels, folders, where = list_part(self.path, self.split)
-            known = folder_names(self.path)
-            if set(folders) <= set(IMAGENETTE):
-                known = IMAGENETTE | known
+            known = known_words(folders) | folder_names(self.path)
             shown = short_names([(name, known.get(name, name)) for name in folders])
             images = Dataset(PictureFiles(files, side), labels, shown, str(where))
         classifier = with_synsets(self.classifier, self.path)
@@ -188,15 +187,22 @@ class FolderMember(Member):
 
 
 def with_synsets(classifier: Classifier, root: Path) -> Classifier:
-    """A classifier without names of its own gets those of LOC_synset_mapping.txt, where it lies in
-    the folder of the pictures or above it and has as many."""
-    if classifier.is_named:
+    """A classifier that nobody has given names gets those of LOC_synset_mapping.txt, where it lies
+    in the folder of the pictures or above it and has as many; otherwise one with ImageNet's names
+    gets the WordNet numbers in front of them, by which folders are called."""
+    is_imagenet = tuple(classifier.classes) == imagenet_names()
+    if classifier.is_named and not is_imagenet:
         return classifier
     for folder in (root, root.parent):
         names = read_names(folder / SYNSETS)
         if len(names) == len(classifier.classes):
-            return classifier.named([f"{wnid} {name}" for wnid, name in names.items()])
-    return classifier
+            return classifier.named(_lines(names))
+    return classifier.named(_lines(imagenet_words())) if is_imagenet else classifier
+
+
+def _lines(names: Mapping[str, str]) -> list[str]:
+    """Classes as in the lines of LOC_synset_mapping.txt: n01440764 tench, Tinca tinca."""
+    return [f"{wnid} {name}" for wnid, name in names.items()]
 
 
 def match(folders: Sequence[str], shown: Sequence[str], classifier: Classifier,
@@ -212,27 +218,47 @@ def match(folders: Sequence[str], shown: Sequence[str], classifier: Classifier,
         if len(folders) != count:
             raise DataError(f"{root} has {len(folders)} folders, {classifier.name} has {count} "
                             "outputs, and which is which is not known; name the outputs with "
-                            "--classes FILE, one per line and in their order, such as ImageNet's "
-                            f"{SYNSETS}: a WordNet number, or the name of a folder")
+                            "--classes FILE, one per line and in their order: the name of a "
+                            "folder, or a WordNet number")
         return np.arange(count), tuple(shown)
 
-    pairs = [_split_wnid(name) for name in classifier.classes]
-    names = short_names(pairs) if all(wnid for wnid, _ in pairs) else tuple(classifier.classes)
-    # Every way to call an output: its line in the list, its number, its short name.
-    outputs: dict[str, int] = {}
-    for k in reversed(range(count)):  # of two classes of one name, the first counts
-        for key in (classifier.classes[k], pairs[k][0], names[k]):
-            outputs[_key(key)] = k
-    found = [outputs.get(_key(folder), outputs.get(_key(name)))
+    outputs, names = _by_name(classifier.classes)
+    found = [next((outputs[key] for key in (folder, _key(folder), name, _key(name))
+                   if key in outputs), None)
              for folder, name in zip(folders, shown, strict=True)]
     unknown = [folder for folder, output in zip(folders, found, strict=True) if output is None]
+    if len(unknown) == count and names == imagenet_names():
+        # A thousand outputs and a thousand other folders: the names were a guess, and a wrong one.
+        return np.arange(count), tuple(shown)
     if unknown:
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-        listed = ", ".join(repr(name) for name in unknown[:3]) + more
         raise DataError(f"{root} has folders that are none of the {count} classes of "
-                        f"{classifier.name}: {listed}; rename or remove them, or name the outputs "
-                        "with --classes FILE")
+                        f"{classifier.name}: {_listed(unknown, names)}; rename or remove them, or "
+                        "name the outputs with --classes FILE")
     return np.array(found, np.int64), names
+
+
+def _by_name(classes: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """({every way to call an output: which one it is}, the name that is shown of each): its line in
+    the list, its number and its short name count, exactly and then as `_key` takes them."""
+    pairs = [_split_wnid(name) for name in classes]
+    names = short_names(pairs) if all(wnid for wnid, _ in pairs) else tuple(classes)
+    alike: dict[str, int] = {}
+    exact: dict[str, int] = {}
+    for k in reversed(range(len(classes))):  # of two classes of one name, the first counts
+        for name in filter(None, (classes[k], pairs[k][0], names[k])):
+            alike[_key(name)] = k
+            exact[name] = k
+    return alike | exact, names
+
+
+def _listed(unknown: Sequence[str], names: Sequence[str]) -> str:
+    """Three of the folders that stand for no output, the first with the name it may mean."""
+    word = _key(unknown[0])
+    near = [name for name in names if word in _key(name).split()]  # springer: English springer
+    near = near or difflib.get_close_matches(unknown[0], names, n=1)
+    first = f"{unknown[0]!r} (perhaps {near[0]!r})" if near else repr(unknown[0])
+    more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+    return ", ".join([first, *map(repr, unknown[1:3])]) + more
 
 
 def _split_wnid(name: str) -> tuple[str, str]:

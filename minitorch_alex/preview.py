@@ -37,8 +37,8 @@ def describe(job: Job) -> None:
     count = sum(parameter.size for parameter in model.parameters())
     side = model.image_size
     print(f"model       {config['model']}, {count:,} parameters, input 3 x {side} x {side}")
-    for deviation in model.deviations:
-        print(f"            differs: {deviation}")
+    for line in words.deviation_lines(model, config):
+        print(f"            {line}")
     for label, text in job.remarks.items():
         print(f"{label:<11} {text}")
 
@@ -53,6 +53,7 @@ def describe(job: Job) -> None:
     words.describe_training(recipe, config, len(train_set), side)
     if config.get("convolutions"):
         print(f"convolution {convolution.describe(model, config['convolutions'])} (--conv auto)")
+    change_rates(job.optimizer, recipe, job.progress.epoch)  # frozen layers keep no maps
     n_bytes = profile.step_bytes(model, recipe.batch_size)
     print(f"memory      about {n_bytes / 1e6:,.0f} MB per step")
 
@@ -61,6 +62,8 @@ def explain(job: Job, args: argparse.Namespace, take_step: Step) -> None:
     """Print what --dry-run, --check-init and --find-lr ask for."""
     if args.dry_run:
         print("\n" + profile.layer_table(job.model))
+        if job.config.get("weights"):  # `describe` has only counted them
+            print("\ndiffers from its source\n  " + "\n  ".join(job.model.deviations))
     if args.check_init:
         images = job.still(job.split.train.images[:32])
         x = Tensor(backend.asarray(images.transpose(0, 3, 1, 2)))  # (N, H, W, 3) -> (N, 3, H, W)

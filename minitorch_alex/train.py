@@ -21,7 +21,7 @@ from typing import Any
 from . import __version__, backend, data, kernels, plots, preview, profile, streams
 from .check import mine
 from .comm import choose_device
-from .evaluate import error_rates, predict
+from .evaluate import error_rates, predict, rounded
 from .models import Network, Recipe
 from .models.recipe import change_rates
 from .tensor import Tensor
@@ -82,6 +82,9 @@ def run(args: argparse.Namespace, given: set[str]) -> int:
             print(f"\nstopped by {stopped} after step {job.progress.step:,}; resume with\n"
                   f"  python -m minitorch_alex.train --resume {job.run.directory}")
             return 128 + stopped.number
+        finally:
+            if job.other_log is not None:
+                job.other_log.close()
     return 0
 
 
@@ -334,8 +337,7 @@ def record(job: Job, stop: StopSignal) -> None:
         "recipe": job.recipe.to_json(), "val_split": config["val_split"],
         "train_images": len(job.split.train), "test_images": len(test),
         "seconds": round(progress.seconds, 1), **outcome,
-        "test": {"view": "single", "loss": round(loss, 4), "top1_error": round(top1, 2),
-                 "top5_error": round(top5, 2)},
+        "test": {"view": "single", **rounded(loss, top1, top5, config["num_classes"])},
         "curve": curve})
     print(f"\ntest accuracy {100 - top1:.2f} %  (error {top1:.2f} %, loss {loss:.4f}) on "
           f"{len(test):,} images of {test.name}, after {cli.clock(progress.seconds)} of training")

@@ -9,6 +9,7 @@ import pytest
 from minitorch_alex.data.devkit import mat_variables, read_devkit
 from minitorch_alex.data.layouts import IMAGENETTE, recognise
 from minitorch_alex.data.sources import list_source, list_synthetic
+from minitorch_alex.data.synsets import imagenet_words
 from minitorch_alex.data.synthetic import draw_picture
 from minitorch_alex.errors import DataError, UsageError
 
@@ -299,4 +300,5 @@ def test_a_drawn_set_is_balanced_and_its_splits_are_apart():
 
 
 def test_imagenette_s_names_are_the_ones_of_the_official_list():
-    assert {w: IMAGENETTE[w] for w in trees.WORDS} == trees.WORDS and len(IMAGENETTE) == 10
+    assert {w: imagenet_words()[w] for w in trees.WORDS} == trees.WORDS
+    assert len(IMAGENETTE) == 10 and set(trees.WORDS) < IMAGENETTE < set(imagenet_words())

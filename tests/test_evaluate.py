@@ -1,5 +1,6 @@
 """evaluate: error rates with ties, classes, averages of models. What a user sees of one run is in test_train.py."""
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,8 @@ def test_the_bundled_model_is_not_written_to(tmp_path, monkeypatch):
     args = evaluate.parse(["pretrained"])
     member = members.Member(args.runs[0], args)
     assert member.file.parent == runs.PRETRAINED and member.folder == Path("runs/pretrained")
+    (member,) = evaluate.open_members(evaluate.parse([os.path.relpath(runs.PRETRAINED)]))
+    assert member.folder == Path("runs/pretrained")
 
 
 # Weights from anywhere, on a folder of pictures.

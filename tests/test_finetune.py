@@ -1,6 +1,7 @@
 """Training that starts from weights: what is taken, what they expect of pixels, what is frozen, and what a user types
 first."""
 import json
+import re
 import shutil
 
 import numpy as np
@@ -132,12 +133,24 @@ def test_names_of_wrappers_are_read_too(torchvision_file, tmp_path):
         assert taken.new == ("classifier.6",)
 
 
-def test_other_files_need_the_name_of_their_network(place):
+def test_other_files_are_recognised_where_one_network_has_such_weights(place, capsys):
     _, model = make_run(place / "x", seed=3)
     weights.write(model, place / "quick.safetensors")
-    with pytest.raises(UsageError, match="does not say of which network .* add -a NAME"):
-        finetune.open_weights("quick.safetensors")
-    assert go("pets", "-w", "quick.safetensors", "-a", "quick_26", *FAST) == 0
+    assert go("pets", "-w", "quick.safetensors", *FAST) == 0
+    assert "quick_26, " in capsys.readouterr().out and result()["model"] == "quick_26"
+    weights.write(models.build("net_18"), place / "net.safetensors")
+    with pytest.raises(UsageError, match="its weights fit net_18, net_19; say which of them it is"):
+        finetune.open_weights("net.safetensors")
+    assert finetune.open_weights("net.safetensors", "net_19").model == "net_19"
+
+
+def test_another_network_with_torchvisions_names_is_refused(place):
+    """VGG's layers have such names too, and its first bias has AlexNet's shape."""
+    state = {"features.0.weight": np.zeros((64, 3, 3, 3), np.float32), "features.0.bias": np.zeros(64, np.float32),
+             "classifier.6.weight": np.zeros((10, 8), np.float32), "classifier.6.bias": np.zeros(10, np.float32)}
+    safetensors.numpy.save_file(state, place / "vgg.safetensors")
+    with pytest.raises(RunError, match="vgg.safetensors .* its weights fit none of the models"):
+        finetune.open_weights("vgg.safetensors")
 
 
 def test_a_checkpoint_alone_knows_its_run(place, tmp_path):
@@ -301,3 +314,29 @@ def test_settings_are_named_by_the_rules_of_this_package():
         named = {word.strip(",.;)") for word in text.split() if word.startswith("-")} - {"-m"}
         assert named <= own, (flag, named - own)
     assert backend.current().name == "numpy"
+
+
+# What is told about it.
+
+
+def test_frozen_layers_keep_nothing_in_the_memory_that_is_told(place, capsys):
+    def memory(*flags):
+        assert go("pets", "-w", "pretrained", "-b", "64", "--dry-run", *flags) == 0
+        return int(re.search(r"memory +about (\d+) MB", capsys.readouterr().out)[1])
+
+    assert memory("--freeze", "conv") < 0.75 * memory()
+
+
+def test_how_the_network_differs_from_its_source_is_one_line(place, capsys):
+    assert go("pets", "-w", "pretrained", "--epochs", "1", "--threads", "1", "--name", "ft") == 0
+    out = capsys.readouterr().out
+    count = int(re.search(r"differs in (\d+) points from its source; --dry-run lists them", out)[1])
+    assert count > 3 and "differs: " not in out
+    assert go("pets", "-w", "pretrained", "--dry-run") == 0
+    listed = capsys.readouterr().out.partition("differs from its source\n")[2]
+    assert len(listed.strip().splitlines()) == count and "channels: " in listed
+
+
+def test_of_five_classes_or_fewer_no_top_5_error_is_recorded(place):
+    assert go("pets", "-w", "small", *FAST) == 0
+    assert result()["test"]["top5_error"] is None and 0 <= result()["test"]["top1_error"] <= 100

@@ -155,14 +155,14 @@ def test_tensorboard_needs_its_package_and_gets_every_number(tmp_path, monkeypat
     written = []
 
     class Writer:
-        def __init__(self, logdir):
-            assert logdir == str(tmp_path)
+        def __init__(self, logdir, flush_secs):
+            assert logdir == str(tmp_path) and flush_secs <= 1
 
         def add_scalar(self, name, value, step):
             written.append((name, value, step))
 
-        def flush(self):
-            pass
+        def close(self):
+            written.append("closed")
 
     monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
     with pytest.raises(UsageError, match="pip install tensorboardX"):
@@ -172,7 +172,27 @@ def test_tensorboard_needs_its_package_and_gets_every_number(tmp_path, monkeypat
     run.append_log({"kind": "interval", "step": 1, "epoch": 0.5, "loss": 2.0})
     log = logs.open_log("tensorboard", run)
     log.write({"kind": "epoch", "step": 2, "epoch": 1, "val_error": 30.0, "ranks": 2})
-    assert written == [("interval/loss", 2.0, 1), ("epoch/val_error", 30.0, 2)]
+    log.close()
+    assert written == [("interval/loss", 2.0, 1), ("epoch/val_error", 30.0, 2), "closed"]
+
+
+def test_tensorboard_reads_every_number_of_a_run_once(pets):
+    """With tensorboardX itself, read back by TensorBoard; also after resuming."""
+    pytest.importorskip("tensorboardX")
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert go("pets", *FAST, "--epochs", 1, "-p", 1, "--name", "x", "--log", "tensorboard") == 0
+    assert go("--resume", "runs/x", "--epochs", 2) == 0
+    run = Run("runs/x")
+    assert len(list(run.directory.glob("events.out.tfevents.*"))) == 1
+    events = accumulator.EventAccumulator(str(run.directory))
+    events.Reload()
+    expected = {}
+    for row in rows_of(run.directory):
+        for name in set(logs.COLUMNS[3:]) & set(row):
+            expected.setdefault(f"{row['kind']}/{name}", []).append((row["step"], np.float32(row[name])))
+    assert {"interval/loss", "epoch/val_error", "test/test_error"} <= set(expected)
+    assert {tag: [(event.step, np.float32(event.value)) for event in events.Scalars(tag)]
+            for tag in events.Tags()["scalars"]} == expected
 
 
 def test_what_a_run_wrote_can_be_given_again(pets):

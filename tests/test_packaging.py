@@ -81,7 +81,8 @@ def test_the_wheel_is_whole(built, fresh, tmp_path):
         names = wheel.namelist()
         (metadata,) = [wheel.read(name).decode() for name in names if name.endswith("dist-info/METADATA")]
     assert "minitorch_alex/py.typed" in names and not any(name.startswith(("tests/", "setup")) for name in names)
-    for line in ("License-Expression: MIT", "Classifier: Topic :: Scientific/Engineering :: Image Recognition",
+    for line in ("License-Expression: MIT AND LicenseRef-WordNet", "License-File: licenses/WordNet.txt",
+                 "Classifier: Topic :: Scientific/Engineering :: Image Recognition",
                  "Description-Content-Type: text/markdown"):
         assert line in metadata.splitlines()
     assert "## Quick start" in metadata and "](docs/" not in metadata

@@ -1,5 +1,6 @@
 """The pictures say what the log says. Text is looked for in SVG, where it stands as text; colour in PNG."""
 import csv
+import os
 import re
 import shlex
 import subprocess
@@ -16,6 +17,7 @@ from minitorch_alex import data, models, nn, plots, predict, profile
 from minitorch_alex.errors import DataError, DiskError, RunError, ShapeError, UsageError
 from minitorch_alex.plots import explain, figure2, learnt, projections, reasons, sheet, training
 from minitorch_alex.plots.__main__ import find_neighbours, main, one_of_each
+from minitorch_alex.training import runs
 
 
 def a_log(epochs=6, drop=3, gamma=0.1, start=90.0):
@@ -481,6 +483,11 @@ def test_the_bundled_model_and_a_weights_file_are_explained_too(tmp_path, monkey
     Image.fromarray(data.make_shapes(1, 50).images[0]).save("p.png")
     assert main(["pretrained", "--cam", "--kernels", "--images", "p.png"]) == 0
     assert {file.name for file in tmp_path.iterdir()} == {"p.png", "cam.png", "kernels.png"}
+    bundled = sorted(runs.PRETRAINED.iterdir())
+    for file in tmp_path.glob("[ck]*.png"):
+        file.unlink()
+    assert main([os.path.relpath(runs.PRETRAINED), "--kernels"]) == 0  # by its path: not into the package
+    assert sorted(runs.PRETRAINED.iterdir()) == bundled and Path("kernels.png").exists()
     from minitorch_alex.training import weights
     mt.manual_seed(0)
     weights.write(models.build("quick_26"), tmp_path / "w.safetensors")

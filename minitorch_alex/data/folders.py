@@ -28,7 +28,6 @@ from ..machine import available_cpus, memory_bytes
 from .dataset import Dataset
 from .decoding import central_square, decode_rgb, is_image_file, read_image_file
 from .layouts import (
-    IMAGENETTE,
     TRAIN_FOLDERS,
     VAL_FOLDERS,
     Part,
@@ -36,9 +35,9 @@ from .layouts import (
     part_folder,
     read_folders,
     read_part,
-    short_names,
 )
 from .sources import check_no_class_is_empty
+from .synsets import known_words, short_names
 from .trees import BY_CONTENT, Member, PassedOver, subfolders
 
 # Files so called are images, or damaged. What others are is decided by how they begin.
@@ -132,16 +131,15 @@ def folder_classes(data_dir: str | Path) -> tuple[str, ...]:
     """The names of the classes, in the order of the folders in DIR/train, or in DIR where these
     are the classes: a label is a place in this tuple.
 
-    A folder's name is the class's, but for WordNet's numbers with a list of their names. Raises
-    DataError when there are no folders, or a single one.
+    A folder's name is the class's, but for WordNet's numbers that are ImageNet's, or have a list of
+    their names. Raises DataError when there are no folders, or a single one.
     """
     data_dir = Path(data_dir)
     names = folder_names(data_dir)
     if _has_classes_alone(data_dir):
         wnids = subfolders(data_dir)
         _check_classes_alone(data_dir, wnids)
-        if set(wnids) <= set(IMAGENETTE):
-            names = IMAGENETTE | names
+        names = known_words(wnids) | names
     else:
         train = data_dir / (part_folder(data_dir, TRAIN_FOLDERS) or "train")
         wnids = subfolders(train)

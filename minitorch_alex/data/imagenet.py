@@ -26,8 +26,8 @@ from PIL import Image
 from ..errors import DataError
 from ..files import reason_of
 from .dataset import Dataset
-from .layouts import short_names
 from .on_demand import OnDemand
+from .synsets import short_names
 from .transforms import ColorPCA
 
 OPEN_SHARDS = 128  # kept open at a time; ImageNet has more shards than a process may have files

@@ -15,7 +15,6 @@ becomes a path.
 import csv
 import re
 import tarfile
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from tqdm import tqdm
 from ..errors import DataError, UserError
 from ..files import read_lines, reason_of
 from .devkit import read_devkit
+from .synsets import known_words
 from .trees import (
     SPECIAL,
     Member,
@@ -41,18 +41,9 @@ from .trees import (
     tell_name,
 )
 
-IMAGENETTE = {
-    "n01440764": "tench, Tinca tinca",
-    "n02102040": "English springer, English springer spaniel",
-    "n02979186": "cassette player",
-    "n03000684": "chain saw, chainsaw",
-    "n03028079": "church, church building",
-    "n03394916": "French horn, horn",
-    "n03417042": "garbage truck, dustcart",
-    "n03425413": "gas pump, gasoline pump, petrol pump, island dispenser",
-    "n03445777": "golf ball",
-    "n03888257": "parachute, chute",
-}
+# The ten classes of Imagenette, by their numbers in WordNet.
+IMAGENETTE = {"n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916",
+              "n03417042", "n03425413", "n03445777", "n03888257"}
 TRAIN_FOLDERS = ("train",)
 VAL_FOLDERS = ("val", "valid", "validation", "test")  # the first that there is counts
 # Lists of names next to the class folders.
@@ -60,7 +51,6 @@ TINY_ANSWERS = "val_annotations.txt"
 NO_CLASS_TAR = "not tars of a class, such as n01440764.tar"
 NAME_LISTS = {"words.txt", "wnids.txt", "LOC_synset_mapping.txt"}
 WNID = re.compile(r"n\d{8}")
-WORDNET = re.compile(r"n\d+")  # as of WordNet: its names are lists of synonyms
 
 
 @dataclass
@@ -127,7 +117,7 @@ def _layout_of(root: Path, flat: bool = False) -> str | None:
         classes = subfolders(root)
     if not classes:
         return None
-    return "imagenette" if set(classes) <= set(IMAGENETTE) else "folders"
+    return "imagenette" if set(classes) <= IMAGENETTE else "folders"
 
 
 # One function per layout.
@@ -271,27 +261,10 @@ def part_folder(root: Path, names: Sequence[str]) -> str | None:
 
 
 def folder_names(root: Path) -> dict[str, str]:
-    """{WNID: name} of what lists there are for folders of classes."""
+    """{WNID: name} of what lists there are for folders of classes; ImageNet's need none."""
     names = read_names(root / "words.txt") | read_names(root / "LOC_synset_mapping.txt")
     classes = subfolders(root / (part_folder(root, TRAIN_FOLDERS) or "train"))
-    known = classes and set(classes) <= set(IMAGENETTE)
-    return IMAGENETTE | names if known else names
-
-
-def short_names(classes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """A name for each class, (WNID, name): the first of its WordNet names, with the number where
-    two classes share it (crane). The name of a folder that is not WordNet's stays whole."""
-    names = [_first_name(name, wnid) for wnid, name in classes]
-    counts = Counter(names)
-    return tuple(f"{name} ({wnid})" if counts[name] > 1 else name
-                 for name, (wnid, _) in zip(names, classes, strict=True))
-
-
-def _first_name(name: str, wnid: str) -> str:
-    """The first of WordNet's names, which commas separate; of another folder all of its name."""
-    if WORDNET.fullmatch(wnid):
-        name = name.split(",")[0]
-    return name.strip() or wnid
+    return known_words(classes) | names
 
 
 LAYOUTS: dict[str, Callable[[Path], Contents]] = {

@@ -245,8 +245,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def folder_of(path: Path, args: argparse.Namespace) -> Path:
-    """Where the figures of a run go; those of what is not a folder into the current one."""
-    return args.out or (path if path.is_dir() else Path("."))
+    """Where the figures of a run go; those of the bundled model and of what is not a folder into
+    the current one."""
+    is_own = path.is_dir() and not runs.Run(path).is_bundled
+    return args.out or (path if is_own else Path("."))
 
 
 def draw_curves(args: argparse.Namespace) -> None:

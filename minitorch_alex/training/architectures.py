@@ -87,6 +87,14 @@ def recognise(state: State, path: str | os.PathLike) -> str:
     return names[0]
 
 
+def has_convolutions(name: str, state: State) -> bool:
+    """Whether `state` has all convolutions of a model, with its names and shapes."""
+    model = blank(name, 1)
+    named = weights.by_names_of(model, dict(state))
+    kernels = {key: array.shape for key, array in model.named_parameters() if array.ndim == 4}
+    return all(key in named and named[key].shape == shape for key, shape in kernels.items())
+
+
 def _may_fit(name: str, state: State) -> bool:
     """Whether the convolutions of an AlexNet occur in `state`: this spares building most of
     them."""

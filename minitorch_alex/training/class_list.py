@@ -7,7 +7,8 @@ with, and data that is read again is compared with it name by name.
     "classes"       the names; output k of the model means the k-th
     "class_digest"  SHA-256 of the list in its order: two lists compared at a glance
 
-Runs from before the names were kept have neither: they are compared by the number of classes.
+Runs from before the names were kept have neither: they are compared by the number of classes. A
+file of weights from elsewhere has none at all.
 """
 import hashlib
 import json
@@ -17,9 +18,11 @@ from typing import Any
 
 from .. import data
 from ..data import Dataset
+from ..data.synsets import imagenet_names, known_words, short_names
 from ..errors import DataError, RunError
 
 SHOWN = 3  # names that a message lists
+IMAGENET = 1000  # classes of the challenge
 
 
 def digest(names: Sequence[str]) -> str:
@@ -52,7 +55,7 @@ def check(images: Dataset, config: Mapping[str, Any], owner: str) -> None:
     advice = "the run was started on different data; point --data-dir to that data"
     names = config.get("classes")
     what = ""
-    if names is not None and _normal(names) != _normal(images.classes):
+    if names is not None and not are_same(names, images.classes):
         what = f" ({difference(images.classes, names)})"
     if len(images.classes) != count:
         raise DataError(f"{images.name} has {len(images.classes)} classes, {owner} {count}{what}: "
@@ -91,8 +94,24 @@ def known(config: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
         if len(found) == count:
             return found, ""
         reason = f"the data in {config['data_dir']} has {len(found)} classes"
-    return (tuple(f"class {k}" for k in range(count)),
+    return (numbered(count),
             f"its {count} classes have no names here ({reason}); --classes FILE names them")
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """What classes are called that have no names."""
+    return tuple(f"class {k}" for k in range(count))
+
+
+def of_outputs(count: int) -> tuple[str, ...]:
+    """What so many outputs mean where nobody says it: ImageNet's classes for a thousand, because
+    nearly all such weights are of its challenge; otherwise they are numbered."""
+    return imagenet_names() if count == IMAGENET else numbered(count)
+
+
+def are_same(new: Sequence[str], old: Sequence[str]) -> bool:
+    """Whether two lists name the same classes in the same order."""
+    return _normal(new) == _normal(old)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -101,5 +120,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _normal(names: Sequence[str]) -> list[str]:
-    """Letters with accents as one character each: a Mac's file system takes them apart."""
+    """Names as they are compared. Letters with accents are one character each, since a Mac's file
+    system takes them apart; numbers of ImageNet's classes are names, since runs from before the
+    package knew these have the numbers."""
+    words = known_words(names)
+    if words:
+        names = short_names(list(words.items()))
     return [unicodedata.normalize("NFC", name) for name in names]

@@ -25,7 +25,7 @@ from ..errors import RunError, UsageError
 from ..models import Network, Recipe
 from ..models.recipe import parse_changes
 from ..nn import Linear
-from . import checkpoint, runs, weights
+from . import architectures, checkpoint, class_list, runs, weights
 
 PRETRAINED = "pretrained"   # what the bundled model is called
 
@@ -33,6 +33,7 @@ PRETRAINED = "pretrained"   # what the bundled model is called
 IMAGENET_MEAN = np.array([123, 117, 104], np.float32)
 # What torchvision's weights were trained on is (pixels / 255 - mean) / std: documentation of
 # torchvision.models.alexnet. The division by 255 std is that network's first layer here.
+TORCHVISION = "alexnet_torchvision"
 TORCHVISION_MEAN = 255 * np.array([0.485, 0.456, 0.406], np.float32)
 
 RATE = 0.1          # of the rate at which the weights were trained
@@ -126,17 +127,28 @@ def _of_checkpoint(name: str, file: Path, config: dict[str, Any] | None,
 
 
 def _of_file(path: Path, model: str | None) -> Weights:
-    """The weights in a file from elsewhere. Raises UsageError when it does not say of which
-    network they are."""
+    """The weights in a file from elsewhere. Raises UsageError when they may be of several networks,
+    RunError when they are of none."""
     arrays = weights.read(path)
-    if model is None:
-        names = " ".join(arrays)
-        if "features." not in names or "classifier." not in names:
-            raise UsageError(f"{path} does not say of which network its weights are; add "
-                             f"-a NAME, one of {', '.join(models.MODELS)}")
-        model = "alexnet_torchvision"
-    color = TORCHVISION_MEAN if model == "alexnet_torchvision" else IMAGENET_MEAN
+    model = model or _network_of(arrays, path)
+    color, _ = mean_color(model)
     return Weights(str(path), model, {}, None, None, color, (), arrays)
+
+
+def _network_of(arrays: dict[str, np.ndarray], path: Path) -> str:
+    """The network whose weights these are; of torchvision's AlexNet also where only the
+    convolutions are: whatever else differs stays new."""
+    if architectures.has_convolutions(TORCHVISION, arrays):
+        return TORCHVISION
+    return architectures.recognise(arrays, path)
+
+
+def mean_color(model: str) -> tuple[np.ndarray, str]:
+    """(R G B that is subtracted from pixels of 0..255, what that is called) for weights from
+    elsewhere of the network `model`."""
+    if model == TORCHVISION:
+        return TORCHVISION_MEAN, "torchvision's mean and std"
+    return IMAGENET_MEAN, "ImageNet's mean colour"
 
 
 # Taking.
@@ -153,7 +165,8 @@ def take(model: Network, source: Weights, classes: Sequence[str]) -> Taken:
     last = layers_of(model)[-1]
     # Buffers come after the parameters in a state, so the last layer is asked for by its name.
     old_bias = state.get(f"{last}.bias")
-    is_same = tuple(classes) == source.classes
+    outputs = 0 if old_bias is None else len(old_bias)
+    is_same = class_list.are_same(classes, source.classes or class_list.of_outputs(outputs))
     fitting = {name: array for name, array in state.items()
                if name in own and array.shape == own[name].shape
                and (is_same or name.rpartition(".")[0] != last)}
@@ -162,7 +175,7 @@ def take(model: Network, source: Weights, classes: Sequence[str]) -> Taken:
                        "it of another network? -a NAME chooses one")
     model.load_state_dict({**own, **fitting})
     new = dict.fromkeys(name.rpartition(".")[0] for name in own if name not in fitting)
-    return Taken(len(fitting), len(own), tuple(new), 0 if old_bias is None else len(old_bias))
+    return Taken(len(fitting), len(own), tuple(new), outputs)
 
 
 def _misfit(state: dict[str, np.ndarray], own: dict[str, np.ndarray]) -> str:

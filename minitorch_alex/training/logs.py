@@ -22,6 +22,9 @@ class Log(Protocol):
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row."""
 
+    def close(self) -> None:
+        """The training ends: all rows are to be read now."""
+
 
 class TableLog:
     """metrics.csv: a row for each of the log, an empty cell for what it does not have."""
@@ -32,6 +35,9 @@ class TableLog:
 
     def write(self, row: Mapping[str, Any]) -> None:
         self._write("a", [row])
+
+    def close(self) -> None:
+        """Nothing is left: each row is written at once."""
 
     def _write(self, mode: str, rows: Iterable[Mapping[str, Any]], header: bool = False) -> None:
         try:
@@ -50,7 +56,8 @@ class TensorBoardLog:
     def __init__(self, run: Run, rows: Iterable[Mapping[str, Any]]) -> None:
         for file in run.directory.glob("events.out.tfevents.*"):
             file.unlink()
-        self.writer = _writer()(logdir=str(run.directory))
+        # Its thread writes once per flush_secs (120 by itself), whatever flush() says.
+        self.writer = _writer()(logdir=str(run.directory), flush_secs=1)
         for row in rows:
             self.write(row)
 
@@ -58,7 +65,9 @@ class TensorBoardLog:
         for name, value in row.items():
             if name in COLUMNS[3:]:
                 self.writer.add_scalar(f"{row['kind']}/{name}", value, row["step"])
-        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
 
 
 def _writer() -> Any:

@@ -52,6 +52,12 @@ class Run:
         self.checkpoint = self.directory / "checkpoint.safetensors"
         self.result = self.directory / "result.json"
 
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it is the model that comes with the package, which is not the user's to write
+        to."""
+        return self.directory.resolve() == PRETRAINED.resolve()
+
     def exists(self) -> bool:
         """Whether there is a run to resume: one that was stopped before its first checkpoint does
         not count."""

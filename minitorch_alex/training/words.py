@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..data.folders import CLASSES_ALONE, TEST_SHARE, THREE, VAL_IS_TEST
-from ..models import Recipe
+from ..models import Network, Recipe
 from ..models.recipe import Change
 
 
@@ -30,6 +30,14 @@ def describe_training(recipe: Recipe, config: dict[str, Any], images: int,
     if recipe.published:
         print(f"recipe      {config['recipe_name']}: {recipe.source}")
         print(f"            published result {recipe.published}")
+
+
+def deviation_lines(model: Network, config: dict[str, Any]) -> list[str]:
+    """Where a network differs from its source, one line each; how often, where its weights are
+    trained ones: what they are is what they stay."""
+    if config.get("weights") and model.deviations:
+        return [f"differs in {len(model.deviations)} points from its source; --dry-run lists them"]
+    return [f"differs: {deviation}" for deviation in model.deviations]
 
 
 def division(config: dict[str, Any]) -> str:
