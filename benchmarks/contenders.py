@@ -9,8 +9,8 @@ import platform
 from statistics import median
 from typing import Any
 
-from .harness import answer, installed, metered, peak_mb, time_steps
-from .workloads import WORKLOADS
+from .harness import answer, at_most, installed, metered, peak_mb, time_steps
+from .workloads import FIRST_STEP_LIMIT, PACKAGES, STEP_LIMIT, WORKLOADS
 
 
 def load(job: dict) -> Any:
@@ -20,6 +20,10 @@ def load(job: dict) -> Any:
         from .nets import Ours as Net
     elif name == "dezero":
         from .dezero_nets import DeZero as Net
+    elif name == "jax":
+        from .jax_nets import Jax as Net
+    elif name == "tinygrad":
+        from .tiny_nets import Tiny as Net
     else:
         from .torch_nets import Torch as Net
     return Net(job["workload"], name, job.get("threads"))
@@ -39,19 +43,23 @@ def blas() -> dict[str, Any]:
 def images_per_second(net: Any, job: dict, batch: int) -> dict[str, Any]:
     """Training and inference of a network that has its batch: speed of the median step, and steps.
 
-    Raises RuntimeError when the loss is no longer finite: arithmetic on NaN has a different speed.
+    Raises RuntimeError when a step takes too long, or when the loss is no longer finite: arithmetic
+    on NaN has a different speed.
     """
     losses: list[float] = []
 
     def train_step() -> None:
-        losses.append(net.train_step())
+        limit = STEP_LIMIT if losses else FIRST_STEP_LIMIT
+        with at_most(limit, "a step" if losses else "the first step"):
+            losses.append(net.train_step())
 
     net.mode(True)
     train = time_steps(train_step, job["warm_up"], job["least"], job["seconds"])
     if not math.isfinite(losses[-1]):
         raise RuntimeError(f"the loss is {losses[-1]}")
     net.mode(False)
-    inference = time_steps(net.infer, 1, job["least"], job["seconds"] / 3)
+    warm_up = getattr(net, "warm_up", 1)
+    inference = time_steps(net.infer, warm_up, job["least"], job["seconds"] / 3)
     return {
         "train": round(batch / median(train), 2),
         "train_steps": len(train),
@@ -195,7 +203,7 @@ def ceilings(job: dict) -> dict[str, Any]:
 def machine(job: dict) -> dict[str, Any]:
     """The machine and the versions that all of it runs on."""
     from minitorch_alex.training.runs import cpu_name
-    versions = {name: installed(name) for name in ("numpy", "torch", "dezero")}
+    versions = {name: installed(name) for name in ("numpy", *PACKAGES)}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": cpu_name(),

@@ -10,7 +10,7 @@ from minitorch_alex.errors import UsageError
 from minitorch_alex.training import cli
 
 from . import harness, report
-from .workloads import ABOUT, CONTENDERS, IDEAS, WORKLOADS
+from .workloads import ABOUT, CONTENDERS, IDEAS, PACKAGES, WORKLOADS
 
 CHILD = "benchmarks.contenders"
 RESULT = harness.ROOT / "results" / "cpu_speed.json"
@@ -22,6 +22,7 @@ IDEAS_OF = ("alexnet-b128", "net_w2-b128")
 GROWTH = ("alexnet-b128", "net_w2-b128")
 LAYERS_BY = ("ours", "ours-winograd", "torch-malloc", "torch-nhwc", "torch-best")
 GROWTH_BY = ("ours", "torch-malloc")
+ONCE = ("dezero",)  # slow: one round must do
 
 
 class Plan:
@@ -31,6 +32,7 @@ class Plan:
         self.workloads = args.workloads
         self.contenders = args.contenders
         self.quick = args.quick
+        self.resume = args.resume
         self.rounds = 1 if args.quick else args.rounds
         self.layer_rounds = min(2, self.rounds)
         self.seconds = 0 if args.quick else 3
@@ -52,6 +54,18 @@ class Plan:
                "batch": self.batch(workload), "warm_up": 1 if self.quick else warm_up,
                "least": 2, "seconds": self.seconds}
         return job | more
+
+    def known(self, record: harness.Record, section: str, name: str) -> dict:
+        """With --resume, an entry that was measured on this commit; else {}."""
+        entry = record.content.get(section, {}).get(name, {})
+        current = self.resume and entry and entry.get("commit") == record.run["commit"]
+        return entry if current else {}
+
+    def entrants(self, workload: str) -> list[str]:
+        """The contenders of a workload: those that have a form of it, or are not too slow."""
+        about = WORKLOADS[workload]
+        absent = {"dezero": not about.dezero, "ours-winograd": not about.winograd}
+        return [name for name in self.contenders if not absent.get(name)]
 
     def choose(self, *names: str) -> list[str]:
         """Those of these contenders or workloads that were asked for."""
@@ -77,16 +91,12 @@ def speed(record: harness.Record, plan: Plan, section: str = "speed") -> None:
     rounds = 1 if short else plan.rounds
     for name in plan.workloads:
         workload = WORKLOADS[name]
-        settings: dict[str, Any] = {}
+        before = plan.known(record, section, name)
+        settings: dict[str, Any] = dict(before.get("settings", {}))
 
         # name=name: the function must keep the workload of this turn of the loop.
         def sample(contender: str, i: int, name: str = name,
-                   settings: dict = settings) -> harness.Sample | None:
-            # DeZero is slow: one round must do.
-            if contender == "dezero" and (i or not WORKLOADS[name].dezero):
-                return None
-            if contender == "ours-winograd" and not WORKLOADS[name].winograd:
-                return None
+                   settings: dict = settings) -> harness.Sample:
             job = plan.job("speed", name, contender) | ({"seconds": 0} if short else {})
             result = take(plan, job, f"{section} {name} {i + 1}/{rounds}")
             if "setting" in result:  # the same in every round: kept once
@@ -94,7 +104,8 @@ def speed(record: harness.Record, plan: Plan, section: str = "speed") -> None:
             return result
 
         # Written after every round: a benchmark that is stopped keeps what it has measured.
-        for taken in harness.alternate(plan.contenders, rounds, sample):
+        for taken in harness.alternate(plan.entrants(name), rounds, sample,
+                                       before.get("samples"), ONCE):
             samples = {contender: some for contender, some in taken.items() if some}
             record.put(section, name, {
                 "net": workload.net,
@@ -125,14 +136,18 @@ def memory(record: harness.Record, plan: Plan) -> None:
 def layers(record: harness.Record, plan: Plan) -> None:
     """Seconds forward and backward of each layer alone, the fastest of all repeats and rounds."""
     for name in plan.choose(*LAYERS):
+        if plan.known(record, "layers", name):
+            continue
+
         def sample(contender: str, i: int, name: str = name) -> harness.Sample:
             job = plan.job("layers", name, contender, least=1 if plan.quick else 3)
             return take(plan, job, f"layers {name} {i + 1}/{plan.layer_rounds}")
 
-        for taken in harness.alternate(plan.choose(*LAYERS_BY), plan.layer_rounds, sample):
-            seconds = {contender: fastest_layers(samples) for contender, samples in taken.items()
-                       if samples and "error" not in samples[-1]}
-            record.put("layers", name, {"batch": plan.batch(name), "seconds": seconds})
+        # Written after the last round: with --resume an entry counts as complete.
+        *_, taken = harness.alternate(plan.choose(*LAYERS_BY), plan.layer_rounds, sample)
+        seconds = {contender: fastest_layers(samples) for contender, samples in taken.items()
+                   if samples and "error" not in samples[-1]}
+        record.put("layers", name, {"batch": plan.batch(name), "seconds": seconds})
 
 
 def fastest_layers(samples: list[harness.Sample]) -> dict[str, list[float]]:
@@ -143,6 +158,9 @@ def fastest_layers(samples: list[harness.Sample]) -> dict[str, list[float]]:
 
 def ceilings(record: harness.Record, plan: Plan) -> None:
     """What the machine can do at most, and the training speed that this would allow."""
+    floors = record.content.get("ceilings", {}).get("floors", {})
+    if plan.known(record, "ceilings", "machine") and floors.keys() >= set(plan.workloads):
+        return
     job = plan.job("ceilings", plan.workloads[0],
                    side=512 if plan.quick else 3072,
                    megabytes=8 if plan.quick else 256,
@@ -153,16 +171,18 @@ def ceilings(record: harness.Record, plan: Plan) -> None:
         return
     # Nearly all arithmetic is in matrix products, so the fastest of these sets the ceiling.
     fastest = max(rate["gemm"] for rate in result["rates"].values())
-    floors = {name: {"gflop_per_image": flops / 1e9,
-                     "images_per_second": round(1e9 * fastest / flops, 1)}
-              for name, flops in result.pop("flops_per_image").items()}
+    for name, flops in result.pop("flops_per_image").items():
+        floors[name] = {"gflop_per_image": flops / 1e9,
+                        "images_per_second": round(1e9 * fastest / flops, 1)}
+    record.put("ceilings", "floors", floors)
     record.put("ceilings", "machine", result)
-    record.put("ceilings", "floors", record.content["ceilings"].get("floors", {}) | floors)
 
 
 def overhead(record: harness.Record, plan: Plan) -> None:
     """A step through Tensors compared with the same step by bare kernels."""
     for name in plan.choose(*OVERHEAD):
+        if plan.known(record, "overhead", name):
+            continue
         # The two differ no more than two runs of either: it takes many pairs to see that.
         job = plan.job("overhead", name, least=2 if plan.quick else 7, seconds=4 * plan.seconds)
         result = take(plan, job, f"overhead {name}")
@@ -174,11 +194,13 @@ def ideas(record: harness.Record, plan: Plan) -> None:
     """Training with all ideas, and with one of them changed."""
     rounds = min(3, plan.rounds)
     for name in plan.choose(*IDEAS_OF):
+        before = plan.known(record, "ideas", name).get("samples")
+
         def sample(idea: str, i: int, name: str = name) -> harness.Sample:
             job = plan.job("ideas", name, idea=idea)
             return take(plan, job, f"ideas {name} {i + 1}/{rounds}, {idea}", IDEAS[idea])
 
-        for taken in harness.alternate(IDEAS, rounds, sample):
+        for taken in harness.alternate(IDEAS, rounds, sample, before):
             summary = harness.summarise(taken, ("train",), "all")  # ratios to all ideas together
             record.put("ideas", name,
                        {"batch": plan.batch(name), "samples": taken, "summary": summary})
@@ -277,6 +299,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
                         help="default: all whose package is installed")
     parser.add_argument("--rounds", type=int, default=5, metavar="N",
                         help="turns of all contenders (default: 5)")
+    parser.add_argument("--resume", action="store_true",
+                        help="measure only what the file lacks for this commit, down to single "
+                             "rounds of a workload (the section growth: anew)")
     parser.add_argument("--quick", action="store_true",
                         help="one round with batches of 4, to see that it works; writes a file "
                              "only with --out")
@@ -291,6 +316,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.rounds < 1:
         raise UsageError(f"--rounds must be at least 1, got {args.rounds}")
+    if args.resume and args.quick:
+        raise UsageError("--resume goes on with measurements, --quick makes none: leave out one of "
+                         "the two")
     if args.plot and args.plot.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"--plot {args.plot}: the name must end in .png, .svg or .pdf")
     present = [name for name in CONTENDERS
@@ -300,6 +328,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     if absent and not args.show:
         raise UsageError(f"{', '.join(absent)} cannot run here: install {package(absent[0])}, or "
                          "leave it out of --contenders")
+    lacking = [name for name in PACKAGES if not harness.installed(name)]
+    if lacking and not args.show:
+        harness.say(f"not installed, so not measured: {', '.join(lacking)}")
     return args
 
 

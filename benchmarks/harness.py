@@ -19,6 +19,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,16 +51,36 @@ def _busy_seconds() -> float | None:
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
+def _own_seconds() -> float:
+    """CPU seconds used so far by this process and by the compilers that it started and awaited."""
+    compilers = os.times()
+    return time.process_time() + compilers.children_user + compilers.children_system
+
+
+@contextlib.contextmanager
+def at_most(seconds: int, what: str) -> Iterator[None]:
+    """Raise RuntimeError when the block takes longer: as soon as it is back in Python's code."""
+    def stop(*_: object) -> None:
+        raise RuntimeError(f"{what} takes more than {seconds} seconds")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
 @contextlib.contextmanager
 def metered(result: Sample) -> Iterator[None]:
     """Add to `result` the wall and CPU seconds of the block, and `foreign`: the share of the
     machine's CPU time that other programs used."""
     busy = _busy_seconds()
-    own_start = time.process_time()
+    own_start = _own_seconds()
     start = time.perf_counter()
     yield
     wall = time.perf_counter() - start
-    own = time.process_time() - own_start
+    own = _own_seconds() - own_start
     result |= {"wall_seconds": round(wall, 3), "cpu_seconds": round(own, 3)}
     busy_end = _busy_seconds()
     if busy is not None and busy_end is not None:
@@ -181,26 +202,27 @@ def whole_rounds(taken: dict[str, list[Sample]]) -> int:
     return min(counts, default=0)
 
 
-def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Sample | None],
-              before: dict[str, list[Sample]] | None = None) -> Iterator[dict[str, list[Sample]]]:
+def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Sample],
+              before: dict[str, list[Sample]] | None = None,
+              once: Iterable[str] = ()) -> Iterator[dict[str, list[Sample]]]:
     """All samples so far by contender, after each round; each sample has its number as `round`.
 
-    `take` gives the sample of a contender in a round, or None to sit this round out. A contender
-    whose sample failed sits out the rest. `before` are the samples of an earlier run: rounds that
-    are complete there are not repeated.
+    `take` gives the sample of a contender in a round. A contender whose sample failed sits out the
+    rest, and so do those named in `once`, which are slow. `before` are the samples of an earlier
+    run: rounds that are complete there are not repeated.
     """
     earlier = before or {}
     taken: dict[str, list[Sample]] = {name: list(earlier.get(name, [])) for name in names}
-    start = whole_rounds(taken)
+    slow = set(once)
+    start = whole_rounds({name: samples for name, samples in taken.items() if name not in slow})
     for samples in taken.values():
         # Rounds that were cut short are repeated whole, so that ratios are within a round.
         samples[:] = [s for s in samples if s["round"] < start or "error" in s]
     for i in range(start, rounds):
         for name, samples in taken.items():
             failed = samples and "error" in samples[-1]
-            result = None if failed else take(name, i)
-            if result is not None:
-                samples.append({"round": i} | result)
+            if not failed and (i == 0 or name not in slow):
+                samples.append({"round": i} | take(name, i))
         yield taken
 
 

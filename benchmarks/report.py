@@ -8,7 +8,7 @@ from minitorch_alex.errors import UsageError
 from minitorch_alex.files import write_atomic
 
 from . import harness
-from .workloads import ABOUT, CONTENDERS
+from .workloads import ABOUT, CONTENDERS, PACKAGES
 
 WAYS = {"train": "training", "inference": "inference"}  # key in the JSON -> in words
 
@@ -71,6 +71,18 @@ def _speed_cell(row: dict | None, key: str) -> str:
         spread = "" if one_round else f", {ratio[1]:.2f} to {ratio[2]:.2f}"
         text += f" ({ratio[0]:.2f}{spread})"
     return text + (" *" if row["noisy"] else "")
+
+
+def _left_out(content: dict) -> str:
+    """One line for each contender that is missing in a row of the section speed, and why."""
+    lines = [f"* not installed: {text}" for name, text in PACKAGES.items()
+             if name not in content["machine"]]
+    for name, entry in content.get("speed", {}).items():
+        for who, samples in entry.get("samples", {}).items():
+            if samples and "error" in samples[-1]:
+                reason = samples[-1]["error"].removeprefix("RuntimeError: ")
+                lines.append(f"* `{who}` on {name}: {reason}")
+    return "\n".join(["Left out:", "", *lines]) if lines else ""
 
 
 def _winograd(part: dict) -> str:
@@ -207,7 +219,8 @@ def tables(content: dict) -> str:
     parts.append("\n".join(f"* `{name}`: {ABOUT[name]}"
                            for name in who_of(entry["summary"] for entry in rows.values())))
     if rows:
-        parts += [speed("Training", rows), speed("Inference", rows, "inference"), _winograd(rows)]
+        parts += [speed("Training", rows), speed("Inference", rows, "inference"),
+                  _left_out(content), _winograd(rows)]
     if "memory" in content:
         parts.append(_memory(content["memory"]))
     if "floors" in content.get("ceilings", {}):
@@ -229,8 +242,9 @@ def _trial(content: dict) -> str:
 def machine(content: dict) -> str:
     """The machine, the versions, and when it was measured."""
     m = content["machine"]
+    packages = [f"{text} {m[name]}" for name, text in PACKAGES.items() if name in m]
     return (f"{m['cpu']}, {m['cpus']} CPUs; Python {m['python']}, NumPy {m['numpy']} "
-            f"({m.get('blas', 'unknown BLAS')}), PyTorch {m.get('torch', 'absent')}; "
+            f"({m.get('blas', 'unknown BLAS')}), {', '.join(packages) or 'PyTorch absent'}; "
             f"{content['date']}, commit {content['commit']}.")
 
 
@@ -267,6 +281,10 @@ COLOURS = {
     "torch-nhwc": "#4d86ad",
     "torch-malloc": "#8fb3cc",
     "torch": "#c9dbe7",
+    "torch-compile-nhwc": "#4f7a4a",
+    "torch-compile": "#9dbb94",
+    "jax": "#7b5ea7",
+    "tinygrad": "#d3a53b",
     "dezero": "#b9bec4",
 }
 TO = "torch-malloc"

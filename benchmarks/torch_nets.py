@@ -15,13 +15,15 @@ from .workloads import GPU_WORKLOADS, RATES, WORKLOADS, malloc_setting
 DEVICE = "cuda"  # that TorchOnGpu uses
 BLOCK = 4 << 20  # bytes of images that FastNorm handles at a time on a CPU: they stay in the cache
 
-# contender -> what it changes: channels_last, FastNorm, FastLinear, the fused SGD
+# contender -> what it changes: channels_last, FastNorm, FastLinear, the fused SGD, torch.compile
 CHOICES: dict[str, tuple[str, ...]] = {
     "torch": (),
     "torch-malloc": (),
     "torch-nhwc": ("nhwc",),
     "torch-lrn": ("nhwc", "lrn", "fused"),
     "torch-best": ("nhwc", "lrn", "fused", "linear"),
+    "torch-compile": ("compile",),
+    "torch-compile-nhwc": ("nhwc", "compile"),
     "torch-fast": ("lrn", "fused"),
     "torch-fast-nhwc": ("nhwc", "lrn", "fused"),
 }
@@ -316,6 +318,8 @@ class Torch:
         self.format = torch.channels_last if "nhwc" in choices else torch.contiguous_format
         kit = Kit("lrn" in choices, "linear" in choices)
         self.net = NETS[self.workload.net](kit).to(device, memory_format=self.format)
+        if "compile" in choices:
+            self.net.compile()  # at the first step; once for training and once for inference
         fused = "fused" in choices or None
         self.optimizer = torch.optim.SGD(self.net.parameters(), **RATES, fused=fused)
 

@@ -13,8 +13,8 @@ class Workload:
     """A network and a batch of images.
 
     size      side of an image, pixels
-    edge      rows and columns of zeros that PyTorch's image has in addition, at the bottom and at
-              the right: our conv1 reads them past the edge (ceil_mode), a mode PyTorch lacks
+    edge      rows and columns of zeros that the others' images have in addition, at the bottom and
+              at the right: our conv1 reads them past the edge (ceil_mode), a mode PyTorch lacks
     dezero    whether it is small enough for DeZero
     winograd  whether it has enough channels for --winograd
     """
@@ -33,7 +33,7 @@ class Workload:
         if not self.edge:
             return ""
         side = self.size + self.edge
-        return f"torch is given 3 x {side} x {side}: the zeros that our conv1 reads past the edge"
+        return f"the others are given {side} x {side}: the zeros that our conv1 reads past the edge"
 
 
 WORKLOADS = {
@@ -62,6 +62,9 @@ KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 
+# torch.compile by its own process alone, so that compiling does not count as the work of others.
+COMPILE = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
 # contender -> the environment of its process
 CONTENDERS: dict[str, dict[str, str]] = {
     "ours": {},
@@ -72,6 +75,10 @@ CONTENDERS: dict[str, dict[str, str]] = {
     "torch-nhwc": KEEP_MEMORY,
     "torch-lrn": KEEP_MEMORY,
     "torch-best": KEEP_MEMORY,
+    "torch-compile": COMPILE,
+    "torch-compile-nhwc": COMPILE | KEEP_MEMORY,
+    "jax": {"JAX_PLATFORMS": "cpu"} | KEEP_MEMORY,
+    "tinygrad": {"DEV": "CPU", "PARALLEL": "0"} | KEEP_MEMORY,
     "dezero": KEEP_MEMORY,
 }
 ABOUT = {
@@ -83,6 +90,10 @@ ABOUT = {
     "torch-nhwc": "the same in channels_last",
     "torch-lrn": "the same with a hand-written LRN and fused SGD",
     "torch-best": "the same with linear layers by oneDNN, not MKL",
+    "torch-compile": "torch.compile as installed, NCHW",
+    "torch-compile-nhwc": "the same in channels_last, with malloc told to keep freed memory",
+    "jax": "JAX, a step compiled whole by jit, its arrays donated; malloc as above",
+    "tinygrad": "tinygrad, a step recorded by TinyJit, in C compiled by clang; malloc as above",
     "dezero": "DeZero in NumPy, with shims for LRN and groups; one round",
 }
 
@@ -93,6 +104,13 @@ GPU_ABOUT = {
     "torch-fast": "PyTorch in NCHW with a hand-written LRN and fused SGD",
     "torch-fast-nhwc": "the same in channels_last",
 }
+
+# The packages of the others, by the name that pip knows: the first word of a contender's name.
+PACKAGES = {"torch": "PyTorch", "jax": "JAX", "tinygrad": "tinygrad", "dezero": "DeZero"}
+
+# How long a step may take: more, and the contender is left out of this workload's row.
+FIRST_STEP_LIMIT = 180  # seconds, with compiling
+STEP_LIMIT = 30         # seconds
 
 # contender -> --conv, where it is not auto
 CONVOLUTIONS = {"ours-im2col": "im2col", "ours-winograd": "winograd"}

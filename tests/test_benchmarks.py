@@ -1,12 +1,17 @@
 """The speed benchmark: contenders compute the same function; numbers are kept and shown as is."""
 import json
+import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 import minitorch_alex as mt
+import minitorch_alex.functional as F
 from benchmarks import cpu, harness, nets, report
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import RATES, WORKLOADS
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.errors import UsageError
 
@@ -122,6 +127,168 @@ def test_the_best_torch_has_the_gradients_of_the_plain_one():
         assert torch.allclose(p, q, rtol=1e-5, atol=1e-7), name
 
 
+class InJax:
+    """JAX, with its layouts, behind the same four functions as InTiny."""
+
+    def __init__(self):
+        from benchmarks import jax_nets
+        self.of = jax_nets
+        self.Net = jax_nets.Jax
+
+    def arrays(self, net, ours, factor):
+        """Our arrays by layer in JAX's order; fc7 and fc8 times `factor` (see copy_weights)."""
+        jnp = self.of.jnp
+        channels = [layer.outputs for layer in net.net.values() if hasattr(layer, "kernel")][-1]
+        last = {}
+        flat = True  # whether the next linear layer is the first
+        for name, (w, b) in ours.items():
+            w = w * (factor if name in ("fc7", "fc8") else 1.0)
+            if w.ndim == 4:
+                w = w.transpose(2, 3, 1, 0)  # (O, C, KH, KW) -> (KH, KW, C, O)
+            elif flat:
+                side = round((w.shape[1] / channels) ** 0.5)
+                w = w.reshape(len(w), channels, side, side)  # (O, C*H*W) -> (O, C, H, W)
+                w = w.transpose(2, 3, 1, 0).reshape(-1, len(w))  # -> (H, W, C, O) -> (H*W*C, O)
+                flat = False
+            else:
+                w = w.T
+            last[name] = (jnp.asarray(w), jnp.asarray(b))
+        return last
+
+    def load(self, net, weights):
+        net.weights = weights
+
+    def logits_loss_and_gradients(self, net):
+        """In inference's mode: nothing is dropped."""
+        loss, gradients = self.of.jax.value_and_grad(net.loss)(
+            net.weights, None, net.images, net.labels)
+        return net.infer(), float(loss), gradients
+
+    def batch(self, net, images, labels):
+        """From NCHW."""
+        net.images = self.of.jnp.asarray(images.transpose(0, 2, 3, 1))
+        net.labels = self.of.jnp.asarray(labels)
+
+    def dropped(self, x):
+        from benchmarks.layers import Dropout
+        key = self.of.jax.random.key(3)
+        return np.asarray(self.of.apply({"drop": Dropout()}, {}, self.of.jnp.asarray(x), key))
+
+
+class InTiny:
+    """tinygrad, whose layouts are ours."""
+
+    def __init__(self):
+        from benchmarks import tiny_nets
+        self.of = tiny_nets
+        self.Net = tiny_nets.Tiny
+
+    def arrays(self, net, ours, factor):
+        return {name: (w * np.float32(factor if name in ("fc7", "fc8") else 1.0), b)
+                for name, (w, b) in ours.items()}
+
+    def load(self, net, weights):
+        for name, pair in weights.items():
+            for theirs, array in zip(net.weights[name], pair, strict=True):
+                theirs.assign(self.of.Tensor(array)).realize()
+
+    def logits_loss_and_gradients(self, net):
+        net.optimizer.zero_grad()
+        loss = net.loss(net.images, net.labels).backward()
+        gradients = {name: [array.grad.numpy() for array in pair]
+                     for name, pair in net.weights.items()}
+        return net.infer(), loss.item(), gradients
+
+    def batch(self, net, images, labels):
+        net.images = self.of.Tensor(images).realize()
+        net.labels = self.of.Tensor(labels).realize()
+
+    def dropped(self, x):
+        from benchmarks.layers import Dropout
+        with self.of.Context(TRAINING=1):
+            return self.of.apply({"drop": Dropout()}, {}, self.of.Tensor(x)).numpy()
+
+
+@pytest.fixture(params=["jax", pytest.param("tinygrad", marks=pytest.mark.slow)])
+def other(request, monkeypatch):
+    """Another framework, or a skipped test."""
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("DEV", "CPU")
+    pytest.importorskip(request.param, reason=f"needs the package {request.param}")
+    if request.param == "tinygrad" and not shutil.which("clang"):
+        pytest.skip("tinygrad needs clang to compile its kernels")
+    return {"jax": InJax, "tinygrad": InTiny}[request.param]()
+
+
+def pairs(model, kind):
+    """layer -> (weight, bias) of our network, or their gradients."""
+    return {name: tuple(np.array(getattr(array, kind)) for array in (layer.weight, layer.bias))
+            for name, layer in model.named_children() if hasattr(layer, "weight")}
+
+
+def same(got, want, what):
+    """Equal to 1e-4 of the largest."""
+    got = np.asarray(got)
+    assert got.shape == want.shape, what
+    assert np.abs(got - np.asarray(want)).max() <= 1e-4 * np.abs(np.asarray(want)).max(), what
+
+
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
+def test_other_frameworks_have_our_loss_and_gradients(name, other):
+    """With the same weights: the logits, the loss and the gradient of each weight, without
+    dropout."""
+    key, workload = NETS[name]
+    model = nets.build(workload).eval()
+    halves = getattr(getattr(model, "drop6", None), "rule", "") == "2012"
+    rng = np.random.default_rng(0)
+    for p in model.parameters():
+        scale = 1.5 / np.sqrt(p.size / p.shape[0]) if p.ndim > 1 else 0.1
+        p.data[...] = rng.standard_normal(p.shape) * scale
+    size = workload.size
+    images = rng.standard_normal((2, 3, size, size)).astype(np.float32)
+    labels = rng.integers(0, workload.classes, 2)
+    logits = model(mt.Tensor(images))
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()
+
+    net = other.Net(key)
+    edge = (0, workload.edge)
+    other.batch(net, np.pad(images, ((0, 0), (0, 0), edge, edge)), labels)
+    # Ours halves what comes to fc7 and fc8, theirs has half the weights: twice the gradients.
+    other.load(net, other.arrays(net, pairs(model, "data"), 0.5 if halves else 1.0))
+    their_logits, their_loss, gradients = other.logits_loss_and_gradients(net)
+    same(their_logits, logits.data, "logits")
+    assert their_loss == pytest.approx(loss.item(), rel=1e-4)
+    wanted = other.arrays(net, pairs(model, "grad"), 2.0 if halves else 1.0)
+    assert gradients.keys() == wanted.keys()
+    for layer, pair in wanted.items():
+        for got, want in zip(gradients[layer], pair, strict=True):
+            same(got, want, layer)
+
+
+def test_other_frameworks_take_our_steps(other, monkeypatch):
+    """Momentum and weight decay, with rates at which both show after three steps."""
+    monkeypatch.setitem(RATES, "lr", 0.02)
+    monkeypatch.setitem(RATES, "weight_decay", 0.5)
+    ours = nets.Ours("net_w2-b128", "ours-im2col")
+    ours.feed(4)
+    ours.mode(True)
+    net = other.Net("net_w2-b128")
+    other.batch(net, np.ascontiguousarray(ours.images), ours.labels)
+    other.load(net, other.arrays(net, pairs(ours.model, "data"), 1.0))
+    losses = [(net.train_step(), ours.train_step()) for _ in range(3)]
+    np.testing.assert_allclose(*zip(*losses, strict=True), rtol=1e-5)
+    wanted = other.arrays(net, pairs(ours.model, "data"), 1.0)
+    for layer, pair in wanted.items():
+        for got, want in zip(net.weights[layer], pair, strict=True):
+            same(got.numpy() if hasattr(got, "numpy") else got, np.asarray(want), layer)
+
+
+def test_other_frameworks_drop_half_and_double_the_rest(other):
+    y = other.dropped(np.ones((100, 100), np.float32))
+    assert set(np.unique(y)) == {0, 2} and abs(y.mean() - 1) < 0.05
+
+
 @pytest.mark.parametrize("name", [*SMALL, *LARGE])
 def test_the_bare_kernels_do_the_same_step_to_the_bit(name):
     key, _ = NETS[name]
@@ -170,13 +337,15 @@ def test_contenders_take_turns_and_one_that_fails_sits_out():
 
     def take(name, i):
         calls.append((name, i))
-        if name == "b":
-            return {"error": "no"}
-        return None if name == "c" and i else {"train": 1}
+        return {"error": "no"} if name == "b" else {"train": 1}
 
-    *_, last = harness.alternate("abc", 3, take)
-    assert calls == [("a", 0), ("b", 0), ("c", 0), ("a", 1), ("c", 1), ("a", 2), ("c", 2)]
+    *_, last = harness.alternate("abc", 3, take, once="c")
+    assert calls == [("a", 0), ("b", 0), ("c", 0), ("a", 1), ("a", 2)]
     assert [s["round"] for s in last["a"]] == [0, 1, 2] and len(last["b"]) == len(last["c"]) == 1
+    # Another run goes on after the rounds that are complete; who sat out still does.
+    calls.clear()
+    *_, more = harness.alternate("abc", 5, take, last, once="c")
+    assert calls == [("a", 3), ("a", 4)] and len(more["a"]) == 5 and more["c"] == last["c"]
 
 
 @pytest.mark.parametrize(("foreign", "retries", "want"), [  # None: the child fails
@@ -209,12 +378,35 @@ print(json.dumps({n: v for n, v in os.environ.items() if n[:4] in ('OPEN', 'MALL
     assert failed == {"error": "AssertionError: not fine"}
 
 
-def test_own_work_is_not_foreign():
+@pytest.mark.parametrize("others", [0.0, 0.25])
+def test_own_work_is_not_foreign(others, monkeypatch):
+    """On a machine on which others use `others` seconds meanwhile, whatever runs now on this one."""
+    used = iter((0.0, others))
+    monkeypatch.setattr(harness, "_busy_seconds", lambda: harness._own_seconds() + next(used))
     result = {}
     with harness.metered(result):
         times = harness.time_steps(lambda: sum(range(200_000)), warm_up=1, least=5, seconds=0)
     assert len(times) == 5 and 0 < sum(times) <= result["wall_seconds"] + 0.001
-    assert result["cpu_seconds"] > 0 and result.get("foreign", 0) <= 1
+    assert result["cpu_seconds"] > 0
+    foreign = result["foreign"] * result["wall_seconds"] * harness.os.cpu_count()
+    assert foreign == pytest.approx(others, rel=0.05, abs=0.01)
+
+
+def test_the_work_of_a_compiler_is_own_work():
+    before = harness._own_seconds()
+    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
+    assert harness._own_seconds() - before > 0.05
+
+
+def test_a_step_that_takes_too_long_is_told():
+    start = time.perf_counter()
+    with pytest.raises(RuntimeError, match="^a step takes more than 1 seconds$"):
+        with harness.at_most(1, "a step"):
+            time.sleep(30)
+    assert time.perf_counter() - start < 20
+    with harness.at_most(1, "a step"):
+        pass
+    time.sleep(1.1)  # the alarm is off: it would end this process
 
 
 # What is written and shown
