@@ -32,7 +32,7 @@ from minitorch_alex.errors import UsageError
 from minitorch_alex.files import write_atomic
 from minitorch_alex.parallel import DataParallel
 from minitorch_alex.tensor import Tensor
-from minitorch_alex.training import cli, cut, ranks, runs
+from minitorch_alex.training import cli, convolution, cut, ranks, runs
 from minitorch_alex.training.progress import Progress
 
 RESULT = Path(__file__).parent.parent / "results" / "scaling.json"
@@ -68,6 +68,9 @@ def time_training(job: dict[str, Any]) -> dict[str, float]:
         parallel = cut.CutParallel("columns", model, optimizer, group)
     elif group.size > 1:
         parallel = DataParallel(optimizer, group, job.get("shards", 0))
+    networks = [model, parallel.net] if is_cut else [model]
+    setting = {"conv": "auto", "deterministic": False, "shards": job.get("shards", 0)}
+    convolution.use(setting, networks, n, group)  # as `train` without a flag
     own = slice(0, n) if is_cut else comm.part(n, group.rank, group.size)
     rng = np.random.default_rng(0)
     shape = (n, model.image_size, model.image_size, 3)

@@ -13,7 +13,7 @@ from .. import backend
 from ..errors import UsageError
 from .parts import Array, Shape, cut, flat_view, lengths, part, tree_sum, with_length
 
-CHUNK = 2 * 2**20  # bytes of an array that travel at a time: they stay in a processor's cache
+CHUNK = 2**20  # bytes of an array that travel at a time: they stay in a processor's cache
 LEAST_PIECE = 64 * 2**10  # bytes that two ranks exchange at least: many ranks have larger chunks
 
 

@@ -55,11 +55,8 @@ class Mpi(Comm):
         own = parts[self.rank]
         if not np.shares_memory(own, a):
             own[...] = a.reshape(-1)  # (n_r, ...) -> (size,)
-        stretch = self._stretch(flat)
-        for done in range(0, max(piece.size for piece in parts), stretch):
-            here = slice(done, done + stretch)
-            for to, source in self._partners():
-                self._send_receive(own[here], to, parts[source][here], source)
+        for here in self._stretches(parts):
+            self._hand_round(parts, here)
         return out
 
     def scatter_sum(self, a: Array, axis: int = 0, out: Array | None = None) -> Array:
@@ -72,18 +69,50 @@ class Mpi(Comm):
         # term of this rank, with no copy of it.
         if not np.shares_memory(out, own):
             out[...] = own
-        longest = max(piece.size for piece in parts)
-        stretch = self._stretch(a)
-        buffer = np.empty((self.size, min(stretch, longest)), a.dtype)
-        for done in range(0, longest, stretch):
-            here = slice(done, done + stretch)
-            total = out[here]
-            terms = list(buffer[:, :total.size])
-            terms[self.rank] = total
-            for to, source in self._partners():
-                self._send_receive(parts[to][here], to, terms[source], source)
-            tree_sum(terms, total)
+        room = self._room(parts)
+        for here in self._stretches(parts):
+            self._add_up(parts, here, out, room)
         return out
+
+    def sum(self, a: Array) -> Array:
+        flat = flat_view(a)
+        parts = [flat[part(flat.size, rank, self.size)] for rank in range(self.size)]
+        room = self._room(parts)
+        for here in self._stretches(parts):
+            self._add_up(parts, here, parts[self.rank], room)
+            self._hand_round(parts, here)  # while it is in the cache
+        return a
+
+    # What long arrays go through, stretch by stretch. `parts` are those of all ranks, in their
+    # order, and a stretch is the same rows of each.
+
+    def _stretch_length(self, parts: Sequence[Array]) -> int:
+        """Elements of a stretch: those of all ranks stay in a processor's cache."""
+        return max(1, self._rows_per_chunk(parts[0]) // self.size)
+
+    def _stretches(self, parts: Sequence[Array]) -> Iterator[slice]:
+        length = self._stretch_length(parts)
+        for start in range(0, max(piece.size for piece in parts), length):
+            yield slice(start, start + length)
+
+    def _room(self, parts: Sequence[Array]) -> Array:
+        """Memory for the terms of one stretch: (ranks, elements)."""
+        longest = max(piece.size for piece in parts)
+        return np.empty((self.size, min(longest, self._stretch_length(parts))), parts[0].dtype)
+
+    def _add_up(self, parts: Sequence[Array], here: slice, out: Array, room: Array) -> None:
+        """Add every rank's terms of a stretch of this rank's part to those that `out` has."""
+        total = out[here]
+        terms = list(room[:, :total.size])
+        terms[self.rank] = total
+        for to, source in self._partners():
+            self._send_receive(parts[to][here], to, terms[source], source)
+        tree_sum(terms, total)
+
+    def _hand_round(self, parts: Sequence[Array], here: slice) -> None:
+        """Send a stretch of this rank's part to all, and receive theirs."""
+        for to, source in self._partners():
+            self._send_receive(parts[self.rank][here], to, parts[source][here], source)
 
     # Ranks meet in pairs. In each of P - 1 rounds a rank sends to one and receives from another,
     # so that all links are in use in both directions:
@@ -104,10 +133,6 @@ class Mpi(Comm):
         with self.watchdog.waiting():
             self.ranks.Sendrecv(sent, to, 0, received, source, 0)
 
-    def _stretch(self, flat: Array) -> int:
-        """How many elements of each rank's part of a flat array travel at a time."""
-        return max(1, self._rows_per_chunk(flat) // self.size)
-
     def _swap(self, pieces: Sequence[Array], shapes: Sequence[Shape]) -> list[Array]:
         dtype = pieces[0].dtype
         sent = np.concatenate([piece.reshape(-1) for piece in pieces])  # shapes -> one (n,)
@@ -118,12 +143,6 @@ class Mpi(Comm):
         ends = np.cumsum(counts)
         return [received[end - n:end].reshape(shape)  # (n,) -> shape
                 for shape, n, end in zip(shapes, counts, ends, strict=True)]
-
-    def sum(self, a: Array) -> Array:
-        flat = flat_view(a)
-        own = self.scatter_sum(flat, out=flat[part(flat.size, self.rank, self.size)])
-        self.gather(own, total=flat.size, out=flat)
-        return a
 
     def broadcast(self, value: Any = None, root: int = 0) -> Any:
         is_array = self.rank == root and backend.is_array(value)
