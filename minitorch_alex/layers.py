@@ -3,6 +3,7 @@ import numpy as np
 
 from . import backend
 from . import functional as F
+from .comm import Comm
 from .errors import ShapeError
 from .init import Init
 from .kernels.window import Pair, Window, pair
@@ -51,7 +52,11 @@ class BatchNorm2d(Module):
     In training it normalises with the batch's statistics, which the running ones follow; after
     eval() with the running ones. With track_running_stats=False always with the batch's. Unlike
     PyTorch's it does not count batches (num_batches_tracked), so momentum is a number.
+
+    `ranks`, set where several share a batch, are those over whose images the statistics go.
     """
+
+    ranks: Comm | None = None
 
     weight: Parameter | None
     bias: Parameter | None
@@ -78,7 +83,7 @@ class BatchNorm2d(Module):
             raise ShapeError(f"BatchNorm2d: got input {x.shape}, expected (N, C, H, W)")
         training = self.training or not self.track_running_stats
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-                            training, self.momentum, self.eps)
+                            training, self.momentum, self.eps, self.ranks)
 
 
 class Sigmoid(Module):

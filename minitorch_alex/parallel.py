@@ -169,6 +169,13 @@ class DataParallel:
             for name in self.optimizer.kept:
                 self._gather(getattr(self.optimizer, name))
 
+    def close(self) -> None:
+        """After the last step, while all ranks are there."""
+        if self._overlap is not None:
+            self._overlap.thread.shutdown()
+            self._overlap.comm.close()
+        self.comm.close()
+
 
 def check_shards(shards: int, ranks: int) -> None:
     """Raises UsageError for shards that are not a power of two, or whose number the ranks do not

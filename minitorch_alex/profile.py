@@ -24,6 +24,7 @@ from .models import Network
 from .nn import Conv2d, Linear, LocallyConnected2d, Module, Sequential, evaluating, in_mode
 from .tensor import Tensor
 from .training import cli, convolution, runs
+from .training.ranks import threads_per_rank
 
 FLOAT_BYTES = 4  # float32
 Times = dict[str, tuple[float, float]]  # layer -> (seconds forward, seconds backward)
@@ -219,9 +220,13 @@ def memory_needs(model: Network) -> tuple[int, int]:
 
 
 def _kept_bytes(model: Network, images: int) -> int:
-    """What forward keeps for backward of so many images."""
+    """What forward keeps for backward of so many images. Running statistics stay as they are: a
+    blank image is none of the training's."""
+    before = [(buffer, buffer.data.copy()) for _, buffer in model.named_buffers()]
     with in_mode(model, training=True):
         logits = model(blank(model, images))
+    for buffer, array in before:
+        buffer.data[...] = array
     return saved_bytes(F.cross_entropy(logits, backend.asarray(np.zeros(images, np.int64))))
 
 
@@ -513,13 +518,16 @@ def describe_ranks(model: Network, times: Times, images: int, ranks: comm.Comm) 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     kernels.keep_freed_memory()
+    # Each rank gets its share of the processors, unless --threads says otherwise.
+    ranks = comm.start(timeout=300) if args.ranks else comm.Alone()
+    if ranks.size > 1:
+        kernels.set_threads(threads_per_rank(ranks))
     cli.use_device(vars(args))
     model, name = open_model(args.model)
     if args.plot:
         draw(model, args.plot, name)
         print(args.plot)
         return 0
-    ranks = comm.start(timeout=300) if args.ranks else comm.Alone()
     computed_by = use_faster_convolutions(model, args)
     times = layer_times(model, args.batch_size) if args.batch_size else None
     if times and args.ranks:

@@ -70,6 +70,7 @@ def run(args: argparse.Namespace, given: set[str]) -> int:
     saving.open_directory(job)
     if job.source is None and job.run.writes:
         settings.keep(job.run, args, given)
+    code = 0
     # Ctrl-C, say: the loop ends after a step, a test at once.
     with StopSignal(job.comm) as stop, warnings.catch_warnings():
         # A training that diverges overflows first. DivergedError says so, once.
@@ -81,11 +82,13 @@ def run(args: argparse.Namespace, given: set[str]) -> int:
         except Stopped as stopped:
             print(f"\nstopped by {stopped} after step {job.progress.step:,}; resume with\n"
                   f"  python -m minitorch_alex.train --resume {job.run.directory}")
-            return 128 + stopped.number
+            code = 128 + stopped.number
         finally:
             if job.other_log is not None:
                 job.other_log.close()
-    return 0
+    if job.parallel is not None:
+        job.parallel.close()
+    return code
 
 
 # Before the loop.
@@ -262,7 +265,7 @@ def finish_epoch(job: Job, totals: Meter, pace: float, forecast: Forecast,
     epoch's last batch, and a resumed run validates again.
     """
     progress = job.progress
-    ranks.check_together(job.comm, job.parallel, job.optimizer, progress.epoch + 1)
+    ranks.check_together(job.comm, job.parallel, job.model, job.optimizer, progress.epoch + 1)
     row: dict[str, Any] = {"kind": "epoch", "step": progress.step, "epoch": progress.epoch + 1,
                            "train_loss": totals.mean_loss, "train_error": totals.error,
                            "lr": job.lr, "seconds": round(progress.seconds, 1),

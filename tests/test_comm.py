@@ -1,5 +1,7 @@
 """Ranks as threads: what each gets from the others, without MPI. Processes are in test_mpi.py."""
 import ctypes
+import importlib
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -360,14 +362,34 @@ def test_without_a_launcher_nothing_is_imported(monkeypatch):
 
 @pytest.mark.parametrize("variable", ("PMI_RANK", "SLURM_STEP_NUM_TASKS"))
 def test_a_launcher_without_mpi4py_is_one_line(variable, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "mpi4py", None)
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
     monkeypatch.setenv(variable, "2")
     with pytest.raises(BackendError, match="mpi4py is not installed .*; pip install"):
         comm_module.start()
 
 
-def test_results_do_not_depend_on_the_chunks():
+@pytest.mark.parametrize(("program", "variables", "library", "srun"), (
+    ("ompi_info", {"PMI_RANK": "0", "PMI_SIZE": "2"}, "Open MPI", "pmix"),
+    ("mpichversion", {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2", "PMIX_RANK": "0"}, "MPICH", "pmi2"),
+))
+def test_the_launcher_of_another_mpi_is_refused_before_mpi_starts(program, variables, library, srun, monkeypatch):
+    """Afterwards it is too late for one line: MPICH ends the process, Open MPI prints a page."""
+    launcher = importlib.import_module("minitorch_alex.comm.launcher")
+    for name in (*comm_module.RANK_VARIABLES, *comm_module.SIZE_VARIABLES, "MPI4PY_MPIABI", "MPI4PY_LIBMPI"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(launcher, "_beside_python", lambda name: name if name in (program, "mpiexec") else None)
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(BackendError) as error:
+        comm_module.start()
+    assert f"another MPI than mpi4py ({library})" in str(error.value) and f"srun --mpi={srun}" in str(error.value)
+    monkeypatch.setenv("MPI4PY_LIBMPI", "libmpi.so")  # the user's choice of a library: no guess
+    with pytest.raises(BackendError, match="mpi4py is not installed"):
+        comm_module.start()
 
+
+def test_results_do_not_depend_on_the_chunks():
     whole = on_ranks(3, ranks.everything)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interface, "CHUNK", 64)

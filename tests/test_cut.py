@@ -2,7 +2,7 @@
 fixture are those of test_parallel.py."""
 import numpy as np
 import pytest
-from test_parallel import losses, same_bytes, training  # noqa: F401  (a fixture)
+from test_parallel import NORMS, losses, same_bytes, training  # noqa: F401  (a fixture)
 
 from minitorch_alex.errors import UsageError
 
@@ -54,6 +54,18 @@ def test_several_updates_of_the_fully_connected_layers(training, scheme, passes)
 def test_frozen_layers_layers_with_rates_of_their_own_and_smoothed_labels(training):  # noqa: F811
     flags = ["--set", "changes=0 conv3.lr=0, 0 fc7.lr=0.001", "--set", "label_smoothing=0.1", *ONCE]
     check_alike(training(4, "cut", "--parallel", "columns", *flags), training(1, "alone", *flags))
+
+
+@pytest.mark.parametrize(("size", "kind"), ((2, "columns"), (4, "columns"), (3, "hybrid")))
+def test_batch_normalisation_and_weights_of_classes_in_a_cut_network(training, size, kind):  # noqa: F811
+    """Pairs of columns, and the hybrid's convolutions, exchange the statistics; resumed by one process."""
+    flags = [*NORMS, "--set", "class_weights=balanced"]
+    whole = training(1, "whole", *flags, "--epochs", "2")
+    training(size, "cut", "--parallel", kind, *flags, *ONCE)
+    arrays, rows = training(1, "cut", "--resume", "runs/cut", "--parallel", "data", "--epochs", "2")
+    for name, weights in whole[0].items():
+        np.testing.assert_allclose(arrays[name], weights, atol=1e-3 * max(abs(weights).max(), 1e-3), err_msg=name)
+    assert losses(rows)[0] == pytest.approx(losses(whole[1])[0], abs=1e-4)
 
 
 @pytest.mark.parametrize(("size", "flags", "text"), (

@@ -29,6 +29,13 @@ def test_the_index_lists_every_page():
         assert name == "index.md" or (name in links and name.removesuffix(".md") in entries), name
 
 
+def test_the_tests_that_pages_name_exist():
+    tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("test_*.py"))
+    for page in DOCS:
+        for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")):
+            assert f"def {name}(" in tests, f"{page.name}: {name}"
+
+
 def test_the_reference_names_modules_that_exist():
     for page in (ROOT / "docs" / "api").glob("*.md"):
         modules = re.findall(r"automodule:: ([\w.]+)", page.read_text(encoding="utf-8"))

@@ -251,6 +251,9 @@ def test_cosine_falls_to_nothing_over_the_epochs(pets):
 
 @pytest.mark.parametrize("flags, hint", (
     ((), ""), (("-b", "32"), "lr 0.001 is for batches of 128; for 32 the linear rule gives --lr 0.00025"),
+    (("-b", "1024"), "lr 0.001 is for batches of 128; for 1024 the linear rule gives --lr 0.008 --set warmup_epochs=5"),
+    (("-b", "4096"), "lr 0.001 is for batches of 128; for 4096 the linear rule gives --lr 0.032, but AlexNet has "
+     "diverged at such rates: take --set rule=lars, with a rate and a warm-up as in docs/scaling.md"),
     (("-b", "32", "--lr", "0.001"), "")))
 def test_another_batch_size_gets_a_remark_on_the_rate(flags, hint):
     args, given = settings.parse(["-a", "quick_26", "--data", "shapes", *flags])

@@ -35,6 +35,22 @@ def test_an_image_has_its_dropout_mask_in_any_part_of_the_batch(shape):
     assert not np.array_equal(whole[0], whole[1])
 
 
+def test_the_processors_of_a_host_are_divided(monkeypatch):
+    """Among the ranks that may use the same ones: Open MPI gives each rank a processor of its own."""
+    hosts = ["a", "a", "b", "c", "c"]
+    cpus = [{0, 1, 2, 3}, {0, 1, 2, 3}, {0, 1}, {0}, {1}]
+    own = threading.local()
+    monkeypatch.setattr(ranks.os, "sched_getaffinity", lambda process: own.cpus, raising=False)
+    monkeypatch.setattr(ranks, "available_cpus", lambda: len(own.cpus))
+
+    def body(comm):
+        comm.host = hosts[comm.rank]
+        own.cpus = cpus[comm.rank]
+        return ranks.threads_per_rank(comm)
+
+    assert Threads(5).run(body) == [2, 2, 2, 1, 1]
+
+
 # Whole trainings.
 
 NET = ["-a", "alexnet_cifar", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16,16)", "--data", "shapes",
@@ -112,10 +128,48 @@ def test_a_run_in_shards_is_resumed_on_another_number_of_ranks(training, capsys)
     assert "the run had 2; with 1 it goes on with the same images and masks, the same bytes" in capsys.readouterr().out
 
 
+NORMS = ["--set", "after=('bn relu pool','bn relu pool','relu','relu','relu pool')"]
+
+
+@pytest.mark.parametrize("size", (2, 3))
+def test_batch_normalisation_has_the_statistics_of_all_images(training, size):
+    """Running statistics too; with a last batch of 1, in which the others have no images and take part."""
+    alone, alone_rows = training(1, "alone", *NORMS)
+    several, rows = training(size, "several", *NORMS)
+    assert any("running_var" in name for name in several)
+    for name, weights in alone.items():
+        np.testing.assert_allclose(several[name], weights, atol=1e-3 * max(abs(weights).max(), 1e-3), err_msg=name)
+    for ours, theirs in zip(losses(rows)[:3], losses(alone_rows)[:3], strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_classes_count_alike_over_all_images(training):
+    """Their weights are those of the whole data set: on ranks the numbers of one process, in shards the same bytes."""
+    flags = ["--set", "class_weights=balanced", "--epochs", "1"]
+    alone, alone_rows = training(1, "alone", *flags)
+    several, rows = training(3, "several", *flags)
+    for name, weights in alone.items():
+        np.testing.assert_allclose(several[name], weights, atol=1e-4 * max(abs(weights).max(), 1e-3), err_msg=name)
+    for ours, theirs in zip(losses(rows), losses(alone_rows), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    plain, _ = training(1, "plain", "--epochs", "1")
+    assert not same_bytes(plain, alone)
+    one, _ = training(1, "one", *flags, "--shards", "2")
+    two, _ = training(2, "two", *flags, "--shards", "2")
+    assert same_bytes(one, two)
+
+
+def test_the_linear_rule_is_about_the_batch_of_all_ranks(training, capsys):
+    for size in (1, 2):
+        training(size, f"on{size}", "--epochs", "1")
+        assert "lr 0.01 is for batches of 128; for 10 the linear rule gives --lr 0.000781" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("size", "flags", "text"), (
     (1, ["--shards", "3"], "--shards 3 is not a power of two"),
     (3, ["--shards", "4"], "--shards 4 cannot be shared by 3 ranks"),
-    (2, ["--set", "after=('bn relu pool','relu pool','relu','relu','relu pool')"], "batch normalisation"),
+    (2, [*NORMS, "--shards", "2"], "leave --shards out"),
+    (1, [*NORMS, "--shards", "2"], "leave --shards out"),
 ))
 def test_what_cannot_be_exact_is_refused(training, size, flags, text):
     with pytest.raises(UsageError, match=text):

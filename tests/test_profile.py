@@ -165,3 +165,12 @@ def test_a_run_is_profiled_with_its_own_settings(tmp_path, capsys):
     for text, error in ((str(tmp_path), RunError), ("runs/none", UsageError)):
         with pytest.raises(error):
             profile.main([text])
+
+
+def test_the_estimate_of_memory_leaves_running_statistics_alone():
+    """It runs blank images in training mode, at every start of a training, resumed or not."""
+    after = ("bn relu pool", "relu pool", "relu", "relu", "relu pool")
+    model = models.build("alexnet_cifar", channels=(8,) * 5, hidden=(16, 16), after=after)
+    before = model.state_dict()
+    profile.memory_needs(model)
+    assert all(np.array_equal(array, before[name]) for name, array in model.state_dict().items())

@@ -193,6 +193,10 @@ class Comm:
         """End all ranks at once; the job's exit code is `code`."""
         raise SystemExit(code)
 
+    def close(self) -> None:
+        """Give up what the ranks share, while all of them are there; nothing is sent after it. Left
+        to the end of the processes, it may wait for ranks that have gone."""
+
 
 class Alone(Comm):
     """One process: every sum is its own array, and there is nobody to wait for."""

@@ -5,7 +5,11 @@ end the process on a machine where no job may run, so that happens in `start` al
 a launcher.
 """
 import os
+import signal
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..errors import BackendError
 from .interface import Alone, Comm
@@ -51,24 +55,68 @@ def start(timeout: float = 0.0) -> Comm:
         return _current
     if isinstance(_current, Mpi):
         return _current
+    _check_launcher(expected)
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(), _killed_after(timeout):
+            # mpi4py's remark on a launcher of another MPI; what follows from it is found below.
+            warnings.filterwarnings("ignore", "suspicious MPI", RuntimeWarning)
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError where it finds no MPI library
         reason = str(error).splitlines()[0]
         raise BackendError("this process was started by an MPI launcher, and mpi4py is not "
                            f"installed ({reason}); pip install 'mpi4py>=4.1' 'mpich>=5'") from None
     size = MPI.COMM_WORLD.Get_size()
     if size == 1 and expected > 1:
-        raise BackendError(f"{expected} processes were started but each is alone: the launcher "
-                           f"belongs to another MPI than mpi4py ({library_name(MPI)}); use the "
-                           f"mpiexec of this Python ({own_mpiexec() or 'pip install mpich'}), or "
-                           "srun --mpi=pmix")
+        raise _foreign_launcher(expected, library_name(MPI))
     if size > 1:
         _current = Mpi(MPI, MPI.COMM_WORLD, timeout)
     return _current
 
 
+@contextmanager
+def _killed_after(seconds: float) -> Iterator[None]:
+    """The block, unless it takes longer: then SIGALRM ends this process, and the launcher the
+    others. MPI waits in its start for every rank, while it holds Python's lock, so that no thread
+    can watch it."""
+    if not seconds or not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _check_launcher(expected: int) -> None:
+    """Raises BackendError where the variables of the environment tell that the launcher is not that
+    of the MPI next to this Python. With MPI started it would be too late: MPICH ends the process
+    under Open MPI's launcher, and Open MPI prints a page under MPICH's."""
+    if "MPI4PY_MPIABI" in os.environ or "MPI4PY_LIBMPI" in os.environ:
+        return  # mpi4py uses another library, the user's choice
+    is_open = "OMPI_COMM_WORLD_SIZE" in os.environ
+    is_hydra = "PMI_RANK" in os.environ and "PMIX_RANK" not in os.environ and not is_open
+    if is_open and _beside_python("mpichversion") is not None:
+        raise _foreign_launcher(expected, "MPICH")
+    if is_hydra and _beside_python("ompi_info") is not None and expected > 1:
+        raise _foreign_launcher(expected, "Open MPI")
+
+
+def _foreign_launcher(expected: int, library: str) -> BackendError:
+    """What is wrong, and which launchers fit the library. (The wheel of MPICH does not speak PMIx,
+    Open MPI speaks nothing else.)"""
+    srun = "pmi2" if library.startswith("MPICH") else "pmix"
+    return BackendError(f"{expected} processes were started but each is alone: the launcher belongs "
+                        f"to another MPI than mpi4py ({library}); use the mpiexec of this Python "
+                        f"({own_mpiexec() or 'pip install mpich'}), or srun --mpi={srun}")
+
+
 def own_mpiexec() -> str | None:
     """The mpiexec that belongs to this Python, or None."""
-    path = os.path.join(os.path.dirname(sys.executable), "mpiexec")
+    return _beside_python("mpiexec")
+
+
+def _beside_python(program: str) -> str | None:
+    """The program of that name in the folder of this Python, or None."""
+    path = os.path.join(os.path.dirname(sys.executable), program)
     return path if os.path.exists(path) else None

@@ -37,6 +37,7 @@ class Mpi(Comm):
         self.local_size = neighbours.Get_size()
         neighbours.Free()
         self.watchdog = Watchdog(self.rank, self.host, timeout)
+        self._is_split = False                # whether `split` has made it
         self._request: Any = None             # the `agree` on its way
         self._flags: tuple[np.ndarray, np.ndarray] | None = None  # what it reads and writes
 
@@ -185,7 +186,13 @@ class Mpi(Comm):
             ranks = self.ranks.Split(color, self.rank)
         other = Mpi(self.mpi, ranks)
         other.watchdog = self.watchdog
+        other._is_split = True
         return other
+
+    def close(self) -> None:
+        if self._is_split:  # those of the whole job end with MPI
+            self.ranks.Free()
+            self._is_split = False
 
     def beat(self, place: str, advice: str = "") -> None:
         self.watchdog.place = place

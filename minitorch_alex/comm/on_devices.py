@@ -71,6 +71,9 @@ class OnDevices(Comm):
     def abort(self, code: int) -> NoReturn:
         self.control.abort(code)
 
+    def close(self) -> None:
+        self.control.close()
+
 
 def side_stream() -> Any:
     """A stream beside that of the computation. (One that blocks would wait for CUDA's default

@@ -22,6 +22,7 @@ from ..comm import Comm, part
 from ..errors import UsageError
 from ..models import AlexNet, Network
 from ..models.columns import Cut, columns, hybrid, hybrid_gradients
+from ..nn import BatchNorm2d
 from ..optim import SGD
 from ..optimizer import Optimizer
 from ..tensor import Tensor
@@ -64,7 +65,7 @@ class CutParallel:
                              f"fc_passes={passes}; set fc_passes={comm.size}, or fc_scheme=c")
         if not isinstance(optimizer, SGD):
             raise UsageError(f"--parallel {kind}: LARS needs the length of whole layers, of which "
-                             "each rank has a part; take --parallel data, or another rule")
+                             "each rank has a part; take --parallel data, or --set rule=2012")
         self.kind = kind
         self.optimizer = optimizer
         self.comm = comm
@@ -104,6 +105,24 @@ class CutParallel:
             own[is_cut].append(slice(start + rows.start * width, start + rows.stop * width))
         self.cut_stretches = own[True]
         self.whole_stretches = own[False]
+        self._link_norms(whole)
+
+    def _link_norms(self, whole: Network) -> None:
+        """Batch normalisation: running statistics are views of the network's, and those of a batch
+        are exchanged where the images of one layer are on several ranks. (Columns have all images
+        of their pair; behind the seam of the hybrid each rank has those of all.)"""
+        mine = dict(self.net.named_buffers())
+        self.buffers = []
+        for name, buffer in whole.named_buffers():
+            if self.net.is_cut(name):
+                rows = part(len(buffer.data), self.sharing.rank, self.sharing.size)
+                mine[name].data = buffer.data[rows]
+                self.buffers.append(buffer)
+        layers = list(self.net)
+        for layer in layers[:self.net.seam] if self.kind == "hybrid" else layers:
+            if isinstance(layer, BatchNorm2d) and self.equals.size > 1:
+                layer.ranks = self.equals
+        self.exchanges = any(getattr(layer, "ranks", None) is not None for layer in layers)
 
     def take_step(self, step: int, loss_of: Loss, x: Any, labels: Any,
                   images: int) -> tuple[Any, Any, int]:
@@ -122,16 +141,16 @@ class CutParallel:
                      images: int) -> tuple[Any, Any, int]:
         """Both columns compute the pair's images; equal columns sum their gradients."""
         n = len(labels)
-        logits = None
-        if n:  # a last batch may be smaller than the number of pairs
+        takes_part = n > 0 or self.exchanges  # a last batch may be smaller than the number of pairs
+        if takes_part:
             streams.set_step(step, part(images, self.place, self.places).start)
             logits = self.net(Tensor(backend.asarray(x)))  # (n, 3, H, W) -> (n, K), in each column
-            loss = loss_of(logits, labels)
+            loss = loss_of(logits, labels) if n else logits.sum()
             # The pair's share of the batch, and half of it: both columns compute the same loss.
             loss.backward(gradient=loss.dtype.type(n / images * self.net.share))
-        self._sum(self.cut_stretches, has_gradients=n > 0)
+        self._sum(self.cut_stretches, has_gradients=takes_part)
         self._update(self.cut_stretches)
-        if logits is None or self.sharing.rank:
+        if not n or self.sharing.rank:
             return 0.0, 0.0, 0
         return _counts(loss, logits, labels)
 
@@ -205,14 +224,26 @@ class CutParallel:
     # The whole network.
 
     def gather_weights(self) -> None:
-        """Bring the weights of all parts to all ranks. All ranks call it."""
+        """Bring the weights of all parts to all ranks, and the running statistics. All ranks call
+        it."""
         self._gather(self.optimizer.flat)
+        for buffer in self.buffers:
+            whole = buffer.data
+            own = whole[part(len(whole), self.sharing.rank, self.sharing.size)]
+            self.sharing.gather(own, total=len(whole), out=whole)
 
     def gather_state(self) -> None:
         """The same, and what the optimizer keeps (velocities), before it is saved."""
-        for array in (self.optimizer.flat, *(getattr(self.optimizer, name)
-                                             for name in self.optimizer.kept)):
-            self._gather(array)
+        self.gather_weights()
+        for name in self.optimizer.kept:
+            self._gather(getattr(self.optimizer, name))
+
+    def close(self) -> None:
+        """After the last step, while all ranks are there."""
+        if self.sharing is not self.comm:
+            self.sharing.close()
+            self.equals.close()
+        self.comm.close()
 
     def _gather(self, flat: Any) -> None:
         starts = _starts(self.optimizer)

@@ -35,10 +35,11 @@ from ..errors import BackendError, RunError, UsageError
 from ..kernels.window import ceil_div
 from ..machine import available_cpus
 from ..models import Network, Recipe
+from ..nn import BatchNorm2d
 from ..optimizer import Optimizer
 from ..parallel import DataParallel
 from ..tensor import Tensor
-from . import checkpoint
+from . import checkpoint, runs
 from .cli import Flag
 from .cut import PARALLEL, CutParallel, grid
 from .objective import Loss
@@ -109,6 +110,8 @@ def start(timeout: float, version: str) -> Comm:
     Raises BackendError (exit code 3) when there is something wrong with MPI, or when the ranks
     have different versions of anything that decides on numbers.
     """
+    if comm.launched() > 1:
+        runs.commit()  # asks git, a process of its own: InfiniBand forbids that once MPI runs
     ranks = comm.start(timeout)
     if ranks.size > 1:
         check_alike(ranks, {"minitorch_alex": version, "numpy": np.__version__,
@@ -201,24 +204,16 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
     """What a step goes through on several ranks or in shards; None for one process without them.
     All ranks have rank 0's weights and velocities afterwards.
 
-    Raises BackendError when a rank has other settings or data than rank 0, UsageError for a
-    network whose layers look at the whole batch.
+    Raises BackendError when a rank has other settings or data than rank 0, UsageError for batch
+    normalisation in shards.
     """
     shards = config.get("shards", 0)
     kind = config.get("parallel", "data")
-    if kind != "data" and shards:
-        raise UsageError(f"--parallel {kind} sums over the parts of a network, --shards over "
-                         "those of a batch: leave one of them out")
+    norms = [layer for layer in model.modules() if isinstance(layer, BatchNorm2d)]
+    if shards:
+        _check_pieces(kind, norms)
     if ranks.size == 1 and not shards and kind != "hybrid":
         return None
-    if any(True for _ in model.named_buffers()):
-        raise UsageError("batch normalisation needs the statistics of the whole batch, and each "
-                         "rank or shard has a part of it; train this network in one process, "
-                         "without --shards")
-    if recipe.class_weights == "balanced":
-        raise UsageError("class_weights=balanced divides by the weights of the whole batch, and "
-                         "each rank or shard knows those of its part; train in one process, "
-                         "without --shards")
     own = {"threads", "workers", "ranks", "data_place"}  # each rank's affair
     # Labels and a few images of every rank: a data set that differs would train on, only worse.
     check_alike(ranks, {"settings": _digest(repr([item for item in sorted(config.items())
@@ -232,9 +227,26 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
     ranks = comm.between_devices(ranks)
     if kind != "data":
         return CutParallel(kind, model, optimizer, ranks, recipe.fc_scheme, recipe.fc_passes)
+    for norm in norms:
+        norm.ranks = ranks
     # Over a wire or between GPUs. On the processors of one machine a sum is work like any other.
-    overlap = ranks.size > ranks.local_size or isinstance(ranks, comm.OnDevices)
+    # NCCL must not have two operations under way that ranks may begin in different orders, as the
+    # statistics of a batch and a sum of gradients beside them would be.
+    is_nccl = isinstance(ranks, comm.Nccl)
+    on_devices = isinstance(ranks, comm.OnDevices)
+    overlap = (ranks.size > ranks.local_size or on_devices) and not (norms and is_nccl)
     return DataParallel(optimizer, ranks, shards, overlap)
+
+
+def _check_pieces(kind: str, norms: Sequence[BatchNorm2d]) -> None:
+    """Raises UsageError where a batch cannot be computed piece by piece."""
+    if kind != "data":
+        raise UsageError(f"--parallel {kind} sums over the parts of a network, --shards over those "
+                         "of a batch: leave one of them out")
+    if norms:
+        raise UsageError("batch normalisation needs the statistics of the whole batch, and --shards "
+                         "computes one piece of it after the other; leave --shards out: several "
+                         "ranks then exchange the statistics")
 
 
 def _digest(raw: bytes) -> str:
@@ -297,11 +309,14 @@ def take_step(parallel: DataParallel | CutParallel, model: Network, loss_of: Los
     wrong: Any = 0.0
     for rows, first in parallel.pieces(n):
         count = rows.stop - rows.start
-        if not count:
+        if not count and not has_exchanges(model):
             parallel.add(None, 0.0)  # takes part in the sum all the same
             continue
         streams.set_step(progress.step, first)  # masks are numbered by the image in the batch
         logits = model(Tensor(backend.asarray(x[rows])))  # (n_s, 3, H, W) -> (n_s, K)
+        if not count:  # it only takes part where layers exchange something, forward and backward
+            parallel.add(logits.sum(), 0.0)
+            continue
         loss = loss_of(logits, labels[rows])
         parallel.add(loss, count / n)
         missed = (logits.data.argmax(axis=1) != backend.asarray(labels[rows])).sum()
@@ -312,6 +327,12 @@ def take_step(parallel: DataParallel | CutParallel, model: Network, loss_of: Los
     progress.batch += 1
     progress.step += 1
     return loss_sum, wrong, len(labels)
+
+
+def has_exchanges(model: Network) -> bool:
+    """Whether a layer exchanges something in its forward and backward pass (BatchNorm2d.ranks), so
+    that a rank without images has to take part."""
+    return any(getattr(layer, "ranks", None) is not None for layer in model.modules())
 
 
 def total(meter: Meter, ranks: Comm) -> Meter:
@@ -346,15 +367,17 @@ def interval_facts(parallel: DataParallel | CutParallel | None, seconds: float) 
                         "behind": round(busy[slowest] - statistics.median(busy), 4)}}
 
 
-def check_together(ranks: Comm, parallel: DataParallel | CutParallel | None, optimizer: Optimizer,
-                   epoch: int) -> None:
-    """Raises RunError when the weights of two ranks differ in a bit: a machine computes wrongly,
-    or something depends on the rank that must not. All ranks have the whole network afterwards."""
+def check_together(ranks: Comm, parallel: DataParallel | CutParallel | None, model: Network,
+                   optimizer: Optimizer, epoch: int) -> None:
+    """Raises RunError when the weights, or the running statistics, of two ranks differ in a bit: a
+    machine computes wrongly, or something depends on the rank that must not. All ranks have the
+    whole network afterwards."""
     if isinstance(parallel, CutParallel):
         parallel.gather_weights()
     if ranks.size == 1:
         return
-    sums = ranks.collect(_digest(backend.to_numpy(optimizer.flat).tobytes()))
+    arrays = [optimizer.flat, *(buffer.data for _, buffer in model.named_buffers())]
+    sums = ranks.collect([_digest(backend.to_numpy(array).tobytes()) for array in arrays])
     others = [rank for rank, digest in enumerate(sums) if digest != sums[0]]
     if others:
         raise RunError(f"the ranks have parted: after epoch {epoch} the weights of rank "

@@ -8,6 +8,7 @@
                 best.safetensors         the weights with the least validation error
                 result.json              the final numbers with command, commit, seed, device, date
 """
+import functools
 import json
 import os
 import platform
@@ -298,9 +299,12 @@ def cpu_name() -> str:
 def commit() -> str | None:
     """What this code is: MINITORCH_COMMIT of the environment, for a copy of the files without git;
     else what git says; None without either."""
-    named = os.environ.get("MINITORCH_COMMIT")
-    if named:
-        return named
+    return os.environ.get("MINITORCH_COMMIT") or _commit_of_git()
+
+
+@functools.cache
+def _commit_of_git() -> str | None:
+    """What git says, asked once in a process."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         done = subprocess.run(command, cwd=PACKAGE, text=True, capture_output=True, check=True)
@@ -312,8 +316,9 @@ def commit() -> str | None:
 def provenance(seed: int) -> dict[str, Any]:
     """Where a number comes from: command, commit, seed, device, versions and date."""
     program = Path(sys.argv[0])
-    is_ours = program.parent == PACKAGE
-    name = ["python", "-m", f"{PACKAGE.name}.{program.stem}"] if is_ours else [program.name]
+    is_ours = program.parent in (PACKAGE, PACKAGE.parent / "benchmarks")
+    module = f"{program.parent.name}.{program.stem}"
+    name = ["python", "-m", module] if is_ours else [program.name]
     return {"command": shlex.join([*name, *sys.argv[1:]]), "commit": commit(), "seed": seed,
             "backend": backend.current().name, "device": f"{cpu_name()}, {get_threads()} threads",
             "python": platform.python_version(), "numpy": np.__version__,

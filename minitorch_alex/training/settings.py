@@ -261,17 +261,27 @@ def own_recipe(args: argparse.Namespace, model: Network, start: Weights | None) 
     return finetune.gentle(trained) if start else model.recipe
 
 
+LARGEST_LINEAR = 2048  # images of a batch up to which the linear rule has been seen to work
+LONG_STEPS = 8         # from so many times the recipe's batch on, a warm-up comes first
+
+
 def rate_hint(given: set[str], recipe: Recipe, own: Recipe) -> str:
     """What to think of where the batch size was changed and the rate was not; "" elsewhere.
 
     The linear rule (Krizhevsky 2014, arXiv:1404.5997, section 5; Goyal et al. 2017): a batch of k
-    times the images has a gradient as good as k steps, so its steps may be k times as long.
+    times the images has a gradient as good as k steps, so its steps may be k times as long. Where
+    k is large, a warm-up comes first; beyond LARGEST_LINEAR images AlexNet diverges at such rates
+    (You et al. 2017, arXiv:1708.03888). The batch is that of all ranks.
     """
     if "lr" in given or recipe.lr != own.lr or recipe.batch_size == own.batch_size:
         return ""
-    linear = own.lr * recipe.batch_size / own.batch_size
-    return (f"lr {own.lr:g} is for batches of {own.batch_size}; for {recipe.batch_size} the "
-            f"linear rule gives --lr {linear:.3g}")
+    times = recipe.batch_size / own.batch_size
+    text = (f"lr {own.lr:g} is for batches of {own.batch_size}; for {recipe.batch_size} the "
+            f"linear rule gives --lr {own.lr * times:.3g}")
+    if recipe.batch_size > LARGEST_LINEAR:
+        return (f"{text}, but AlexNet has diverged at such rates: take --set rule=lars, with a rate "
+                "and a warm-up as in docs/scaling.md")
+    return f"{text} --set warmup_epochs=5" if times >= LONG_STEPS else text
 
 
 def _build(name: str, num_classes: int, changes: dict[str, Any]) -> Network:

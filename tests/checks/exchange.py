@@ -95,6 +95,33 @@ def check_gradients_of_exchange():
                              f"gradient of {name} on rank {rank} at {place}")
 
 
+def check_batch_norm_over_ranks():
+    """A batch in parts, uneven ones and one that is empty: outputs, gradients and running statistics are those of the
+    whole batch. The parts have means far apart, so that statistics of their own would be others."""
+    for shape in ((5, 3), (5, 2, 3, 2)):
+        x = normal(*shape) + 3 * np.arange(5.0).reshape(-1, *[1] * (len(shape) - 1))
+        C = shape[1]
+        w, b, gy = normal(C, seed=1), normal(C, seed=2), normal(*shape, seed=3)
+
+        def norm(rows, ranks, arrays=(x, w, b, gy), C=C):
+            x, w, b = (mt.Tensor(array, requires_grad=True) for array in (arrays[0][rows], *arrays[1:3]))
+            running = mt.Tensor(np.zeros(C)), mt.Tensor(np.ones(C))
+            y = F.batch_norm(x, *running, w, b, training=True, ranks=ranks)
+            y.backward(arrays[3][rows])
+            return y.numpy(), x.grad, w.grad, b.grad, running[0].numpy(), running[1].numpy()
+
+        y, gx, gw, gb, mean, var = norm(slice(None), None)
+        for ranks in (1, 2, 3, 7):
+            results = Threads(ranks).run(lambda comm: norm(part(5, comm.rank, comm.size), comm))
+            outputs, gradients, gws, gbs, means, variances = zip(*results, strict=True)
+            assert_close(np.concatenate(outputs), y, 1e-12, "batch_norm over ranks")
+            assert_close(np.concatenate(gradients), gx, 1e-12, "gradient of x")
+            assert_close(sum(gws), gw, 1e-12, "gradient of w, the sum of all ranks' shares")
+            assert_close(sum(gbs), gb, 1e-12, "gradient of b")
+            for running in zip(means, variances, strict=True):
+                assert_close(np.array(running), np.array([mean, var]), 1e-12, "running statistics")
+
+
 IMAGES = 64 * normal(4, 3, 32, 32)
 LABELS = np.array([0, 2, 1, 2])
 
@@ -186,5 +213,6 @@ CHECKS = (
     check_steps_of_cut_networks,
     check_gather,
     check_scatter_sum_and_sum,
+    check_batch_norm_over_ranks,
     check_gradients_of_exchange,
 )
