@@ -272,7 +272,7 @@ ABOUT_SECTIONS = {
 def epilog() -> str:
     """The lists at the end of --help."""
     lists = {
-        "contenders": [f"  {name:<15}{text}" for name, text in ABOUT.items()],
+        "contenders": [f"  {name:<20}{text}" for name, text in ABOUT.items()],
         "workloads": [f"  {name:<26}{w.size} x {w.size}, batch {w.batch}"
                       for name, w in WORKLOADS.items()],
         "sections": [f"  {name:<10}{text}" for name, text in ABOUT_SECTIONS.items()],
