@@ -22,7 +22,8 @@ IDEAS_OF = ("alexnet-b128", "net_w2-b128")
 GROWTH = ("alexnet-b128", "net_w2-b128")
 LAYERS_BY = ("ours", "ours-winograd", "torch-malloc", "torch-nhwc", "torch-best")
 GROWTH_BY = ("ours", "torch-malloc")
-ONCE = ("dezero",)  # slow: one round must do
+# Slow, most of them to start: fewer rounds must do.
+AT_MOST = {"dezero": 1, "torch-compile": 2, "torch-compile-nhwc": 2, "jax": 2, "tinygrad": 2}
 
 
 class Plan:
@@ -105,7 +106,7 @@ def speed(record: harness.Record, plan: Plan, section: str = "speed") -> None:
 
         # Written after every round: a benchmark that is stopped keeps what it has measured.
         for taken in harness.alternate(plan.entrants(name), rounds, sample,
-                                       before.get("samples"), ONCE):
+                                       before.get("samples"), AT_MOST):
             samples = {contender: some for contender, some in taken.items() if some}
             record.put(section, name, {
                 "net": workload.net,

@@ -23,7 +23,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -204,24 +204,24 @@ def whole_rounds(taken: dict[str, list[Sample]]) -> int:
 
 def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Sample],
               before: dict[str, list[Sample]] | None = None,
-              once: Iterable[str] = ()) -> Iterator[dict[str, list[Sample]]]:
+              at_most: Mapping[str, int] | None = None) -> Iterator[dict[str, list[Sample]]]:
     """All samples so far by contender, after each round; each sample has its number as `round`.
 
     `take` gives the sample of a contender in a round. A contender whose sample failed sits out the
-    rest, and so do those named in `once`, which are slow. `before` are the samples of an earlier
-    run: rounds that are complete there are not repeated.
+    rest, and so does a slow one after as many rounds as `at_most` says. `before` are the samples
+    of an earlier run: rounds that are complete there are not repeated.
     """
     earlier = before or {}
     taken: dict[str, list[Sample]] = {name: list(earlier.get(name, [])) for name in names}
-    slow = set(once)
-    start = whole_rounds({name: samples for name, samples in taken.items() if name not in slow})
+    limits = at_most or {}
+    start = whole_rounds({name: samples for name, samples in taken.items() if name not in limits})
     for samples in taken.values():
         # Rounds that were cut short are repeated whole, so that ratios are within a round.
         samples[:] = [s for s in samples if s["round"] < start or "error" in s]
     for i in range(start, rounds):
         for name, samples in taken.items():
             failed = samples and "error" in samples[-1]
-            if not failed and (i == 0 or name not in slow):
+            if not failed and i < limits.get(name, rounds):
                 samples.append({"round": i} | take(name, i))
         yield taken
 

@@ -90,10 +90,10 @@ ABOUT = {
     "torch-nhwc": "the same in channels_last",
     "torch-lrn": "the same with a hand-written LRN and fused SGD",
     "torch-best": "the same with linear layers by oneDNN, not MKL",
-    "torch-compile": "torch.compile as installed, NCHW",
-    "torch-compile-nhwc": "the same in channels_last, with malloc told to keep freed memory",
-    "jax": "JAX, a step compiled whole by jit, its arrays donated; malloc as above",
-    "tinygrad": "tinygrad, a step recorded by TinyJit, in C compiled by clang; malloc as above",
+    "torch-compile": "torch.compile as installed, NCHW; two rounds",
+    "torch-compile-nhwc": "the same in channels_last, malloc as above; two rounds",
+    "jax": "JAX, a step compiled whole by jit, its arrays donated; malloc as above; two rounds",
+    "tinygrad": "tinygrad, a step recorded by TinyJit, in C by clang; malloc as above; two rounds",
     "dezero": "DeZero in NumPy, with shims for LRN and groups; one round",
 }
 
