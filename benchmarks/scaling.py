@@ -159,7 +159,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             for name, (count, threads, more) in CONTENDERS.items():
                 if more.get("kind") and network != "alexnet":
                     continue
-                if more.get("shards") and (network, images) != ("alexnet_cifar", 128):
+                if more.get("shards") and network != "alexnet_cifar":
                     continue
                 job = {"task": "train", "network": network, "batch": batch, "threads": threads,
                        "steps": args.steps, **more}
@@ -216,6 +216,28 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
     return {"ratios": table, "points": points}
 
 
+HEADINGS = ("workload", "2 ranks, over 2 threads", "columns, over 2 threads",
+            "--shards 4, longer by", "efficiency of 2 ranks", "exchange, share of a step")
+
+
+def table(record: dict[str, Any]) -> list[str]:
+    """The ratios of a record in Markdown, one row per workload."""
+    rows = ["| " + " | ".join(HEADINGS) + " |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|"]
+    for workload, ratios in record["ratios"].items():
+        if isinstance(ratios, dict):
+            cells = [_cell(heading, ratios[heading]) for heading in HEADINGS[1:]]
+            rows.append(f"| `{workload}` | " + " | ".join(cells) + " |")
+    return rows
+
+
+def _cell(heading: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if heading == "--shards 4, longer by":
+        return f"{100 * (value - 1):.1f} %"
+    return f"{value:.2f}" if "over" in heading else f"{100 * value:.1f} %"
+
+
 def command(args: argparse.Namespace) -> str:
     """The command that measures the same."""
     words = [] if args.workloads == NAMES else ["--workloads", *args.workloads]
@@ -232,11 +254,16 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5, help="steps of a sample (default: 5)")
     parser.add_argument("--no-gloo", dest="gloo", action="store_false", help="where torch is not installed")
     parser.add_argument("--quick", action="store_true", help="four images, one round; writes nothing")
+    parser.add_argument("--show", action="store_true",
+                        help="measure nothing; print the table of results/scaling.json")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         job = json.loads(args.child)
         print(json.dumps(time_training(job) if job["task"] == "train" else time_sum(job)))
+        return 0
+    if args.show:
+        print(*table(json.loads(RESULT.read_text(encoding="utf-8"))), sep="\n")
         return 0
     if args.gloo and importlib.util.find_spec("torch") is None:
         raise UsageError("gloo is part of PyTorch, which is not installed: "
