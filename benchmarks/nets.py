@@ -19,35 +19,8 @@ from minitorch_alex.models.alexnet import Scale
 from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import cli, convolution
 
+from .small_nets import net_w2
 from .workloads import CONVOLUTIONS, GPU_WORKLOADS, RATES, WORKLOADS, Workload
-
-
-def net_w2() -> nn.Sequential:
-    """A network for CIFAR-10 with the paper's normalisation across maps.
-
-    Three convolutions of 32, 32 and 64 kernels, each pooled with sizes rounded down, so
-    32 -> 15 -> 7 -> 3.
-    """
-    def lrn() -> nn.LocalResponseNorm:
-        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
-
-    model = nn.Sequential(
-        conv1=nn.Conv2d(3, 32, 5, padding=2),
-        pool1=nn.MaxPool2d(3, 2),
-        relu1=nn.ReLU(),
-        lrn1=lrn(),
-        conv2=nn.Conv2d(32, 32, 5, padding=2),
-        relu2=nn.ReLU(),
-        pool2=nn.MaxPool2d(3, 2),
-        lrn2=lrn(),
-        conv3=nn.Conv2d(32, 64, 5, padding=2),
-        relu3=nn.ReLU(),
-        pool3=nn.MaxPool2d(3, 2),
-        flatten=nn.Flatten(),
-        fc10=nn.Linear(576, 10),
-    )
-    model.image_size = 32
-    return model
 
 
 def build(workload: Workload) -> nn.Sequential:
@@ -76,7 +49,7 @@ def change(idea: str) -> None:
             kernels.set_threads(1)
         case "threads of BLAS, not ours":
             kernels.set_threads(1)
-            kernels.workers._single_threaded_blas = contextlib.nullcontext
+            kernels.workers._SingleThreadedBlas = contextlib.nullcontext
         case "no blocks in im2col":
             _set_in_kernels("BLOCK", 1 << 40)
         case "no tiles":

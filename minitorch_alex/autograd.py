@@ -72,13 +72,22 @@ class Function:
 
     def __call__(self, *inputs: Any) -> "Tensor":
         Tensor = _tensor_class()
-        tensors = [t if t is None or isinstance(t, Tensor) else Tensor(t) for t in inputs]
-        arrays = [None if t is None else t.data for t in tensors]
         recording = is_grad_enabled()
+        tensors = []
+        arrays = []
+        needs = []
+        edges: list[Edge] = []
+        for value in inputs:
+            t = value if value is None or isinstance(value, Tensor) else Tensor(value)
+            need = recording and t is not None and t.requires_grad
+            tensors.append(t)
+            arrays.append(None if t is None else t.data)
+            needs.append(need)
+            edges.append((t.creator or t, t.shape) if need and t is not None else (None, ()))
         # Before forward runs: it may look at `needs` to save less, and at `edges`, see gates.py.
-        self.needs = tuple(recording and t is not None and t.requires_grad for t in tensors)
-        self.edges = tuple(_edge(t, need) for t, need in zip(tensors, self.needs, strict=True))
-        result = Tensor(self.forward(*arrays), requires_grad=any(self.needs))
+        self.needs = tuple(needs)
+        self.edges = tuple(edges)
+        result = Tensor(self.forward(*arrays), any(needs))
         if result.requires_grad:
             result.creator = self
             self.watch = watch(self.saved, (*tensors, result))
@@ -108,12 +117,6 @@ def _tensor_class() -> type["Tensor"]:
     """Tensor, imported when the first operation runs: tensor.py imports this file."""
     from .tensor import Tensor
     return Tensor
-
-
-def _edge(tensor: "Tensor | None", needed: bool) -> Edge:
-    if tensor is None or not needed:
-        return None, ()
-    return tensor.creator or tensor, tensor.shape
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
@@ -211,7 +214,7 @@ def walk(root: Function, gradient: Array, add_to_leaf: Callable[["Tensor", Array
             raise UsageError(f"backward() through {type(node).__name__} a second time: its graph "
                              "was freed by the first; use backward(retain_graph=True) there to "
                              "keep it")
-        check_unwritten(type(node).__name__, len(node.edges), node.watch)
+        check_unwritten(node)
         gradients = node.backward(flight.pop(node))
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         for (source, shape), g in zip(node.edges, gradients, strict=True):

@@ -29,13 +29,14 @@ class Backend:
 
 _backends: dict[str, Backend] = {}
 _offers: dict[str, Any] = {}  # the kernels of backends that are loaded when first asked for
-_homes: dict[type, Backend] = {}  # type of array -> its backend, as far as asked for
+_homes: dict[type, Backend] = {}  # type of array -> its backend: every operation asks
 _current = "numpy"  # where new arrays are made; operations ask their arrays instead
 
 
 def register(name: str, array_type: type | tuple[type, ...], xp: Any, kernels: Any) -> None:
     """Make a backend known. NumPy's is registered when `minitorch_alex.kernels` is imported."""
     _backends[name] = Backend(name, array_type, xp, kernels)
+    _homes.clear()
 
 
 def offer(name: str, kernels: Any) -> None:
@@ -74,15 +75,15 @@ def current() -> Backend:
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def _home(kind: type) -> Backend | None:
-    """The backend whose arrays are of this type. Every operation asks, so the answer is kept while
-    it holds."""
-    home = _homes.get(kind)
-    if home is None or _backends.get(home.name) is not home:
-        home = next((b for b in _backends.values() if issubclass(kind, b.array_type)), None)
-        if home is not None:
+def _find_home(kind: type) -> Backend:
+    """The backend whose arrays are of this type, kept in _homes. Raises BackendError when there is
+    none."""
+    for home in _backends.values():
+        if issubclass(kind, home.array_type):
             _homes[kind] = home
-    return home
+            return home
+    raise BackendError(f"got a {kind.__name__}, expected an array of: "
+                       f"{', '.join(sorted(_backends))}; wrap data in a Tensor first")
 
 
 def _backend_of(*arrays: Any) -> Backend:
@@ -91,10 +92,7 @@ def _backend_of(*arrays: Any) -> Backend:
     for array in arrays:
         if array is None:
             continue
-        home = _home(type(array))
-        if home is None:
-            raise BackendError(f"got a {type(array).__name__}, expected an array of: "
-                               f"{', '.join(sorted(_backends))}; wrap data in a Tensor first")
+        home = _homes.get(type(array)) or _find_home(type(array))
         if common is not None and home is not common:
             raise BackendError(f"one operation got arrays of two backends, {common.name!r} and "
                                f"{home.name!r}; move one of them with backend.asarray or "
@@ -142,14 +140,14 @@ def asarray(value: Any, dtype: Any = None) -> Any:
     return device.transpose(np.argsort(axes).tolist())
 
 
-def real_array(value: Any) -> Any:
-    """`value` as an array of real numbers: itself if it is one; what NumPy makes of lists and
-    numbers, in float32, on the current backend.
+def float_array(value: Any) -> Any:
+    """`value` as an array of float32 or float64: itself if it is one; other arrays of real numbers,
+    and what NumPy makes of lists and numbers, in float32, the latter on the current backend.
 
     Subclasses of NumPy's arrays become plain ones, because a product of np.matrix, for instance,
-    would not be element by element. Raises KindError for anything else.
+    would not be element by element. Raises KindError for what is not real numbers.
     """
-    if type(value) is np.ndarray and value.dtype.kind in "biuf":  # what every operation returns
+    if type(value) is np.ndarray and value.dtype in FLOATS:  # what every operation returns
         return value
     array = value
     if not is_array(value):
@@ -163,7 +161,9 @@ def real_array(value: Any) -> Any:
         array = np.asarray(value)  # itself, unless it is a subclass or what NumPy makes of a 0-d
     if array.dtype.kind not in "biuf":
         raise KindError(f"got a {type(value).__name__} of {array.dtype}, expected real numbers")
-    return array if array is value or is_array(value) else asarray(array.astype(np.float32))
+    if not is_array(value):
+        return asarray(array.astype(np.float32))
+    return array if array.dtype in FLOATS else array.astype(np.float32)
 
 
 def to_numpy(array: Any) -> np.ndarray:

@@ -33,10 +33,7 @@ class Tensor(Operators):
         if isinstance(data, Tensor):
             # Wrapping would lose the graph: silence here would be a wrong gradient later.
             raise UsageError("Tensor(data) got a Tensor; pass its .data, or use it as it is")
-        data = backend.real_array(data)
-        if data.dtype not in backend.FLOATS:
-            data = data.astype(np.float32)  # integers, booleans, half precision
-        self._data = data
+        self._data = backend.float_array(data)
         self.version = 0
         self.grad: Any = None
         self.grad_place: Any = None  # a view into an optimizer's flat gradients, see optim.SGD
@@ -112,8 +109,7 @@ class Tensor(Operators):
     def __add__(self, other: "Operand") -> "Tensor":
         return _functional().add(self, other)
 
-    def __radd__(self, other: "Operand") -> "Tensor":
-        return _functional().add(self, other)
+    __radd__ = __add__
 
     def __sub__(self, other: "Operand") -> "Tensor":
         return _functional().sub(self, other)
@@ -124,8 +120,7 @@ class Tensor(Operators):
     def __mul__(self, other: "Operand") -> "Tensor":
         return _functional().mul(self, other)
 
-    def __rmul__(self, other: "Operand") -> "Tensor":
-        return _functional().mul(self, other)
+    __rmul__ = __mul__
 
     def __truediv__(self, other: "Operand") -> "Tensor":
         return _functional().div(self, other)

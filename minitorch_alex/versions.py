@@ -22,54 +22,51 @@ between the sampled ones; on a GPU, where reading a sample would wait for the de
 not add to the version. Saved copies are not looked at, for there a write does no harm.
 """
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import UsageError
 
 if TYPE_CHECKING:
+    from .autograd import Function
     from .tensor import Tensor
 
 WHOLE = 8192   # an array of so many elements is compared in full
 SAMPLE = 256   # of a larger one at least so many elements, evenly spread: one in each row or so
 
 
-class Watched(NamedTuple):
-    """A saved array, the tensor that it is, and what both were like in the forward pass."""
-
-    position: int  # of the tensor among the inputs of the operation, then its result
-    tensor: "weakref.ref[Tensor]"  # the graph must not keep the tensor alive, nor itself through it
-    version: int
-    array: Any
-    fingerprint: bytes
+# A saved array, the tensor that it is, and what both were like in the forward pass: (position of
+# the tensor among the inputs of the operation, then its result; the tensor, which the graph must
+# not keep alive, nor itself through it; its version; the array; the array's fingerprint)
+Watched = tuple[int, "weakref.ref[Tensor]", int, Any, bytes]
 
 
 def watch(saved: tuple[Any, ...], tensors: "tuple[Tensor | None, ...]") -> tuple[Watched, ...]:
     """What to look at again in backward: the saved arrays that are also one of `tensors`, the
     inputs of an operation followed by its result."""
+    if not saved:
+        return ()
+    arrays = [None if tensor is None else tensor.data for tensor in tensors]
     watched = []
     for array in saved:
-        i = _position(array, tensors) if array is not None else None
+        i = None if array is None else _position(array, arrays)
         tensor = None if i is None else tensors[i]
         if i is not None and tensor is not None:
-            watched.append(Watched(i, weakref.ref(tensor), tensor.version, array,
-                                   fingerprint(array)))
+            watched.append((i, weakref.ref(tensor), tensor.version, array, fingerprint(array)))
     return tuple(watched)
 
 
-def _position(array: Any, tensors: "tuple[Tensor | None, ...]") -> int | None:
-    """Which tensor a write into the array would change; on a GPU, of which it is the array itself.
-    None for a copy."""
-    for i, tensor in enumerate(tensors):
-        if tensor is not None and tensor.data is array:
+def _position(array: Any, arrays: list[Any]) -> int | None:
+    """Which of the tensors' arrays a write into this one would change; on a GPU, which of them it
+    is. None for a copy."""
+    for i, own in enumerate(arrays):
+        if own is array:
             return i
-    if not isinstance(array, np.ndarray):
-        return None
-    for i, tensor in enumerate(tensors):  # a view of it, and the slower question
-        if (tensor is not None and isinstance(tensor.data, np.ndarray)
-                and np.may_share_memory(array, tensor.data)):
-            return i
+    if isinstance(array, np.ndarray):
+        for i, own in enumerate(arrays):  # a view of it, and the slower question
+            if isinstance(own, np.ndarray) and np.may_share_memory(array, own):
+                return i
     return None
 
 
@@ -83,18 +80,19 @@ def fingerprint(array: Any) -> bytes:
     return flat[::array.size // SAMPLE].tobytes()
 
 
-def check_unwritten(operation: str, inputs: int, watched: tuple[Watched, ...]) -> None:
-    """Raises UsageError, which names the tensor, when one was written after the forward pass of an
-    operation of so many inputs."""
-    for position, reference, version, array, before in watched:
+def check_unwritten(node: "Function") -> None:
+    """Raises UsageError, which names the tensor, when one that an operation watches was written
+    after its forward pass."""
+    for position, reference, version, array, before in node.watch:
         tensor = reference()
         is_same = tensor is None or tensor.version == version
         if is_same and fingerprint(array) == before:
             continue
         name = getattr(tensor, "name", "")
-        place = "the result" if position == inputs else f"input {position}"
+        place = "the result" if position == len(node.needs) else f"input {position}"
         what = f"{type(tensor).__name__.lower()} {name!r}" if name else place
-        raise UsageError(f"backward() through {operation}: {what}, of shape {array.shape}, was "
-                         "overwritten after the forward pass (by an optimizer's step, "
-                         "load_state_dict or a write into .data), so the gradient would be wrong; "
-                         "run the forward pass again, or write after the last backward()")
+        raise UsageError(f"backward() through {type(node).__name__}: {what}, of shape "
+                         f"{array.shape}, was overwritten after the forward pass (by an "
+                         "optimizer's step, load_state_dict or a write into .data), so the "
+                         "gradient would be wrong; run the forward pass again, or write after the "
+                         "last backward()")

@@ -97,6 +97,7 @@ class ShapeArray:
     itemsize = property(lambda self: self.layout.itemsize)
     nbytes = property(lambda self: self.layout.nbytes)
     strides = property(lambda self: self.layout.strides)
+    flags = property(lambda self: self.layout.flags)
     T = property(lambda self: ShapeArray(self.layout.T, self.memory))
     base = property(lambda self: self.memory)  # whose base is None, as that of an array that owns its memory
     data = property(lambda self: SimpleNamespace(ptr=Pointer(self)))

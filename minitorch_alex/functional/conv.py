@@ -64,7 +64,7 @@ def check_images(name: str, x: Tensor) -> None:
 def check_dtypes(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Raises UsageError unless all have one dtype. If they were mixed, all that follows would run
     in float64, and nobody would notice."""
-    if len({t.dtype for t in (x, weight, bias) if t is not None}) > 1:
+    if weight.dtype != x.dtype or (bias is not None and bias.dtype != x.dtype):
         raise UsageError(f"{name}: got input of {x.dtype} and weight of {weight.dtype}, expected "
                          "one dtype; convert the data with .astype, or the model with "
                          "model.astype")

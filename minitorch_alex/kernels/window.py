@@ -26,6 +26,8 @@ def pair(value: int | Sequence[int], name: str, least: int) -> Pair:
 
     Raises ShapeError when it is neither an integer of at least `least` nor a pair of them.
     """
+    if type(value) is int and value >= least:  # most often, and every operation asks four times
+        return value, value
     values = value if isinstance(value, tuple | list) else (value,)
     values = values * 2 if len(values) == 1 else values
     if len(values) != 2 or not all(hasattr(v, "__index__") and int(v) >= least for v in values):
