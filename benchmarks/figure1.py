@@ -10,6 +10,9 @@ quick_26 with the initial weights of its file, on all 50,000 images, raw pixels 
 
 The training error of an epoch is that of the images as they were trained on, while the weights
 moved. A run that was stopped counts as far as it went.
+
+With --add the runs join those of the record, each with the device, commit and date that it was made
+with; one of the same non-linearity, rate and seed is replaced.
 """
 import json
 import re
@@ -69,6 +72,13 @@ def order(run: Run) -> tuple[Any, ...]:
     return run["activation"], run["lr"], run["seed"]
 
 
+def others(record: Mapping[str, Any], taken: Sequence[Run]) -> list[Run]:
+    """The runs of a record that are not replaced by those taken now, each with its origin."""
+    replaced = {order(run) for run in taken}
+    return [{key: record[key] for key in ("commit", "device", "date")} | run
+            for run in record["runs"] if order(run) not in replaced]
+
+
 def rows(runs: Iterable[Run]) -> list[list[str]]:
     """The table: one row per run."""
     table = []
@@ -125,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                         "figure of runs of quick_26 with relu and tanh.")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN",
                         help="directories of runs (default: draw the record that is there)")
+    parser.add_argument("--add", action="store_true",
+                        help="keep the other runs of the record")
     parser.add_argument("--device", metavar="TEXT", help="what the runs were made on")
     parser.add_argument("--commit", metavar="HASH", help="by what code")
     parser.add_argument("--date", metavar="DATE", help="and when")
@@ -134,10 +146,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="default: results/figure1.png")
     args = parser.parse_args(argv)
     if args.runs:
-        taken = [read_run(directory) for directory in args.runs]
-        content = {"command": "python -m benchmarks.figure1 runs/f1-*", "commit": args.commit,
-                   "seed": min(run["seed"] for run in taken), "device": args.device,
-                   "date": args.date, "level": LEVEL, "runs": sorted(taken, key=order)}
+        origin = {"commit": args.commit, "device": args.device, "date": args.date}
+        taken = [read_run(directory) | origin for directory in args.runs]
+        if args.add:
+            taken += others(json.loads(args.record.read_text(encoding="utf-8")), taken)
+        content = {"command": "python -m benchmarks.figure1 runs/f1-*", **origin,
+                   "seed": min(run["seed"] for run in taken), "level": LEVEL,
+                   "runs": sorted(taken, key=order)}
         write_atomic(args.record, [(json.dumps(content, indent=1) + "\n").encode()])
     runs = json.loads(args.record.read_text(encoding="utf-8"))["runs"]
     draw(runs, args.figure)

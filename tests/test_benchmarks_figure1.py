@@ -47,6 +47,20 @@ def test_runs_become_a_record_and_a_figure(tmp_path, capsys):
     assert "epoch 2" in printed and "not in 3 epochs" in printed and "stopped early" in printed
 
 
+def test_runs_join_a_record_and_replace_their_like(tmp_path):
+    record = tmp_path / "figure1.json"
+    picture = tmp_path / "figure1.png"
+    files = ["--record", str(record), "--figure", str(picture)]
+    first = [a_run(tmp_path, "a", [60.0, 24.0]), a_run(tmp_path, "b", [70.0], "tanh", finished=False)]
+    figure1.main([*map(str, first), "--device", "one", "--commit", "1", "--date", "d1", *files])
+    longer = a_run(tmp_path, "c", [70.0, 24.0], "tanh")
+    figure1.main([str(longer), "--add", "--device", "two", "--commit", "2", "--date", "d2", *files])
+    runs = json.loads(record.read_text())["runs"]
+    assert [(run["activation"], run["device"], run["commit"]) for run in runs] == [
+        ("relu", "one", "1"), ("tanh", "two", "2")]
+    assert runs[1]["train_error"] == [70.0, 24.0]
+
+
 def test_what_is_not_a_run_of_the_race_is_refused(tmp_path):
     with pytest.raises(DataError, match="is not the directory of a run"):
         figure1.read_run(tmp_path)

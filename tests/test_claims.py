@@ -99,6 +99,21 @@ def test_enlarged_images_are_told_once_they_are_recorded(tmp_path):
     assert "| ours, `alexnet`, CIFAR-10 at 224 x 224 | 74.48 % | 5 | 10 | NVIDIA H200" in page
 
 
+def test_figure_1_says_how_far_tanh_came(tmp_path):
+    def run(activation, seed, *errors):
+        return {"activation": activation, "lr": 0.002, "seed": seed, "finished": True,
+                "train_error": list(errors)}
+
+    record = {"device": "a GPU", "date": "today", "commit": "1", "runs": [
+        run("relu", 0, 60, 25), run("tanh", 0, 60, 50, 40, 30), run("tanh", 1, 60, 50, 40, 30, 20, 10)]}
+    page = " ".join(claims.page({"figure1": record}, tmp_path).split())
+    assert "Tanh gets there in epoch 5 at 0.002, the best of its rates: 2.5 times as many epochs." in page
+    record["runs"][2] = run("tanh", 1, 60, 50, 40) | {"device": "a CPU"}
+    page = " ".join(claims.page({"figure1": record}, tmp_path).split())
+    assert "the best stood at 30.0 % after 4 epochs, which makes the factor at least 2.0" in page
+    assert "a CPU; today, commit 1. a GPU; today, commit 1." in page
+
+
 def test_a_file_that_is_no_record_is_named(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(DataError, match="broken.json is not a JSON file"):
