@@ -120,10 +120,10 @@ HOURS = {"conv_local_13": 6, "conv_local_11": 20, "net_19-crops": 2, "thirteen-t
          "lrn-place": 0.2, "color-divisor": 0.2, "warm-restart": 0.2}
 
 
-def hours(name: str) -> str:
-    """How long what has not been run would take."""
+def not_run(name: str) -> str:
+    """That it was not run, and how long it would take."""
     estimate = HOURS.get(name)
-    return f"about {estimate:g} hours on one core" if estimate else "time not estimated"
+    return f"not run, about {estimate:g} hours on one core" if estimate else "not run"
 
 
 def load(folder: Path) -> dict[str, Record]:
@@ -198,7 +198,7 @@ def catalogue(records: Records) -> str:
         if record:
             here = [f"[{name}](#{name})", str(record["seeds"]), cost([record])]
         else:
-            here = [name, "", f"not run, {hours(name)}: `python -m minitorch_alex.ablate {name}`"]
+            here = [name, "", f"{not_run(name)}: `python -m minitorch_alex.ablate {name}`"]
         label, seeds, effort = here
         rows.append([label, claim.statement, claim.published, seeds, effort])
     return grid(["", "claim", "published", "seeds", "cost"], rows, left=3)
@@ -319,7 +319,7 @@ def net_row(net: Net, records: Records) -> list[str]:
     """The cells of one network."""
     record = records.get(net.name)
     if record is None:
-        return [f"`{net.name}`", net.images, f"not run, {hours(net.name)}", "", net.published,
+        return [f"`{net.name}`", net.images, not_run(net.name), "", net.published,
                 *[""] * 6]
     views = records.get(f"{net.name}-evaluate", {}).get("views", {})
     averages = [f"{views[kind]['top1_error']:.2f} %" if kind in views else ""
