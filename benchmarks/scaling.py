@@ -230,6 +230,17 @@ def table(record: dict[str, Any]) -> list[str]:
     return rows
 
 
+def sum_words(record: dict[str, Any]) -> str:
+    """What the sum of all gradients of alexnet takes, in words."""
+    sums = record["samples"]["sum"]
+    best = {by: median(row["seconds"] for row in rows) for by, rows in sums.items()}
+    words = f"The sum of 244 MB between the two takes {best['ours'] * 1e3:.0f} ms"
+    if "gloo" in best:
+        words += (f", {record['ratios']['sum of 244 MB, gloo / ours']:.1f} times as fast as by "
+                  f"gloo of PyTorch ({best['gloo'] * 1e3:.0f} ms)")
+    return f"{words}."
+
+
 def _cell(heading: str, value: float | None) -> str:
     if value is None:
         return ""
@@ -263,7 +274,8 @@ def main() -> int:
         print(json.dumps(time_training(job) if job["task"] == "train" else time_sum(job)))
         return 0
     if args.show:
-        print(*table(json.loads(RESULT.read_text(encoding="utf-8"))), sep="\n")
+        record = json.loads(RESULT.read_text(encoding="utf-8"))
+        print(*table(record), "", sum_words(record), sep="\n")
         return 0
     if args.gloo and importlib.util.find_spec("torch") is None:
         raise UsageError("gloo is part of PyTorch, which is not installed: "

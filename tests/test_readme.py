@@ -6,7 +6,7 @@ from pathlib import Path
 from mutants import all_mutants
 from PIL import Image
 
-from benchmarks import own_pictures, reader, report
+from benchmarks import own_pictures, reader, report, scaling
 from minitorch_alex import models
 from minitorch_alex.models import AlexNet, AlexNetConfig, compare
 from minitorch_alex.models.alexnet import PRESETS
@@ -57,6 +57,14 @@ def test_the_speed_tables_are_what_the_record_says():
     content = json.loads((ROOT / "results" / "cpu_speed.json").read_text())
     assert report.summary(content) in README
     assert (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").endswith(report.tables(content) + "\n")
+
+
+def test_the_table_of_ranks_is_what_the_record_says():
+    content = json.loads((ROOT / "results" / "scaling.json").read_text())
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert "<!-- scaling -->\n{}\n<!-- /scaling -->".format("\n".join(scaling.table(content))) in page
+    assert scaling.sum_words(content) in " ".join(page.split())
+    assert content["ratios"] == scaling.summary(content["samples"])["ratios"]
 
 
 def test_the_reader_tables_are_what_the_record_says():
