@@ -48,10 +48,11 @@ def test_a_convolution_or_linear_layer_and_its_relu_are_one_step(on_host):
     assert names(net(), images()) == ["0", "2", "3", "4", "6", "7", "9", "10", "11", "12", "13", "15", "16"]
 
 
-def test_on_a_cpu_layers_go_one_by_one():
+def test_on_a_cpu_a_convolution_and_its_relu_are_one_step():
     x = Tensor(normal(2, 3, 21, 21).astype(np.float32))
     model = net()
-    assert names(model, x) == [name for name, _ in model.named_layers()]
+    layers = [name for name, _ in model.named_layers()]
+    assert names(model, x) == [name for name in layers if name not in ("1", "5", "8")]
 
 
 def test_launches_of_a_step(on_host):

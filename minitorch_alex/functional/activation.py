@@ -8,7 +8,7 @@ from .layout import to_nchw, to_nhwc
 
 class ReLU(Gate):
     """y = max(x, 0): it does not saturate for x > 0, so its gradient there is 1 (paper section
-    3.1). Saves y. On a GPU the layer behind may have done its backward pass, see gates.py."""
+    3.1). Saves y. The layer behind may have done its backward pass, see gates.py."""
 
     def forward(self, x):
         x = to_nhwc(x)

@@ -1,8 +1,8 @@
 """ReLU's gradient, computed by the layer behind it.
 
-Backward, a ReLU is a gate: it lets gy pass where y > 0, and gives 0 elsewhere. On a GPU that is a
-pass of its own over three large arrays. A layer directly behind the ReLU can do it on its way: LRN
-reads y in its backward pass anyway, and max pool knows from its maxima where y > 0.
+Backward, a ReLU is a gate: it lets gy pass where y > 0, and gives 0 elsewhere. That is a pass of
+its own over three large arrays. A layer directly behind the ReLU can do it on its way: LRN reads y
+in its backward pass anyway, and max pool knows from its maxima where y > 0.
 
     apart          gy ──lrn_backward──> g ──relu_backward──> gx
     on the way     gy ──lrn_backward_of_relu───────────────> gx
@@ -41,8 +41,11 @@ class BehindGate(Function):
 
     def kernel(self, name: str, x: Array) -> Callable[..., Any]:
         """The kernel `name` for the array x; `name_of_relu`, which applies the gate as well, where
-        there is a gate to apply and these kernels can."""
+        there is a gate to apply and these kernels can; `name_values`, which saves nothing for a
+        backward pass, where there will be none and these kernels have it."""
         kernels = backend.kernels_for(x)
+        if not self.needs[0] and hasattr(kernels, f"{name}_values"):
+            return getattr(kernels, f"{name}_values")
         source = self.edges[0][0] if self.edges else None
         self.applies_gate = isinstance(source, Gate) and hasattr(kernels, f"{name}_of_relu")
         return getattr(kernels, f"{name}_of_relu" if self.applies_gate else name)

@@ -1,11 +1,11 @@
 """Response normalisation within a map: the `rnorm` layers of the 2012 code, which are not in the
 paper."""
 from .. import backend
-from ..autograd import Function
+from .gates import BehindGate
 from .layout import to_nchw, to_nhwc
 
 
-class LocalResponseNormWithin(Function):
+class LocalResponseNormWithin(BehindGate):
     """As lrn.LocalResponseNorm with a size x size spatial window of the same map in place of the
     channels."""
 
@@ -24,5 +24,6 @@ class LocalResponseNormWithin(Function):
     def backward(self, gy):
         x, scale = self.saved
         gy = to_nhwc(gy)
-        kernels = backend.kernels_for(gy)
-        return to_nchw(kernels.lrn_within_backward(gy, x, scale, self.size, self.a, self.beta))
+        backward = self.kernel("lrn_within_backward", gy)
+        gx = backward(gy, x, scale, self.size, self.a, self.beta)
+        return self.hand_back(to_nchw(gx))

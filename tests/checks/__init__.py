@@ -12,11 +12,12 @@ to them take one case and serve the drawn tests too.
     exchange.py  checks of what crosses between ranks, on NumPy alone
     parallel.py  checks of training on several ranks, which are threads
     explain.py   checks of what says why a network answers as it does
+    together.py  checks of what the CPU's kernels do in one pass
 
 A check belongs to the tuple CHECKS at the end of its file; test_kernels.py finds one that was
 forgotten there.
 """
-from . import cases, compare, engine, exchange, explain, kernels, later, parallel
+from . import cases, compare, engine, exchange, explain, kernels, later, parallel, together
 from .cases import NormCase, WindowCase, fitting
 from .compare import assert_close, dot, in_precision, normal
 from .engine import (
@@ -46,8 +47,8 @@ from .kernels import (
     winograd,
 )
 
-KERNEL_CHECKS = (*kernels.CHECKS, *later.KERNEL_CHECKS)
-ENGINE_CHECKS = (*engine.CHECKS, *later.CHECKS, *explain.CHECKS)
+KERNEL_CHECKS = (*kernels.CHECKS, *later.KERNEL_CHECKS, *together.KERNEL_CHECKS)
+ENGINE_CHECKS = (*engine.CHECKS, *later.CHECKS, *explain.CHECKS, *together.CHECKS)
 BY_NAME = {check.__name__: check for check in (*KERNEL_CHECKS, *ENGINE_CHECKS, *exchange.CHECKS, *parallel.CHECKS)}
 
 __all__ = [
@@ -57,5 +58,5 @@ __all__ = [
     "explain",
     "fitting", "gradients", "host", "in_precision", "kernels", "later", "leaf", "locally_connected2d",
     "locally_connected2d_gradients", "lrn_forward", "lrn_gradient", "lrn_gradients", "lrn_within",
-    "max_pool2d", "max_pool2d_gradients", "normal", "oracles_agree", "spaced", "winograd",
+    "max_pool2d", "max_pool2d_gradients", "normal", "oracles_agree", "spaced", "together", "winograd",
 ]

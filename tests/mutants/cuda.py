@@ -200,7 +200,7 @@ MUTANTS = (
            "kernels.gpu.bias:bias_gradient", "sums = total if pieces == 1", "sums = total if True",
            "check_bias_gradient"),
     Mutant("fusion-bias-forgotten", "the pass after the product has no bias",
-           "fusion:_in_one_pass", "BiasReLU()(product, bias)", "BiasReLU()(product, bias * 0.0)",
+           "fusion:_bias_and_relu", "BiasReLU()(product, bias)", "BiasReLU()(product, bias * 0.0)",
            "check_shared_passes_train_as_before"),
     Mutant("fusion-layer-lost", "the layer behind a pair is left out as well",
            "fusion:steps", "            done = False\n            continue", "            continue",

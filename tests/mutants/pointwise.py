@@ -2,11 +2,26 @@
 from . import Mutant
 
 MUTANTS = (
+    Mutant("conv-relu-forgotten", "a convolution with several outputs per window leaves out the ReLU behind it",
+           "kernels.cpu.conv:_conv2d", "win, t, relu)", "win, t, False)", "check_conv2d_relu"),
+    Mutant("winograd-relu-before-bias", "Winograd's convolution adds the bias to what the ReLU has let pass",
+           "kernels.cpu.winograd:_multiply", "            if b is not None:\n                part += b[outs[g]]\n"
+           "            if relu:\n                np.maximum(part, 0, out=part)",
+           "            if relu:\n                np.maximum(part, 0, out=part)\n"
+           "            if b is not None:\n                part += b[outs[g]]", "check_conv2d_relu"),
+    Mutant("relu-done-twice", "the layer before has a ReLU's result for its own, and the ReLU's gradient is left out",
+           "fusion:_in_blocks", "DoneReLU()(Conv2dReLU(win, layer.groups)(x, weight, bias))",
+           "Conv2dReLU(win, layer.groups)(x, weight, bias)", "check_passes_together_train_as_one_by_one"),
+    Mutant("lrn-gate-open", "LRN hands back a gradient that it says has been through the ReLU before it",
+           "kernels.cpu.lrn:lrn_backward_of_relu", "of_relu=True", "of_relu=False", "check_norms_behind_a_relu"),
+    Mutant("lrn-within-gate-open", "LRN within a map hands back a gradient that has not been through the ReLU",
+           "kernels.cpu.lrn:lrn_within_backward_of_relu", "of_relu=True", "of_relu=False",
+           "check_norms_behind_a_relu"),
     Mutant("relu-gradient-flipped", "the gradient passes where the unit was silent",
-           "kernels.cpu.elementwise:relu_backward", "flat_y[t] <= 0", "flat_y[t] > 0",
+           "kernels.cpu.elementwise:_passes", "y <= 0", "y > 0",
            "check_gradients_of_activations"),
     Mutant("relu-gradient-passes-everywhere", "the gradient ignores the kink",
-           "kernels.cpu.elementwise:relu_backward", "flat_y[t] <= 0", "flat_y[t] < -1",
+           "kernels.cpu.elementwise:_passes", "y <= 0", "y < -1",
            "check_gradients_of_activations"),
     Mutant("tanh-gradient-not-squared", "1 - y for 1 - y^2",
            "kernels.cpu.elementwise:tanh_backward", "1 - np.square(flat_y[t])", "1 - flat_y[t]",

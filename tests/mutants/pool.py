@@ -2,12 +2,19 @@
 from . import Mutant
 
 MUTANTS = (
+    Mutant("pool-gate-at-zero", "a pool of windows of zeros hands a gradient to the silent ReLU before it",
+           "kernels.cpu.pool:max_pool2d_of_relu", "flat_y[t] <= 0", "flat_y[t] < 0", "check_pool_behind_a_relu"),
+    Mutant("pool-values-of-one-axis", "without winners, the columns' first taps count for all",
+           "kernels.cpu.pool:max_pool2d_values", "_max_along(middle, win, 1, y[n0:n1])",
+           "y[n0:n1] = middle[:, :, :y.shape[2]]", "check_max_pool2d_values"),
+    Mutant("avg-pool-gradient-kept", "cells that no window sees keep what was in memory",
+           "kernels.cpu.pool:_beyond", "seen.stop - 1 + stride", "seen.stop + stride", "check_avg_pool2d"),
     Mutant("max-pool-padded-with-0", "the padding counts as 0 and wins over negative pixels",
            "kernels.cpu.pool:_max_along", "best.fill(-np.inf)", "best.fill(0)", "check_max_pool2d"),
     Mutant("last-of-equals-wins", "of equal values the last of a window takes the gradient",
            "kernels.cpu.pool:_max_along", "there > here", "there >= here", "check_ties_in_max_pool2d"),
     Mutant("max-pool-gradient-assigned", "a pixel that won several windows keeps the last one's gradient only",
-           "kernels.cpu.pool:_add_taps", "there += here", "there[...] = here", "check_max_pool2d"),
+           "kernels.cpu.pool:_give_to_winners", "gx[_at(axis, ins)] += ", "gx[_at(axis, ins)] = ", "check_max_pool2d"),
     Mutant("ties-all-win", "every cell that equals the maximum gets the whole gradient",
            "kernels.cpu.pool:max_pool2d", "return y, (won_column, won_row)", "return y, (x, y)",
            "check_ties_in_max_pool2d", also=((

@@ -15,7 +15,7 @@ carry the speed:
 5. Gather, not scatter, where possible: at stride 1 the input gradient is itself a convolution.
 """
 from .batch_norm import batch_moments, batch_norm, batch_norm_backward
-from .conv import conv2d, conv2d_backward_input, conv2d_backward_weight
+from .conv import conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_relu
 from .dense import (
     linear,
     linear_backward_input,
@@ -31,15 +31,31 @@ from .local import (
     locally_connected2d_backward_input,
     locally_connected2d_backward_weight,
 )
-from .lrn import lrn, lrn_backward, lrn_within, lrn_within_backward
-from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from .lrn import (
+    lrn,
+    lrn_backward,
+    lrn_backward_of_relu,
+    lrn_within,
+    lrn_within_backward,
+    lrn_within_backward_of_relu,
+)
+from .pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    max_pool2d_of_relu,
+    max_pool2d_values,
+)
 
 __all__ = [
     "adam", "avg_pool2d", "avg_pool2d_backward", "batch_moments", "batch_norm",
     "batch_norm_backward", "conv2d", "conv2d_backward_input",
-    "conv2d_backward_weight", "dropout", "linear", "linear_backward_input",
+    "conv2d_backward_weight", "conv2d_relu", "dropout", "linear", "linear_backward_input",
     "linear_backward_weight", "locally_connected2d", "locally_connected2d_backward_input",
-    "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_within",
-    "lrn_within_backward", "max_pool2d", "max_pool2d_backward", "relu", "relu_backward", "scatter_add", "sgd",
-    "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows", "tanh", "tanh_backward",
+    "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_backward_of_relu",
+    "lrn_within", "lrn_within_backward", "lrn_within_backward_of_relu", "max_pool2d",
+    "max_pool2d_backward", "max_pool2d_of_relu", "max_pool2d_values", "relu", "relu_backward",
+    "scatter_add", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows",
+    "tanh", "tanh_backward",
 ]

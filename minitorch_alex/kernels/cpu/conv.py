@@ -24,17 +24,28 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
 
     x (N,H,W,C)  w (O,C/G,KH,KW)  b (O,) or None  ->  y (N,OH,OW,O)
     """
+    return _conv2d(x, w, b, win, groups, relu=False)
+
+
+def conv2d_relu(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
+                groups: int) -> np.ndarray:
+    """max(y, 0) of the y of `conv2d`, taken while a block of it is in the cache."""
+    return _conv2d(x, w, b, win, groups, relu=True)
+
+
+def _conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int,
+            relu: bool) -> np.ndarray:
     if algorithms.use_winograd("outputs", x, len(w), win, groups):
-        return winograd.conv2d(x, w, b, win, groups)
+        return winograd.conv2d(x, w, b, win, groups, relu)
     t = outputs_per_window(x, win, groups)
     if t > 1:
-        return _conv2d_wide(x, w, b, win, t)
-    return _conv2d_blocks(x, w, b, win, groups)
+        return _conv2d_wide(x, w, b, win, t, relu)
+    return _conv2d_blocks(x, w, b, win, groups, relu)
 
 
 def _conv2d_blocks(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
-                   groups: int) -> np.ndarray:
-    """`conv2d` by im2col: per block and group (windows, KH KW C/G) @ (KH KW C/G, O/G)."""
+                   groups: int, relu: bool) -> np.ndarray:
+    """`_conv2d` by im2col: per block and group (windows, KH KW C/G) @ (KH KW C/G, O/G)."""
     O = w.shape[0]
     OH, OW = win.out(*x.shape[1:3])
     y = np.empty((len(x), OH, OW, O), x.dtype)
@@ -51,6 +62,8 @@ def _conv2d_blocks(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Wind
             np.matmul(col, mats[g], out=part)
             if b is not None:
                 part += b[outs[g]]
+            if relu:
+                np.maximum(part, 0, out=part)
 
     parallel_for(len(blocks), body, blocks_per_thread(blocks, y.size * w[0].size))
     return y
@@ -168,9 +181,9 @@ def _wide_window(win: Window, t: int) -> Window:
     return replace(win, kernel=(win.kernel[0], win.kernel[1] + t - 1), stride=(win.stride[0], t))
 
 
-def _conv2d_wide(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
-                 t: int) -> np.ndarray:
-    """`conv2d` without groups, t outputs from each window."""
+def _conv2d_wide(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, t: int,
+                 relu: bool) -> np.ndarray:
+    """`_conv2d` without groups, t outputs from each window."""
     O, C, KH, KW = w.shape
     OH, OW = win.out(*x.shape[1:3])
     wide = np.zeros((t, O, C, KH, KW + t - 1), w.dtype)
@@ -179,7 +192,7 @@ def _conv2d_wide(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window
     # (t, O, C, KH, KW+t-1) -> (t*O, C, KH, KW+t-1)
     kernels = wide.reshape(t * O, C, KH, KW + t - 1)
     biases = None if b is None else np.tile(b, t)
-    y = _conv2d_blocks(x, kernels, biases, _wide_window(win, t), 1)
+    y = _conv2d_blocks(x, kernels, biases, _wide_window(win, t), 1, relu)
     return y.reshape(len(x), OH, OW, O)  # (N, OH, OW/t, t*O) -> (N, OH, OW, O)
 
 

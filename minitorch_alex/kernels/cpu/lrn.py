@@ -3,6 +3,7 @@ import numpy as np
 
 from ..window import Window
 from .blocks import image_blocks, row_tiles
+from .elementwise import close_gate
 from .pool import sum_along
 
 BAND = 32  # channels of one matrix product
@@ -105,6 +106,18 @@ def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, al
 
     gy, x, scale (N,H,W,C)  ->  gx (N,H,W,C)
     """
+    return _lrn_backward(gy, x, scale, size, alpha, beta, groups, of_relu=False)
+
+
+def lrn_backward_of_relu(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float,
+                         beta: float, groups: int) -> np.ndarray:
+    """`lrn_backward` for an x that is a ReLU's result, and then that ReLU's gradient, while a tile
+    is in the cache (functional/gates.py)."""
+    return _lrn_backward(gy, x, scale, size, alpha, beta, groups, of_relu=True)
+
+
+def _lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float,
+                  beta: float, groups: int, of_relu: bool) -> np.ndarray:
     C = x.shape[3]
     gx = np.empty_like(x)
     # (N, H, W, C) -> (N*H*W, C)
@@ -119,6 +132,8 @@ def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, al
         _sum_windows(cross, bands, part)
         part *= x_rows[t]
         part += direct
+        if of_relu:
+            close_gate(part, x_rows[t])
 
     row_tiles(len(x_rows), C, body)
     return gx
@@ -161,6 +176,17 @@ def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: 
 
     gy, x, scale (N,H,W,C)  ->  gx (N,H,W,C)
     """
+    return _lrn_within_backward(gy, x, scale, size, alpha, beta, of_relu=False)
+
+
+def lrn_within_backward_of_relu(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int,
+                                alpha: float, beta: float) -> np.ndarray:
+    """`lrn_within_backward`, and then the gradient of the ReLU that x is the result of."""
+    return _lrn_within_backward(gy, x, scale, size, alpha, beta, of_relu=True)
+
+
+def _lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int,
+                         alpha: float, beta: float, of_relu: bool) -> np.ndarray:
     gx = np.empty_like(x)
 
     def body(n0: int, n1: int) -> None:
@@ -169,6 +195,8 @@ def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: 
         np.multiply(_box_sum(direct * x[n] / scale[n], size, mirrored=True), x[n], out=gx[n])
         gx[n] *= -2 * alpha * beta
         gx[n] += direct
+        if of_relu:
+            close_gate(gx[n], x[n])
 
     image_blocks(len(x), 4 * x.nbytes // max(1, len(x)), body)
     return gx

@@ -1,11 +1,9 @@
 """Pooling. A window's maximum is the maximum of its rows' maxima, so each axis is done by itself:
 K + K comparisons per output in place of K K. The same holds for sums."""
-from collections.abc import Iterable
-
 import numpy as np
 
 from ..window import Window
-from .blocks import as_bits, image_blocks
+from .blocks import as_bits, image_blocks, tiles
 
 Winners = tuple[np.ndarray, np.ndarray]  # which tap won: along the columns, along the rows
 
@@ -44,9 +42,45 @@ def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, Winners]:
     return y, (won_column, won_row)
 
 
-def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray, won: np.ndarray,
-               with_nan: bool) -> None:
-    """best = max over the taps of one axis (0 rows, 1 columns), won = the first such tap.
+def max_pool2d_of_relu(x: np.ndarray, win: Window) -> tuple[np.ndarray, Winners]:
+    """`max_pool2d` of an x that is a ReLU's result, with that ReLU's gradient in its own: where the
+    maximum is not positive no row wins, so nothing is handed back (functional/gates.py)."""
+    y, (won_column, won_row) = max_pool2d(x, win)
+    # no kernel has that many taps, see `tap_dtype`
+    nobody = won_row.dtype.type(np.iinfo(won_row.dtype).max)
+    flat_y = y.reshape(-1)          # (N, OH, OW, C) -> (N*OH*OW*C,)
+    flat_row = won_row.reshape(-1)  # (N, OH, OW, C) -> (N*OH*OW*C,), a view: written in place
+
+    def body(t: slice) -> None:
+        closed = flat_y[t] <= 0  # False for a NaN, which passes its gradient on
+        np.maximum(flat_row[t], np.multiply(closed.view(np.uint8), nobody), out=flat_row[t])
+
+    tiles(y.size, body)
+    return y, (won_column, won_row)
+
+
+def max_pool2d_values(x: np.ndarray, win: Window) -> tuple[np.ndarray, None]:
+    """`max_pool2d` where no backward pass follows. No winners are noted, so the order does not
+    matter, and rows go first: whole rows of memory are compared, and half of the columns are left.
+
+    x (N,H,W,C)  ->  y (N,OH,OW,C), saved: None
+    """
+    N, H, W, C = x.shape
+    OH, OW = win.out(H, W)
+    y = np.empty((N, OH, OW, C), x.dtype)
+
+    def body(n0: int, n1: int) -> None:
+        middle = np.empty((n1 - n0, OH, W, C), x.dtype)
+        _max_along(x[n0:n1], win, 0, middle)
+        _max_along(middle, win, 1, y[n0:n1])
+
+    image_blocks(N, 2 * H * W * C * x.itemsize, body)
+    return y, None
+
+
+def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray,
+               won: np.ndarray | None = None, with_nan: bool = False) -> None:
+    """best = max over the taps of one axis (0 rows, 1 columns), won = the first such tap, if asked.
 
     NaN is larger than nothing, but stays the maximum. Only `with_nan` is its tap noted, of several
     the last, as in PyTorch: max_pool2d asks for that where its result has one.
@@ -55,27 +89,41 @@ def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray, won
     out = best.shape[axis + 1]
     taps = range(win.kernel[axis])
     outs, ins = win.tap(axis, 0, size, out)
-    won.fill(0)
+    if won is not None:
+        won.fill(0)
     if outs == slice(0, out):  # tap 0 is a pixel in every window: start from it
         np.copyto(best, source[_at(axis, ins)])
         taps = taps[1:]
     else:
-        best.fill(-np.inf)  # what lies in the padding never wins, not even where all is -inf:
-        for o, k in enumerate(_first_taps(win, axis, size, out)):
-            if k:
-                won[_at(axis, slice(o, o + 1))] = k
+        best.fill(-np.inf)  # what lies in the padding never wins, not even where all is -inf
+        if won is not None:
+            _start_at_pixels(won, win, axis, size)
     for k in taps:
         outs, ins = win.tap(axis, k, size, out)
         here = best[_at(axis, outs)]
         there = source[_at(axis, ins)]
-        winner = won[_at(axis, outs)]
-        # k where this tap is larger, else 0: since k grows, the maximum is the last tap that was
-        # larger than all before it, which is the first of equal ones. Cheaper than a masked copy.
-        larger = there > here
-        if with_nan:
-            larger |= np.isnan(there)
-        np.maximum(winner, np.multiply(larger, won.dtype.type(k)), out=winner)
+        if won is not None:
+            larger = there > here
+            if with_nan:
+                larger |= np.isnan(there)
+            _note_winner(won[_at(axis, outs)], larger, k)
         np.maximum(here, there, out=here)
+
+
+def _start_at_pixels(won: np.ndarray, win: Window, axis: int, size: int) -> None:
+    """won = the first tap of each window that is a pixel, in place of 0."""
+    for o, k in enumerate(_first_taps(win, axis, size, won.shape[axis + 1])):
+        if k:
+            won[_at(axis, slice(o, o + 1))] = k
+
+
+def _note_winner(won: np.ndarray, larger: np.ndarray, k: int) -> None:
+    """won = k where tap k is larger than those before it. Since k grows, the largest of k where a
+    tap was larger, else 0, is the last such tap, the first of equal ones: cheaper than a masked
+    copy. `larger` is read as bytes of 0 and 1, which NumPy multiplies at once; truth values it
+    would turn into numbers first, piece by piece."""
+    number = np.multiply(larger.view(np.uint8), won.dtype.type(k))
+    np.maximum(won, number, out=won)
 
 
 def _first_taps(win: Window, axis: int, size: int, out: int) -> np.ndarray:
@@ -122,39 +170,31 @@ def _give_to_winners(g: np.ndarray, won: np.ndarray, win: Window, axis: int,
 
     With padding, dilation or gaps between the windows they do not, and all taps add to zeros.
     """
+    writing = _writing_taps(win, axis)
+    if not writing:
+        gx[...] = 0
+    for k in range(win.kernel[axis]):
+        outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
+        here = as_bits(g[_at(axis, outs)])
+        wins = won[_at(axis, outs)] == k
+        if k in writing:
+            np.multiply(here, wins, out=as_bits(gx)[_at(axis, ins)])
+            gx[_at(axis, _beyond(ins, win.stride[axis]))] = 0
+        else:  # tap by tap the cells differ, so no addition is lost
+            gx[_at(axis, ins)] += (here * wins).view(g.dtype)
+
+
+def _writing_taps(win: Window, axis: int) -> range:
+    """The taps that see every cell once between them, if there are such: the first S."""
     K = win.kernel[axis]
     S = win.stride[axis]
-    if K >= S and win.padding[axis] == 0 and win.dilation[axis] == 1:
-        _write_taps(range(S), g, won, win, axis, gx)
-        _add_taps(range(S, K), g, won, win, axis, gx)
-    else:
-        gx[...] = 0
-        _add_taps(range(K), g, won, win, axis, gx)
+    simple = K >= S and win.padding[axis] == 0 and win.dilation[axis] == 1
+    return range(S if simple else 0)
 
 
-def _write_taps(taps: Iterable[int], g: np.ndarray, won: np.ndarray, win: Window, axis: int,
-                gx: np.ndarray) -> None:
-    """Each gradient, or 0 where this tap did not win, to the cells that a tap sees, and 0 to those
-    that it would see if there were more windows."""
-    S = win.stride[axis]
-    for k in taps:
-        outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
-        here = g[_at(axis, outs)]
-        there = as_bits(gx)[_at(axis, ins)]
-        np.multiply(as_bits(here), won[_at(axis, outs)] == k, out=there)
-        gx[_at(axis, slice(ins.stop - 1 + S, None, S))] = 0
-
-
-def _add_taps(taps: Iterable[int], g: np.ndarray, won: np.ndarray, win: Window, axis: int,
-              gx: np.ndarray) -> None:
-    """Each gradient, where this tap won, added to the cell that the tap sees. Tap by tap the cells
-    differ, so no addition is lost."""
-    for k in taps:
-        outs, ins = win.tap(axis, k, gx.shape[axis + 1], g.shape[axis + 1])
-        here = as_bits(g)[_at(axis, outs)] * (won[_at(axis, outs)] == k)
-        here = here.view(g.dtype)
-        there = gx[_at(axis, ins)]
-        there += here
+def _beyond(seen: slice, stride: int) -> slice:
+    """The cells that a tap would see, after those that it does see, if there were more windows."""
+    return slice(seen.stop - 1 + stride, None, stride)
 
 
 # Average
@@ -216,15 +256,33 @@ def _divisors(win: Window, H: int, W: int, count_include_pad: bool, dtype: np.dt
 
 def sum_along(source: np.ndarray, win: Window, axis: int, total: np.ndarray) -> None:
     """total = sum over the taps of one axis (0 rows, 1 columns)."""
-    total[...] = 0
-    for k in range(win.kernel[axis]):
-        outs, ins = win.tap(axis, k, source.shape[axis + 1], total.shape[axis + 1])
+    size = source.shape[axis + 1]
+    out = total.shape[axis + 1]
+    taps = range(win.kernel[axis])
+    seen = [win.tap(axis, k, size, out) for k in taps]
+    if len(seen) > 1 and seen[0][0] == seen[1][0] == slice(0, out):
+        # Two taps that are pixels in every window: their sum saves filling with zeros, and the
+        # additions to them.
+        np.add(source[_at(axis, seen[0][1])], source[_at(axis, seen[1][1])], out=total)
+        taps = taps[2:]
+    else:
+        total[...] = 0
+    for k in taps:
+        outs, ins = seen[k]
         total[_at(axis, outs)] += source[_at(axis, ins)]
 
 
 def spread_along(source: np.ndarray, win: Window, axis: int, total: np.ndarray) -> None:
-    """The transpose of `sum_along`: each output is added to the inputs that its window saw."""
-    total[...] = 0
+    """The transpose of `sum_along`: each output is added to the inputs that its window saw. As in
+    `_give_to_winners`, the first S taps write, where they see every cell once."""
+    writing = _writing_taps(win, axis)
+    if not writing:
+        total[...] = 0
     for k in range(win.kernel[axis]):
         outs, ins = win.tap(axis, k, total.shape[axis + 1], source.shape[axis + 1])
-        total[_at(axis, ins)] += source[_at(axis, outs)]
+        here = source[_at(axis, outs)]
+        if k in writing:
+            total[_at(axis, ins)] = here
+            total[_at(axis, _beyond(ins, win.stride[axis]))] = 0
+        else:
+            total[_at(axis, ins)] += here

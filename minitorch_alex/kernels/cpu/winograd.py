@@ -52,17 +52,21 @@ def suits(win: Window, groups: int) -> bool:
     return ceil_div(K, S) in POINTS and (S == 1 or groups == 1)
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
-           groups: int) -> np.ndarray:
-    """As conv.conv2d. x (N,H,W,C)  w (O,C/G,K,K)  b (O,) or None  ->  y (N,OH,OW,O)"""
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int,
+           relu: bool = False) -> np.ndarray:
+    """As conv.conv2d, or conv.conv2d_relu.
+
+    x (N,H,W,C)  w (O,C/G,K,K)  b (O,) or None  ->  y (N,OH,OW,O)
+    """
     patches = fold(x, win)  # x itself where there is no stride
     kernels = fold_kernel(w, win)
     small = folded_window(win)
     layout = side_by_side.best_layout(patches.shape, small, tile_outputs(small))
     if layout is None:
-        return _multiply(patches, kernels, b, small, groups)
+        return _multiply(patches, kernels, b, small, groups, relu)
     sheets = side_by_side.lay(patches, layout, small.padding)
-    y = _multiply(sheets, kernels, b, Window(small.kernel), groups)  # the padding is in `sheets`
+    bare = Window(small.kernel)  # the padding is in `sheets` already
+    y = _multiply(sheets, kernels, b, bare, groups, relu)
     return side_by_side.take_apart(y, layout, (len(x), *win.out(*x.shape[1:3])))
 
 
@@ -279,9 +283,10 @@ def _transformed_kernels(w: np.ndarray, G: np.ndarray, groups: int) -> np.ndarra
     return U
 
 
-def _multiply(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
-              groups: int) -> np.ndarray:
-    """The convolution at stride 1: per block and point one product V (tiles, C/G) @ U (C/G, O/G).
+def _multiply(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int,
+              relu: bool) -> np.ndarray:
+    """The convolution at stride 1, with `relu` its positive part: per block and point one product
+    V (tiles, C/G) @ U (C/G, O/G).
 
     x (N,H,W,C)  w (O,C/G,r,r)  b (O,) or None  ->  y (N,OH,OW,O)
     """
@@ -302,8 +307,11 @@ def _multiply(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window,
             Y = Y.reshape(m * m, n1 - n0, t1 - t0, tiling.across, -1)
             for cell, place in tiling.cells(y[..., outs[g]], block):
                 place[...] = Y[cell, :, :place.shape[1], :place.shape[2]]
+            part = y[n0:n1, t0 * m:t1 * m, :, outs[g]]
             if b is not None:
-                y[n0:n1, t0 * m:t1 * m, :, outs[g]] += b[outs[g]]
+                part += b[outs[g]]
+            if relu:
+                np.maximum(part, 0, out=part)
 
     parallel_for(len(tiling.blocks), body)
     return y
