@@ -4,7 +4,8 @@
 #
 # Each step has a time limit of its own. One that fails or runs out of time stops no other, and what
 # no longer fits into SECONDS is left out. Nothing is installed, git and the network are not needed:
-# python3 must have CuPy, pytest and hypothesis, for the comparison PyTorch too.
+# python3 must have CuPy, pytest and hypothesis, for the comparison PyTorch too, and for two
+# processes on the GPU (ranks) mpi4py and mpich.
 #
 # What it leaves in OUT (default: build/gpu), eight files at most:
 #   summary.txt      one line per step, the speeds, the verdict: what is also printed
@@ -31,7 +32,7 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 ALL=(machine tests selftest-fp32 selftest-fp16 selftest-tf32 selftest-bf16 kernels speed-128 layers
-  feed cifar speed local norm speed-half 224 local13)
+  feed ranks cifar speed local norm speed-half 224 local13)
 OUT=${1:-build/gpu}
 END=$((SECONDS + ${2:-535}))
 STEPS=${STEPS:-${ALL[*]}}
@@ -211,6 +212,9 @@ step() {
       ;;
     feed)
       bench feed 30 --sections feed --workloads alexnet-b128 --precisions tf32 --contenders ours
+      ;;
+    ranks)  # NCCL with one rank; two that share the GPU, whose arrays go through the host
+      must ranks 60 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider -rs tests/test_gpu_ranks.py
       ;;
     cifar)
       if cifar; then data=cifar10; else data=shapes; fi

@@ -1,7 +1,7 @@
 """python -m minitorch_alex, or minitorch-alex: one door to the commands of this package.
 
-    minitorch-alex train --data shapes      the same as python -m minitorch_alex.train --data shapes
-    minitorch-alex                          lists the commands, by what they are for
+    minitorch-alex train --data shapes     the same as python -m minitorch_alex.train --data shapes
+    minitorch-alex                         lists the commands, by what they are for
 """
 import difflib
 import importlib

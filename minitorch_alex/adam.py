@@ -1,4 +1,5 @@
-"""Adam (Kingma and Ba 2015): each weight has a rate of its own, by how large its gradients have been."""
+"""Adam (Kingma and Ba 2015): each weight has a rate of its own, by how large its gradients have
+been."""
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,8 +37,8 @@ class Adam(Optimizer):
     def check(self, group: dict[str, Any]) -> None:
         super().check(group)
         if not all(0 <= beta < 1 for beta in group["betas"]):
-            raise UsageError(f"Adam: got betas = {group['betas']}, expected two numbers of at least "
-                             "0 and below 1")
+            raise UsageError(f"Adam: got betas = {group['betas']}, expected two numbers of at "
+                             "least 0 and below 1")
 
     def step(self) -> None:
         """Update every parameter that has a gradient; neighbours in memory share a kernel call."""

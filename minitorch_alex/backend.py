@@ -71,7 +71,8 @@ def current() -> Backend:
     return _backends[_current]
 
 
-# A Tensor's kinds of numbers, as dtypes: comparing with np.float32 itself would make one each time.
+# A Tensor's kinds of numbers, as dtypes: comparing with np.float32 itself would make one each
+# time.
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 

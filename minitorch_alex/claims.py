@@ -1,7 +1,8 @@
 """The claims about AlexNet that `ablate` reruns, as data: the statement, and trainings to test it.
 
-The trainings of a claim differ in one thing. They are small, so that anybody can repeat them: about
-a minute each on two cores, but for those of `stall` and `batch-norm` (seven minutes on one core).
+The trainings of a claim differ in one thing. They are small, so that anybody can repeat them:
+about a minute each on two cores, but for those of `stall` and `batch-norm` (seven minutes on one
+core).
 """
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,8 +134,8 @@ CLAIMS = {
     ),
     "lrn": Claim(
         statement="Local response normalisation lowers the error (section 3.3)",
-        published="by 1.4 / 1.2 points on ImageNet; from 13 % to 11 % on CIFAR-10, but between the "
-                  "two files more differs than LRN",
+        published="by 1.4 / 1.2 points on ImageNet; from 13 % to 11 % on CIFAR-10, but between "
+                  "the two files more differs than LRN",
         base=CIFAR,
         variants={
             "with": LRN,

@@ -5,7 +5,7 @@ evaluate and onnx work with.
     seen = model("cat.jpg")                a path, one of Pillow's images, an array; or many
     seen.name, seen.probability, seen.top(5)
 
-    picture of any size   --square-->   uint8 (side, side, 3)   --prepare-->   float32 (V, N, h, w, 3)
+    picture of any size   --square-->  uint8 (side, side, 3)  --prepare-->  float32 (V, N, h, w, 3)
     --network-->   probabilities (N, K), the mean over the V views
 """
 import itertools
@@ -209,7 +209,8 @@ def _image_of_array(array: np.ndarray) -> Image.Image:
     """uint8 (H, W), (H, W, 3) or (H, W, 4) as RGB. Raises KindError for other numbers, ShapeError
     for other shapes."""
     if array.dtype != np.uint8:
-        # Nothing is guessed: an almost black picture in 0..255 would pass for a bright one in 0..1.
+        # Nothing is guessed: an almost black picture in 0..255 would pass for a bright one in
+        # 0..1.
         advice = "round it to bytes: (255 * x).round().astype(np.uint8) if it holds 0..1"
         if array.dtype.kind not in "fc":
             advice = "convert it: x.astype(np.uint8)"

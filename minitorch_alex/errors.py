@@ -1,8 +1,10 @@
-"""Errors that the user can fix: one class per kind, each with an exit code and a readable message."""
+"""Errors that the user can fix: one class per kind, each with an exit code and a readable
+message."""
 
 
 class UserError(Exception):
-    """An error whose message is meant for the user: what was got, what was expected, how to fix it."""
+    """An error whose message is meant for the user: what was got, what was expected, how to fix
+    it."""
 
     exit_code = 1
 
@@ -18,7 +20,8 @@ class KindError(UsageError, TypeError):
 
 
 class ShapeError(UserError, ValueError):
-    """Shapes or sizes that do not fit together; names the operation, what it got and what it expected."""
+    """Shapes or sizes that do not fit together; names the operation, what it got and what it
+    expected."""
 
     exit_code = 2
 

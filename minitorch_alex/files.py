@@ -24,8 +24,8 @@ def write_atomic(path: str | os.PathLike, chunks: Sequence[bytes | memoryview],
     """Replace the file `path` by these bytes; its folder is created if necessary.
 
     With `spare`, the file that was at `path` is kept under that name. Raises DiskError when the
-    file cannot be written; the message says how much room it needs, or that the folder is closed to
-    this user, and the old file is untouched.
+    file cannot be written; the message says how much room it needs, or that the folder is closed
+    to this user, and the old file is untouched.
     """
     path = Path(path)
     try:

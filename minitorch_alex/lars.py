@@ -1,5 +1,5 @@
-"""LARS (You, Gitman and Ginsburg 2017): each layer has a rate of its own, in proportion to its weights.
-For batches of thousands of images, where one large rate for all layers diverges."""
+"""LARS (You, Gitman and Ginsburg 2017): each layer has a rate of its own, in proportion to its
+weights. For batches of thousands of images, where one large rate for all layers diverges."""
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -18,11 +18,11 @@ class LARS(Optimizer):
         local = trust |w| / (|g| + wd |w|)      1 where |w| or |g| is 0
         v := m v - lr local (g + wd w)          w := w + v
 
-    With it a step moves every layer by about lr trust of its length, however large its gradient is:
-    in AlexNet |w| / |g| differs by orders of magnitude from layer to layer, and the smallest one
-    limits a rate that all share. Weight and bias of a layer count as two parameters. With trust=0 a
-    group has no local rate, which is SGD by its rule "2012". A parameter without a gradient is
-    skipped.
+    With it a step moves every layer by about lr trust of its length, however large its gradient
+    is: in AlexNet |w| / |g| differs by orders of magnitude from layer to layer, and the smallest
+    one limits a rate that all share. Weight and bias of a layer count as two parameters. With
+    trust=0 a group has no local rate, which is SGD by its rule "2012". A parameter without a
+    gradient is skipped.
 
     Both norms are read on the host at every step, so a GPU has to finish the backward pass first:
     little next to a batch for which this rule is meant.

@@ -144,14 +144,14 @@ class Module:
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """name -> a host copy of each parameter, then of each buffer; of a shared one under each of
-        its names."""
+        """name -> a host copy of each parameter, then of each buffer; of a shared one under each
+        of its names."""
         # np.array copies: training changes the parameters' memory.
-        return {name: np.array(backend.to_numpy(p.data)) for name, p in self._named_state().items()}
+        return {key: np.array(backend.to_numpy(p.data)) for key, p in self._named_state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take parameters and buffers by name. Raises RunError, which names every missing, surplus or
-        misshapen entry, and then changes nothing."""
+        """Take parameters and buffers by name. Raises RunError, which names every missing, surplus
+        or misshapen entry, and then changes nothing."""
         if not isinstance(state, Mapping):
             raise KindError(f"load_state_dict: got {type(state).__name__}, expected a dictionary "
                             "of arrays by name; read a file with training.weights.load_into")

@@ -462,8 +462,9 @@ def main(argv: list[str] | None = None) -> int:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line. Raises UsageError for weights that no model belongs to, and for a file
     that is a folder."""
-    parser = cli.parser("minitorch_alex.onnx", "Write a network as an ONNX file. That of a trained "
-                        "model takes raw pixels; the names of its classes are in its metadata.")
+    parser = cli.parser("minitorch_alex.onnx", "Write a network as an ONNX file. That of a "
+                        "trained model takes raw pixels; the names of its classes are in its "
+                        "metadata.")
     parser.add_argument("model", type=cli.home, metavar="RUN_OR_MODEL",
                         help="a run directory (runs/NAME), a checkpoint in one, pretrained, a "
                              ".safetensors or .pth file whose weights fit one model only, or a "
@@ -475,8 +476,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--softmax", action="store_true", help="end with probabilities instead of "
                                                                "logits")
     parser.add_argument("--uint8", action="store_true",
-                        help="take bytes (N, S, S, 3), as Pillow and OpenCV keep an image, instead "
-                             "of floats (N, 3, S, S)")
+                        help="take bytes (N, S, S, 3), as Pillow and OpenCV keep an image, "
+                             "instead of floats (N, 3, S, S)")
     parser.add_argument("--prepared", action="store_true",
                         help="the network alone: images (N, 3, S, S) minus the mean, as in "
                              "training")

@@ -1,5 +1,6 @@
-"""Stochastic gradient descent with momentum, as the paper wrote it and as PyTorch writes it. What all
-optimizers share is in optimizer.py; Adam and LARS, from later years, in adam.py and lars.py."""
+"""Stochastic gradient descent with momentum, as the paper wrote it and as PyTorch writes it. What
+all optimizers share is in optimizer.py; Adam and LARS, from later years, in adam.py and
+lars.py."""
 from collections.abc import Iterable
 from typing import Any
 

@@ -33,7 +33,7 @@ class Optimizer:
     flat_grad: Any
     own: list[slice] | None = None  # the parts of the flat arrays that a step changes; None: all
 
-    def __init__(self, params: Iterable[Parameter] | Iterable[dict], rates: dict[str, Any]) -> None:
+    def __init__(self, params: Iterable[Parameter | dict], rates: dict[str, Any]) -> None:
         self.name = type(self).__name__
         entries = list_parameters(params)
         if not entries:
@@ -53,8 +53,8 @@ class Optimizer:
                 raise UsageError(f"{self.name}: got {name} = {group[name]}, expected a finite "
                                  "number of at least 0")
         if group.get("momentum", 0) >= 1:
-            raise UsageError(f"{self.name}: got momentum = {group['momentum']}, expected less than "
-                             "1, or no velocity fades")
+            raise UsageError(f"{self.name}: got momentum = {group['momentum']}, expected less "
+                             "than 1, or no velocity fades")
 
     def _flatten(self) -> None:
         """Move all parameters into one array, with one of the same size for gradients and one for
@@ -113,8 +113,8 @@ class Optimizer:
             data, grad_place = self._views[id(p)]
             if p.data is not data or p.grad_place is not grad_place:
                 raise UsageError(f"{self.name}: a parameter of shape {p.shape} has left this "
-                                 "optimizer's flat arrays: another optimizer took it, or .data was set or "
-                                 "converted; build the optimizer last")
+                                 "optimizer's flat arrays: another optimizer took it, or .data was "
+                                 "set or converted; build the optimizer last")
             if p.grad is not p.grad_place:  # .grad was set to a new array, a clipped one perhaps
                 p.grad_place[...] = p.grad
             place = self._places[id(p)]
@@ -131,8 +131,8 @@ class Optimizer:
                 p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """{"velocity": the flat velocities (host copy), "groups": the rates of each group}, or what
-        else the rule keeps."""
+        """{"velocity": the flat velocities (host copy), "groups": the rates of each group}, or
+        what else the rule keeps."""
         groups = [{name: value for name, value in group.items() if name != "params"}
                   for group in self.param_groups]
         arrays = {name: np.array(backend.to_numpy(getattr(self, name))) for name in self.kept}

@@ -33,7 +33,9 @@ def describe(job: Job) -> None:
     host = (f"{runs.cpu_name()}, {backend.current().name} {np.__version__}, "
             f"{kernels.get_threads()} threads")
     print(f"device      {cli.describe_device(config) or host}")
-    ranks.describe(job.comm, recipe.batch_size, config, resumed=job.source is not None)
+    # Those that sum gradients also say on which way: between GPUs, or through the host.
+    comm = job.comm if job.parallel is None else job.parallel.comm
+    ranks.describe(comm, recipe.batch_size, config, resumed=job.source is not None)
     count = sum(parameter.size for parameter in model.parameters())
     side = model.image_size
     print(f"model       {config['model']}, {count:,} parameters, input 3 x {side} x {side}")

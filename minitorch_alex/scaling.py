@@ -1,10 +1,11 @@
-"""How fast several ranks can be: a model of one training step, from what is computed and what is sent.
+"""How fast several ranks can be: a model of one training step, from what is computed and what is
+sent.
 
 Every message costs a latency and its bytes over a bandwidth (the alpha-beta model):
 
     a message of n bytes             a + n / b
-    a sum of n bytes over p ranks    2 (p - 1) a + 2 (p - 1)/p n / b       in a ring; see `sum_seconds`
-    a gather to n bytes              (p - 1) a + (p - 1)/p n / b           half of a sum
+    a sum of n bytes over p ranks    2 (p - 1) a + 2 (p - 1)/p n / b   in a ring; see `sum_seconds`
+    a gather to n bytes              (p - 1) a + (p - 1)/p n / b       half of a sum
 
 Links have two levels: the ranks of a host share fast ones, and the hosts a network. What travels
 depends on the kind of parallelism:
@@ -75,7 +76,8 @@ class Layer:
 
 @dataclass(frozen=True)
 class Step:
-    """The seconds of one training step on one rank: computing, and what it waits for the others."""
+    """The seconds of one training step on one rank: computing, and what it waits for the
+    others."""
 
     compute: float
     exposed: float
@@ -116,8 +118,8 @@ def crossing(fixed: float, fixed_other: float, per_image: float) -> float:
 
 
 def ring_seconds(n_bytes: float, ranks: int, link: Link) -> float:
-    """A sum over ranks on equal links: first each rank adds up 1/p of the array, then it passes its
-    part on; in both halves it sends p - 1 messages of n/p bytes."""
+    """A sum over ranks on equal links: first each rank adds up 1/p of the array, then it passes
+    its part on; in both halves it sends p - 1 messages of n/p bytes."""
     if ranks == 1 or not n_bytes:
         return 0.0
     return 2 * (ranks - 1) * (link.latency + n_bytes / ranks / link.bandwidth)
@@ -226,8 +228,9 @@ BUCKET = 16 << 20  # bytes of gradients that are summed together: a small sum is
 
 def _exposed(layers: Sequence[Layer], compute: float,
              sum_of: Callable[[Sequence[Layer]], float]) -> float:
-    """How long the last sum ends after the last backward pass, when gradients are summed meanwhile.
-    The layers' backward passes run from the last to the first, and one sum is under way at a time:
+    """How long the last sum ends after the last backward pass, when gradients are summed
+    meanwhile. The layers' backward passes run from the last to the first, and one sum is under way
+    at a time:
 
         backward   | fc8 |  fc7  |    fc6    |  conv5  | ...  | conv1 |
         sums                     | fc8, fc7  | fc6 ...........| conv5, ..., conv1 |

@@ -94,9 +94,9 @@ class MultiStepLR(Schedule):
     milestone's epoch.
 
     The 2012 network was run by hand this way: 0.01, then a tenth of the rate before from epochs
-    25, 51 and 79 on (AlexNet-Source-Code, layers/layer-params-145.cfg:169-180). A milestone named twice
-    counts twice, as in PyTorch; without milestones the rate is constant.
-    Raises UsageError for a negative or fractional milestone, or gamma <= 0.
+    25, 51 and 79 on (AlexNet-Source-Code, layers/layer-params-145.cfg:169-180). A milestone named
+    twice counts twice, as in PyTorch; without milestones the rate is constant. Raises UsageError
+    for a negative or fractional milestone, or gamma <= 0.
     """
 
     def __init__(self, optimizer: HasGroups, milestones: Sequence[int],

@@ -1,8 +1,8 @@
 """A network is a tree of modules, by their attributes; this is the walk over it.
 
 Two things can stand in its way. A module or a parameter that several others share (tied weights)
-has several names: as in PyTorch, lists give it once, under the first, and state_dict gives it under
-each. And a module that contains itself would never end.
+has several names: as in PyTorch, lists give it once, under the first, and state_dict gives it
+under each. And a module that contains itself would never end.
 """
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any

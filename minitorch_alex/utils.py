@@ -7,8 +7,8 @@ from .tensor import Tensor
 
 
 def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients by one factor, in place, so that their norm together is at most max_norm.
-    Returns the norm that they had:
+    """Scale all gradients by one factor, in place, so that their norm together is at most
+    max_norm. Returns the norm that they had:
 
         norm = sqrt(sum over all gradients of g^2);   g := g min(1, max_norm / (norm + 1e-6))
 

@@ -19,8 +19,8 @@ from minitorch_alex.training.settings import new_config, parse
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "benchmarks" / "on_gpu.sh"
-STEPS = ("machine tests selftest-fp32 selftest-fp16 selftest-tf32 selftest-bf16 kernels speed-128 layers feed cifar "
-         "speed local norm speed-half 224 local13").split()
+STEPS = ("machine tests selftest-fp32 selftest-fp16 selftest-tf32 selftest-bf16 kernels speed-128 layers feed ranks "
+         "cifar speed local norm speed-half 224 local13").split()
 NEED_CIFAR = ("local", "norm", "224", "local13")
 # Finds a GPU, writes down what it is asked, and does it well, unless that contains $FAILS or $HANGS.
 PRETENDER = """#!/usr/bin/env bash
@@ -199,4 +199,5 @@ def test_the_programs_take_the_flags_of_the_steps(script, monkeypatch):
                 assert config["backend"] == "cupy" and config["recipe"]["milestones"] == (10, 12, 14)
                 assert (config["limit"], config["recipe"]["batch_size"], config["val_split"]) == (50_000, 128, 0)
         else:
-            assert program == "pytest" and "gpu" in flags and "tests/test_gpu.py" in flags
+            assert program == "pytest" and "gpu" in flags
+            assert {"tests/test_gpu.py", "tests/test_gpu_ranks.py"} & {*flags}

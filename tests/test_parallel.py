@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from checks.parallel import steps_of
 
 import minitorch_alex as mt
 from minitorch_alex import functional as F
@@ -13,7 +14,7 @@ from minitorch_alex import nn, train
 from minitorch_alex import parallel as parallel_module
 from minitorch_alex.comm import Alone, Threads, part
 from minitorch_alex.errors import UsageError
-from minitorch_alex.optim import LARS, SGD
+from minitorch_alex.optim import LARS
 from minitorch_alex.parallel import DataParallel
 from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import checkpoint, cli, ranks, runs, settings
@@ -177,29 +178,6 @@ def test_what_cannot_be_exact_is_refused(training, size, flags, text):
 
 
 # The sum beside the backward pass.
-
-
-def steps_of(comm, overlap):
-    """The weights after three steps of a net with a frozen layer and a shared weight, on one rank's images of 5."""
-    mt.manual_seed(1)
-    layers = [nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)]
-    parameters = [p for layer in layers for p in layer.parameters()]
-    layers[0].weight.requires_grad = False
-    optimizer = SGD([{"params": [p for p in parameters if p.ndim > 1]},
-                     {"params": [p for p in parameters if p.ndim == 1]}], lr=0.1, momentum=0.9)
-    parallel = DataParallel(optimizer, comm, overlap=overlap)
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        x = rng.standard_normal((5, 6)).astype(np.float32)
-        labels = rng.integers(0, 3, 5)
-        own = part(5, comm.rank, comm.size)
-        loss = None
-        if own.start < own.stop:
-            h = layers[1](F.relu(layers[0](Tensor(x[own]))))
-            loss = F.cross_entropy(layers[2](F.relu(layers[1](h))), labels[own])  # layers[1] is used twice
-        parallel.add(loss, (own.stop - own.start) / 5)
-        parallel.update()
-    return optimizer.flat.copy()
 
 
 @pytest.mark.parametrize("size", (2, 3, 7))

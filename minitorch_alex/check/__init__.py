@@ -16,11 +16,11 @@ what happened. So the checker recognises a mistake by its effect, not by the way
 The checks of lesson 1 are in lessons/checks/01_conv.py, next to its exercises and solutions.
 
     exercise.py   Exercise and Bug
-    cases.py      the kinds of case: Same, Holds, Faster, Answer;  compare.py: are two results equal?
+    cases.py      the kinds of case: Same, Holds, Faster, Answer;  compare.py: are results equal?
     places.py     where lessons, exercises and solutions are;      given.py: exercises as they were
     attempts.py   running the cases;                               calls.py: each call made twice
     verdict.py    judge: the verdict, from the attempts
-    mistakes.py   which known mistake it is;                       explain.py: else what can be seen
+    mistakes.py   which known mistake it is;                       explain.py: else what one sees
     limit.py      a time limit;  cell.py, reset.py, mine.py, __main__.py: what a learner calls
 """
 from .cases import Answer, Case, Faster, Holds, Same

@@ -15,9 +15,9 @@ from .cases import Case, Faster, Same
 from .exercise import Exercise
 from .limit import Late
 
-UNSTEADY = ("two calls with the same arguments did not do the same: {}. Is something kept from one "
-            "call to the next (a global, a default argument), drawn at random, or read before it "
-            "is written (np.empty, as_strided past the end)?")
+UNSTEADY = ("two calls with the same arguments did not do the same: {}. Is something kept from "
+            "one call to the next (a global, a default argument), drawn at random, or read before "
+            "it is written (np.empty, as_strided past the end)?")
 
 
 @dataclass(frozen=True)

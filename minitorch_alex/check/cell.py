@@ -24,7 +24,8 @@ def check_cell(number: str, names: dict[str, Any]) -> tuple[Exercise, Verdict]:
                          f"{', '.join(e.number for e in exercises(lesson))}")
     wanted = [*exercise.names, *exercise.also]
     missing = [name for name in wanted if name not in names]
-    if missing:  # taking it from the solution would call an exercise solved of which half is missing
+    # Taking it from the solution would call an exercise solved of which half is missing.
+    if missing:
         raise UsageError(f"exercise {number} asks for {' and '.join(wanted)}: define "
                          f"{' and '.join(missing)} in a cell first")
     module = load(solution(lesson))

@@ -65,8 +65,8 @@ def _of_exception(kind: type, message: str, arguments: dict[str, Any]) -> str:
     if issubclass(kind, RecursionError):
         return "a function calls itself once for each step: use a list of what is still to do"
     if "broadcast" in message:
-        return ("two arrays of shapes that do not fit met. If one has a 0 in its shape, a slice is "
-                "empty; if they differ by 2 padding, one has the border and the other has not."
+        return ("two arrays of shapes that do not fit met. If one has a 0 in its shape, a slice "
+                "is empty; if they differ by 2 padding, one has the border and the other has not."
                 + came)
     if "matmul" in message or "not aligned" in message:
         return ("the rows of one matrix and the columns of the other are not equally many: was "
@@ -196,7 +196,8 @@ def _sums(g: np.ndarray, e: np.ndarray, arguments: dict) -> Iterator[str]:
             for axes in itertools.combinations(range(more.ndim), count):
                 if not less.size or not more.size:
                     return
-                for verb, reduced in (("sum", more.sum(axis=axes)), ("mean", more.mean(axis=axes))):
+                for verb, reduced in (("sum", more.sum(axis=axes)),
+                                      ("mean", more.mean(axis=axes))):
                     if reduced.size == less.size and _close(reduced.ravel(), less.ravel()):
                         named = "axis " + " and ".join(map(str, axes))
                         if few:

@@ -1,8 +1,8 @@
 """The exercises as they were given, although learners write into those very files.
 
 lessons.toml has the name under which git keeps the content of each file (`git hash-object` prints
-it). So a file that is still as it was given is recognised, and from one that was changed, git finds
-the original again, whatever was committed since.
+it). So a file that is still as it was given is recognised, and from one that was changed, git
+finds the original again, whatever was committed since.
 
 This file needs nothing but the standard library: setup.py reads it before anything is installed.
 """

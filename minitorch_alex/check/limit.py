@@ -42,7 +42,8 @@ def time_limit(seconds: float, what: str, exit_code: int) -> Iterator[None]:
                 return
         print(f"error: {what} did not end in {seconds:g} s and cannot be interrupted",
               file=sys.stderr, flush=True)
-        # A thread cannot end the process otherwise, and an endless loop inside NumPy hears nothing.
+        # A thread cannot end the process otherwise, and an endless loop inside NumPy hears
+        # nothing.
         sys.stdout.flush()
         os._exit(exit_code)
 

@@ -537,8 +537,8 @@ def _are_valid(logits: Tensor, labels: Any) -> bool:
 def _alexnet(yours: Functions) -> Callable[..., None]:
     """AlexNet.__init__: its layers are those that `build` made, under the names it gave them.
 
-    The exercise is without a sixth convolution and an adaptive pool: UsageError for a configuration
-    that needs one. Caffe's rounding, which it leaves out too, is put right here.
+    The exercise is without a sixth convolution and an adaptive pool: UsageError for a
+    configuration that needs one. Caffe's rounding, which it leaves out too, is put right here.
     """
     f = yours["build"]
 

@@ -88,7 +88,8 @@ def load_cifar10(data_dir: str | Path = "data",
 
 
 def _find_archive(data_dir: Path, download: bool) -> Path:
-    """Either archive in `data_dir` or in a folder of it; where there is none, the python archive is downloaded."""
+    """Either archive in `data_dir` or in a folder of it; where there is none, the python archive
+    is downloaded."""
     names = [form for name in ARCHIVES for form in (name, name.removesuffix(".gz"))]
     for folder in (data_dir, *_folders_in(data_dir)):  # some programs make a folder for each file
         for name in names:

@@ -6,7 +6,7 @@ memory.
                                            set, as ImageNet's official validation set is
     DIR/test/n01440764/anything.JPEG       the test set
 
-    DIR/cat/anything.JPEG                  or classes alone: a fifth of each is kept as the test set
+    DIR/cat/anything.JPEG                  or classes alone: a fifth of each is the test set
 
 What counts as a class and as an image, and what they are called, is as in `prepare`: layouts.py
 and trees.py. An image becomes RGB, its short side is scaled, and the central square is taken
@@ -168,9 +168,9 @@ def _check_classes_alone(data_dir: Path, folders: Sequence[str]) -> None:
                         "class; call the parts train, val and test, with one folder per class in "
                         "each")
     if len(folders) == 1:
-        raise DataError(f"{data_dir} has the single folder {folders[0]!r}, and a network needs two "
-                        f"classes to tell apart; give {data_dir / folders[0]} if the classes are "
-                        "in there")
+        raise DataError(f"{data_dir} has the single folder {folders[0]!r}, and a network needs "
+                        f"two classes to tell apart; give {data_dir / folders[0]} if the classes "
+                        "are in there")
 
 
 def _keep_for_test(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:

@@ -122,10 +122,10 @@ class Loader:
     shape on channels-last memory. labels is int64 (N,).
 
     The order is a permutation drawn from (seed, "shuffle", epoch), or for all epochs from
-    (seed, "shuffle", 0) where `reshuffle` is False: in 2012 and in Caffe images were shuffled once,
-    when they were written. And what the transform draws
-    comes from (seed, "augment", epoch, batch). So the pixels are the same for any number of
-    workers, and an epoch resumed at batch k continues exactly as if it had never stopped.
+    (seed, "shuffle", 0) where `reshuffle` is False: in 2012 and in Caffe images were shuffled
+    once, when they were written. And what the transform draws comes from (seed, "augment", epoch,
+    batch). So the pixels are the same for any number of workers, and an epoch resumed at batch k
+    continues exactly as if it had never stopped.
 
     dataset     a Dataset
     transform   (uint8 (N, H, W, 3), generator) -> float32 (N, h, w, 3); None only converts

@@ -28,9 +28,9 @@ from .moments import Moments
 from .sources import Split
 
 FORMATS = ("tar", "npy")
-# As cuda-convnet2's make-data of 2014 (make-data/pyext/include/pyext.h:26). The release of 2012 has
-# no such program; a folder that it reads is named jpg_valid_2010_85 (fix-big-imgnet.py:7). Colour
-# has half the resolution: OpenCV's default there, Pillow's here.
+# As cuda-convnet2's make-data of 2014 (make-data/pyext/include/pyext.h:26). The release of 2012
+# has no such program; a folder that it reads is named jpg_valid_2010_85 (fix-big-imgnet.py:7).
+# Colour has half the resolution: OpenCV's default there, Pillow's here.
 QUALITY = 95
 SAMPLE = np.dtype([("shard", "<u4"), ("offset", "<u8"), ("length", "<u4"), ("label", "<i4")])
 PARTIAL = "partial"

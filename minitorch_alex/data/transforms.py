@@ -208,8 +208,8 @@ def pca_color(images: np.ndarray, pca: ColorPCA, rng: np.random.Generator,
 def mix_images(x: np.ndarray, partners: np.ndarray) -> np.ndarray:
     """0.75 of each image and 0.25 of its partner, where that is another one; labels stay.
 
-    A trial of January 2013 (AlexNet-Source-Code, convdata_jpeg.py:248-259, commented out): "With 5%
-    chance, replace this chunk with the average of this chunk and some future chunk". There the
+    A trial of January 2013 (AlexNet-Source-Code, convdata_jpeg.py:248-259, commented out): "With
+    5% chance, replace this chunk with the average of this chunk and some future chunk". There the
     partners are of the thousands of images of a file, here of the batch. x (N, H, W, C), partners
     (N,); float32.
     """

@@ -75,7 +75,8 @@ class AlexNetConfig:
     ceil_mode: bool = _from(
         "AlexNet-Source-Code layer.py:1004, 1164: 1 + ceil(213 / 4) = 55", True)
     conv_floor: bool = _from(
-        "Caffe: convolutions round down (conv_layer.cpp:18-19), pools up (pooling_layer.cpp:93-96)",
+        "Caffe: convolutions round down (conv_layer.cpp:18-19), pools up "
+        "(pooling_layer.cpp:93-96)",
         False)
     # What follows each convolution, in the order of the source where the order matters (ReLU and
     # the maximum commute); "rnorm" is the normalisation within a map, "bn" batch normalisation
@@ -123,10 +124,10 @@ class AlexNetConfig:
 
     @classmethod
     def source_2012(cls, **changes: Any) -> "AlexNetConfig":
-        """What ran: computerhistory/AlexNet-Source-Code, layers/layers-145.cfg; the log of that run
-        has the paper's 40.7 / 18.2 % (layers/layer-params-145.cfg:182). Layer 1 normalises before
-        its ReLU, an unpublished within-map norm follows the second LRN, alpha is divided by n,
-        conv3 to conv5 start at std 0.03. 60,965,224 parameters."""
+        """What ran: computerhistory/AlexNet-Source-Code, layers/layers-145.cfg; the log of that
+        run has the paper's 40.7 / 18.2 % (layers/layer-params-145.cfg:182). Layer 1 normalises
+        before its ReLU, an unpublished within-map norm follows the second LRN, alpha is divided by
+        n, conv3 to conv5 start at std 0.03. 60,965,224 parameters."""
         return _preset(
             cls, changes,
             after=("lrn pool relu", "relu lrn rnorm pool", "relu", "relu", "relu pool"),
@@ -183,8 +184,8 @@ class AlexNetConfig:
         """The single tower of "One weird trick" (arXiv:1404.5997) as its author ran it:
         akrizhevsky/cuda-convnet2, layers/layers-imagenet-1gpu.cfg. Both norms are there, the first
         before its ReLU; fc8 starts at -7, where a logistic unit answers 1/1000 (a softmax does not
-        mind). 61,100,840 parameters; 42.5 / 19.8 % top-1 / top-5 error by the centre, 40.4 / 18.2 %
-        by ten views."""
+        mind). 61,100,840 parameters; 42.5 / 19.8 % top-1 / top-5 error by the centre, 40.4 /
+        18.2 % by ten views."""
         return _preset(
             cls, changes,
             channels=(64, 192, 384, 256, 256), groups=(1, 1, 1, 1, 1),

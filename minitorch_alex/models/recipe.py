@@ -201,7 +201,8 @@ class Recipe:
 
 
 # "This many images will be cropped in the same way": computerhistory/AlexNet-Source-Code,
-# convdata.py:125 and convdata_jpeg.py:77. A batch of 128 has four windows; one draw mirrors all 32.
+# convdata.py:125 and convdata_jpeg.py:77. A batch of 128 has four windows; one draw mirrors all
+# 32.
 CROP_CHUNK_2012 = 32
 
 RECIPES = {
@@ -215,10 +216,11 @@ RECIPES = {
         source="Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional "
                "Neural Networks, sections 4.1, 5 and table 2"),
     # Changed by hand, as the comments at the end of the parameter file tell: the rates of the
-    # weights (epsw) dropped at 25, 51 and 79; at 67 the colour noise was switched off and conv1 set
-    # to 1e-5, at 72 conv1 was frozen, at 91 the training was stopped. Of the biases the comments
-    # say nothing. The file ends with them at 0.02, those of other runs of that autumn at 0.002
-    # (145-2010, 131, 135, 147). "Epoch 25" is after 25 passes: run4.sh:3-8 replays such notes.
+    # weights (epsw) dropped at 25, 51 and 79; at 67 the colour noise was switched off and conv1
+    # set to 1e-5, at 72 conv1 was frozen, at 91 the training was stopped. Of the biases the
+    # comments say nothing. The file ends with them at 0.02, those of other runs of that autumn at
+    # 0.002 (145-2010, 131, 135, 147). "Epoch 25" is after 25 passes: run4.sh:3-8 replays such
+    # notes.
     "source_2012": Recipe(
         epochs=91, lr=0.01, weight_decay=0.0005, milestones=(25, 51, 79), bias_constant=True,
         flip=True, crop_chunk=CROP_CHUNK_2012, reshuffle=False, color="source",
@@ -226,8 +228,9 @@ RECIPES = {
         published="40.66 / 18.21 % top-1 / top-5 error on ILSVRC-2012's validation set, ten views",
         source="computerhistory/AlexNet-Source-Code, layers/layer-params-145.cfg:165-182; windows "
                "and order: convdata.py:125, 152-175, 252-261"),
-    # The one-column net of the paper's section 3.2, trained on ILSVRC-2010: only two drops for most
-    # layers. Its file ends with the biases of conv1 and conv2 at 0.002 and the others at 0.02.
+    # The one-column net of the paper's section 3.2, trained on ILSVRC-2010: only two drops for
+    # most layers. Its file ends with the biases of conv1 and conv2 at 0.002 and the others at
+    # 0.02.
     "half_2012": Recipe(
         epochs=96, lr=0.01, weight_decay=0.0005, milestones=(20, 48), bias_constant=True,
         flip=True, crop_chunk=CROP_CHUNK_2012, reshuffle=False, color="source",
@@ -235,16 +238,17 @@ RECIPES = {
         published="39.17 / 18.23 % top-1 / top-5 error on ILSVRC-2010's test set, ten views",
         source="computerhistory/AlexNet-Source-Code, layers/layer-params-145-half.cfg:90-100"),
     # dexp[base=0.01; tgtFactor=250; numSteps=4] has steps of 250^(-1/3) after 22.5, 45 and 67.5
-    # epochs; here each waits for the end of its epoch. dexp[base=0.02; tgtFactor=10; numSteps=2] of
-    # the biases has one, after 45. Windows are drawn for each image, in a fixed order of images.
+    # epochs; here each waits for the end of its epoch. dexp[base=0.02; tgtFactor=10; numSteps=2]
+    # of the biases has one, after 45. Windows are drawn for each image, in a fixed order of
+    # images.
     "tower_2014": Recipe(
         epochs=90, lr=0.01, weight_decay=0.0005, milestones=(23, 45, 68), gamma=250 ** (-1 / 3),
         bias_constant=True, flip=True, reshuffle=False, color="source",
         changes=parse_changes("45 bias_lr=0.2"),
         published="42.55 / 19.81 % top-1 / top-5 error on ILSVRC-2012's validation set, centre "
                   "crop; 40.42 / 18.15 % by ten views",
-        source="akrizhevsky/cuda-convnet2, layers/layer-params-imagenet-1gpu.cfg:6-7, branch wiki, "
-               "TrainingExample.md:10"),
+        source="akrizhevsky/cuda-convnet2, layers/layer-params-imagenet-1gpu.cfg:6-7, branch "
+               "wiki, TrainingExample.md:10"),
     # 450,000 iterations of 256 images are 90 epochs, 100,000 from drop to drop are 20. Images were
     # shuffled once, when the database was written (examples/imagenet/create_imagenet.sh:43).
     "caffe": Recipe(
@@ -254,10 +258,10 @@ RECIPES = {
         source="BVLC/caffe, models/bvlc_alexnet/solver.prototxt and readme.md "
                "(iteration 360,000); the mean: src/caffe/data_transformer.cpp:101-115"),
     # 8 GPUs with 32 images each. The original crops by random area and aspect ratio
-    # (RandomResizedCrop), which is not implemented here. It standardises pixels: so does the preset
-    # alexnet_torchvision; with other networks --set input_scale=0.0172 comes near that. The README
-    # gives these settings for AlexNet; that the published weights were made with exactly these is
-    # what torchvision's page says of them, without a log.
+    # (RandomResizedCrop), which is not implemented here. It standardises pixels: so does the
+    # preset alexnet_torchvision; with other networks --set input_scale=0.0172 comes near that. The
+    # README gives these settings for AlexNet; that the published weights were made with exactly
+    # these is what torchvision's page says of them, without a log.
     "torchvision": Recipe(
         epochs=90, lr=0.01, weight_decay=0.0001, batch_size=256, rule="torch", bias_lr=1.0,
         bias_decay=True, milestones=(30, 60), flip=True,

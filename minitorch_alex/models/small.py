@@ -1,10 +1,10 @@
 """The CIFAR-10 nets that came with cuda-convnet, the code from which AlexNet grew.
 
 Source of all: dnouri/cuda-convnet, which keeps Krizhevsky's own history; there, commit e4ac0c1,
-example-layers/layers-{80sec,18pct,19pct,conv-local-13pct,conv-local-11pct}.cfg and the layer-params
-files next to them. 80sec, 18pct and 19pct are of September 2011 (commit 9438cba), the 13 % net of
-December 2011 (7345477), the 11 % net of March 2012 (3878e8f, a2a6af8). The first four are also in
-computerhistory/AlexNet-Source-Code; the 11 % net is, as layers-cifar10-11pct.cfg, in
+example-layers/layers-{80sec,18pct,19pct,conv-local-13pct,conv-local-11pct}.cfg and the
+layer-params files next to them. 80sec, 18pct and 19pct are of September 2011 (commit 9438cba), the
+13 % net of December 2011 (7345477), the 11 % net of March 2012 (3878e8f, a2a6af8). The first four
+are also in computerhistory/AlexNet-Source-Code; the 11 % net is, as layers-cifar10-11pct.cfg, in
 akrizhevsky/cuda-convnet2. Common to all:
 
     input      raw pixels 0..255 minus the mean image, batches of 128
@@ -19,8 +19,8 @@ tanh, Tanh replaces ReLU, and the layers keep their names relu1 ... relu4.
 That the rates of biases stay is a reading. "Reduce all learning rates" (layer-params-18pct.cfg:3)
 and "the learning rate" (layer-params-80sec.cfg:2) do not say it; but where he explains the same
 words, "all learning rates" are "the `epsW` parameters" (ulrichstern/cuda-convnet, branch wiki,
-Methodology.md:30), the 11 % file says "(epsW)" (layer-params-conv-local-11pct.cfg:7-8), and the one
-file that shows the end of such a schedule has epsW 0.00001 and epsB 0.002
+Methodology.md:30), the 11 % file says "(epsW)" (layer-params-conv-local-11pct.cfg:7-8), and the
+one file that shows the end of such a schedule has epsW 0.00001 and epsB 0.002
 (computerhistory/AlexNet-Source-Code, example-layers/layer-params-conv-local-12pct.cfg:5-6).
 """
 from dataclasses import replace
@@ -117,8 +117,8 @@ def net_18(num_classes: int = 10, image_size: int = 32,
 
 def net_19(num_classes: int = 10, image_size: int = 32,
            activation: str = "relu") -> CifarNet:
-    """layers-19pct.cfg: net_18 without the normalisation, and the decay of fc10 is 3. 19 % error in
-    20 minutes; "Set wc to 0 for translations -- 14.2%" (layer-params-19pct.cfg:2), that is, on
+    """layers-19pct.cfg: net_18 without the normalisation, and the decay of fc10 is 3. 19 % error
+    in 20 minutes; "Set wc to 0 for translations -- 14.2%" (layer-params-19pct.cfg:2), that is, on
     random windows without weight decay. The file has no schedule: net_18's. 89,578 parameters."""
     return _three_layers(num_classes, image_size, activation, norms=False, fc10_decay=3.0)
 
@@ -166,8 +166,9 @@ def conv_local_13(num_classes: int = 10, image_size: int = 24, activation: str =
 def conv_local_11(num_classes: int = 10, image_size: int = 24,
                   activation: str = "relu") -> CifarNet:
     """layers-conv-local-11pct.cfg: conv_local_13 with normalisation across 9 maps (after the first
-    pool, before the second), and with twice the filters in local3. Some 350 epochs on four batches,
-    150 more on all five, 10 at a tenth of the rate and 10 at a hundredth: 11 % error by ten views.
+    pool, before the second), and with twice the filters in local3. Some 350 epochs on four
+    batches, 150 more on all five, 10 at a tenth of the rate and 10 at a hundredth: 11 % error by
+    ten views.
 
     Probably the "four-layer CNN" of the paper's section 3.3, whose footnote 3 points to
     cuda-convnet: four layers if fc10 is not counted. Its 13 % without and 11 % with normalisation

@@ -48,7 +48,8 @@ EXIT_CODES = """exit codes:
   8  one of several ranks has waited for the others longer than --timeout
   130, 143  interrupted by Ctrl-C or SIGTERM
   141  the reader of the output (head, say) went away"""
-INTERRUPTED = "interrupted by Ctrl-C or SIGTERM"  # in EXIT_CODES, where a command says what is kept
+# In EXIT_CODES; a command says there what is kept.
+INTERRUPTED = "interrupted by Ctrl-C or SIGTERM"
 
 
 # Programs: parse, run, end.
@@ -116,8 +117,8 @@ def run_cli(main: Callable[[], int | None]) -> None:
 @contextlib.contextmanager
 def guest_of_process() -> Iterator[None]:
     """Inside, a name that the encoding of stdout or stderr lacks is printed as an escape; after it
-    both are as they were, and so are the number of threads, the algorithms and the one variable of the environment
-    that a program sets (_fix_workspace).
+    both are as they were, and so are the number of threads, the algorithms and the one variable of
+    the environment that a program sets (_fix_workspace).
 
     Every program's `main` runs in it, also where a notebook or a script calls it.
     """
@@ -348,8 +349,8 @@ def _check_device(settings: Mapping[str, Any]) -> None:
     if settings["conv"] not in CONVOLUTIONS:
         raise UsageError(f"unknown --conv {settings['conv']!r}, expected auto, im2col or winograd")
     if name == "cupy" and (settings["conv"] == "winograd" or workspace is not None):
-        raise UsageError("--conv winograd and --workspace only work on the CPU; remove them or use "
-                         "--backend numpy")
+        raise UsageError("--conv winograd and --workspace only work on the CPU; remove them or "
+                         "use --backend numpy")
     if name == "numpy" and precision != "fp32":
         raise UsageError(f"--precision {precision} needs --backend cupy: "
                          "NumPy multiplies float32 in full")

@@ -130,8 +130,8 @@ def problems_of(model: Network, training: bool = True) -> dict[str, list[Problem
 
 
 def by_layer(model: Network, choices: Mapping[str, Algorithm]) -> dict[str, str]:
-    """name of a convolution -> what computes it: "im2col", "Winograd", or "both" where that differs
-    between outputs and gradients."""
+    """name of a convolution -> what computes it: "im2col", "Winograd", or "both" where that
+    differs between outputs and gradients."""
     names = {}
     for name, problems in problems_of(model).items():
         wins = [choices.get(str(problem)) == "winograd" for problem in problems]

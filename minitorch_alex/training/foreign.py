@@ -1,7 +1,8 @@
 """What people type who come from other tools, and what it is called here.
 
 pytorch/examples, torchvision's references, timm, Lightning, Keras and ultralytics name the same
-things differently. A flag of theirs is answered with ours, on one line, instead of a page of usage.
+things differently. A flag of theirs is answered with ours, on one line, instead of a page of
+usage.
 """
 import argparse
 from typing import NoReturn
@@ -9,7 +10,8 @@ from typing import NoReturn
 from ..errors import UsageError
 
 FLAGS = {
-    "--pretrained": "--weights pretrained starts from the bundled model, --weights FILE from a file",
+    "--pretrained":
+        "--weights pretrained starts from the bundled model, --weights FILE from a file",
     "--finetune": "--weights RUN or --weights FILE starts from trained weights",
     "--init-from": "--weights RUN or --weights FILE starts from trained weights",
     "--initial-checkpoint": "--weights RUN or --weights FILE starts from trained weights",

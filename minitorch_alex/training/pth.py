@@ -46,8 +46,8 @@ SETTINGS = {("argparse", "Namespace"), ("collections", "Counter"), ("collections
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module",
           "weights", "params")
 
-MAX_PROGRAM = 8 << 20       # bytes of a data.pkl; those of nets with thousands of layers have one MB
-MOST_REPEATED = 1 << 26     # numbers of a tensor that repeats some; AlexNet's largest layer has 37,748,736
+MAX_PROGRAM = 8 << 20       # bytes of a data.pkl; those of thousands of layers have one MB
+MOST_REPEATED = 1 << 26     # numbers of a tensor that repeats some; AlexNet's fc6 has 37,748,736
 
 
 def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:

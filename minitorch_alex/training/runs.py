@@ -191,8 +191,9 @@ def find(path: str | os.PathLike, use_previous: bool = False,
 
 def load_model(file: Path, config: dict[str, Any],
                read: Callable[[Path], Contents] = checkpoint.load) -> Saved:
-    """The model of a run with the weights of a checkpoint, as `read` gives them; `config` takes over the names of the
-    classes from it. Raises RunError when the weights belong to another model or other classes."""
+    """The model of a run with the weights of a checkpoint, as `read` gives them; `config` takes
+    over the names of the classes from it. Raises RunError when the weights belong to another model
+    or other classes."""
     arrays, meta = read(file)
     streams.manual_seed(config["seed"])
     model = models.build(config["model"], config["num_classes"], **models.fields_of_run(config))

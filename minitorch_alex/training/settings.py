@@ -80,8 +80,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--mine", "train with the exercises you solved in place of the package's parts; "
              "without DIR, with those in lessons/exercises", on_resume="any",
              options={"type": cli.home, "nargs": "?", "const": "", "metavar": "DIR"}),
-        Flag("--config", "read settings from a TOML file, such as a run's settings.toml; flags win "
-             "over it", on_resume="any", options={"type": cli.path, "metavar": "FILE"}),
+        Flag("--config", "read settings from a TOML file, such as a run's settings.toml; flags "
+             "win over it", on_resume="any", options={"type": cli.path, "metavar": "FILE"}),
     ),
     "where": (
         Flag("--name", "name of the run's directory", shown="MODEL-DATA", on_resume="any",
@@ -101,8 +101,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
              stored="config", on_resume="any", options=INTEGER),
         Flag("-p --print-freq", "steps between log lines", 50, minimum=1,
              stored="config", on_resume="any", options=INTEGER),
-        Flag("--log", "write the log in another form too: csv (metrics.csv in the run's directory) "
-             "or tensorboard (needs tensorboardX)", stored="config", on_resume="any",
+        Flag("--log", "write the log in another form too: csv (metrics.csv in the run's "
+             "directory) or tensorboard (needs tensorboardX)", stored="config", on_resume="any",
              options={"choices": logs.KINDS, "metavar": "KIND"}),
         Flag("--checkpoint-freq", "steps between checkpoints; one is also written after each "
              "epoch", 500, minimum=1, stored="config", on_resume="any", options=INTEGER),
@@ -111,8 +111,8 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--check-init", "report how much of the difference between images reaches each layer "
              "at initialisation, warn if such a network is known not to learn, and exit", False,
              on_resume="never", options=SWITCH),
-        Flag("--find-lr", "train for a hundred steps at rates from low to high, draw the loss over "
-             "the rate, name a rate to start with, and exit; nothing else is kept", False,
+        Flag("--find-lr", "train for a hundred steps at rates from low to high, draw the loss "
+             "over the rate, name a rate to start with, and exit; nothing else is kept", False,
              on_resume="never", options=SWITCH),
     ),
 }

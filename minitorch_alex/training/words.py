@@ -1,4 +1,5 @@
-"""What a training is going to do, in words: what `train` prints of its recipe before the first step."""
+"""What a training is going to do, in words: what `train` prints of its recipe before the first
+step."""
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -47,8 +48,8 @@ def division(config: dict[str, Any]) -> str:
     if kind == THREE:
         return "val/ is watched; test/ is tested, once, at the end"
     if kind == CLASSES_ALONE:
-        return (f"{TEST_SHARE:.0%} of each class are tested, once, at the end; {share} of the rest "
-                "is watched")
+        return (f"{TEST_SHARE:.0%} of each class are tested, once, at the end; {share} of the "
+                "rest is watched")
     return f"{share} of train/ is watched; val/ is tested, once, at the end"
 
 

@@ -63,6 +63,21 @@ def check_scatter_sum_and_sum():
         assert_close(y, inputs[1], 0, "broadcast")
 
 
+def check_all_to_all():
+    """Rows in parts become columns in parts, and the way back is the same with both axes exchanged."""
+    whole = normal(5, 7)
+
+    def body(comm):
+        own = rows_of(whole, 0, comm.rank, comm.size)
+        y = comm.exchange(own, 1, 0, total=5)  # (n_r, 7) -> (5, m_r)
+        return own, y, comm.exchange(y, 0, 1, total=7)
+
+    for ranks in (2, 3):
+        for rank, (own, y, back) in enumerate(Threads(ranks).run(body)):
+            assert_close(y, rows_of(whole, 1, rank, ranks), 0, "exchange")
+            assert_close(back, own, 0, "exchange and back")
+
+
 OPERATIONS = {
     "gather": lambda x, comm: X.gather(x * x, comm, 1),
     "scatter_sum": lambda x, comm: X.scatter_sum(x * x, comm, 1),
@@ -207,8 +222,75 @@ def check_steps_of_cut_networks():
             assert_close(velocity, optimizer.velocity, 1e-10, f"velocities, {kind}")
 
 
+def check_whole_networks():
+    """What a cut network saves is the whole one under its usual names, also where parts are uneven, and it takes the
+    whole one back."""
+    expected = small_net().state_dict()
+
+    def body(comm, cut):
+        net = cut(small_net(), comm)
+        state = net.state_dict()
+        net.load_state_dict({name: 2 * array for name, array in state.items()})
+        return state, net.state_dict()
+
+    for cut, size in ((columns, 2), (hybrid, 2), (hybrid, 3)):
+        for state, doubled in Threads(size).run(lambda comm, cut=cut: body(comm, cut)):
+            assert list(state) == list(expected)
+            for name, array in expected.items():
+                assert_close(state[name], array, 0, f"{name}, {cut.__name__}")
+                assert_close(doubled[name], 2 * array, 0, f"{name} taken back, {cut.__name__}")
+
+
+def check_several_updates():
+    """Scheme (c) on two ranks, in two passes with an update of the fully connected layers in each, against the formula:
+    an update has half of the rate, and the convolutions get the gradients of the mean over both passes."""
+    def groups(net):
+        linear = [p for name, p in net.named_parameters() if name.startswith("fc")]
+        return linear, [p for name, p in net.named_parameters() if not name.startswith("fc")]
+
+    net = small_net().eval()
+    layers = list(net)
+    seam = [name for name, _ in net.named_layers()].index("fc6")
+    linear, convolutions = groups(net)
+    inner = mt.optim.SGD(linear, 0.01 / 2, 0.9, 0.01)
+    outer = mt.optim.SGD(convolutions, 0.01, 0.9, 0.01)
+    for _ in range(2):
+        features = mt.Tensor(IMAGES)
+        for layer in layers[:seam]:
+            features = layer(features)
+        collected = np.zeros(features.shape)
+        for rows in ([0, 2], [1, 3]):  # the first image of each rank's two, then the second
+            own = mt.Tensor(features.numpy()[rows], requires_grad=True)
+            logits = own
+            for layer in layers[seam:]:
+                logits = layer(logits)
+            inner.zero_grad()
+            F.cross_entropy(logits, LABELS[rows]).backward()
+            collected[rows] = own.grad / 2
+            inner.step()
+        outer.zero_grad()
+        features.backward(gradient=collected)
+        outer.step()
+
+    def body(comm):
+        model = small_net().eval()
+        parallel = CutParallel("hybrid", model, mt.optim.SGD(model.parameters(), 0.01, 0.9, 0.01), comm, "c", 2)
+        rows = part(len(LABELS), comm.rank, 2)
+        for step in range(2):
+            parallel.take_step(step, F.cross_entropy, IMAGES[rows], LABELS[rows], len(LABELS))
+        parallel.gather_weights()
+        return model.state_dict()
+
+    for state in Threads(2).run(body):
+        for name, array in net.state_dict().items():
+            assert_close(state[name], array, 1e-10, name)
+
+
 CHECKS = (
     check_columns,
+    check_whole_networks,
+    check_several_updates,
+    check_all_to_all,
     check_hybrid,
     check_steps_of_cut_networks,
     check_gather,
