@@ -3,6 +3,7 @@ import argparse
 import platform
 import shlex
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,10 @@ def commit_of(checkout: Path) -> str:
     return done.stdout.strip()
 
 
-def compare(name: str, checkouts: dict[str, Path], args: argparse.Namespace) -> dict[str, Any]:
-    """One network's entry of the JSON: samples in turn, and the ratios within a round."""
+def compare(name: str, checkouts: dict[str, Path],
+            args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One network's entry of the JSON after each round: samples in turn, and the ratios within a
+    round."""
     net = NETS[name]
     rounds = args.rounds or net.rounds
 
@@ -58,11 +61,11 @@ def compare(name: str, checkouts: dict[str, Path], args: argparse.Namespace) -> 
                "seconds": args.seconds}
         return harness.take(CHILD, job, f"{name} {i + 1}/{rounds}", {}, args.retries)
 
-    *_, taken = harness.alternate(checkouts, rounds, sample)
-    losses = {one.get("loss") for samples in taken.values() for one in samples}
-    return {"batch": net.batch, "image_size": net.size,
-            "same_numbers": len(losses) == 1 and None not in losses,
-            "summary": harness.summarise(taken, ("train",), "this"), "samples": taken}
+    for taken in harness.alternate(checkouts, rounds, sample):
+        losses = {one.get("loss") for samples in taken.values() for one in samples}
+        yield {"batch": net.batch, "image_size": net.size,
+               "same_numbers": len(losses) == 1 and None not in losses,
+               "summary": harness.summarise(taken, ("train",), "this"), "samples": taken}
 
 
 def table(content: dict[str, Any]) -> str:
@@ -124,8 +127,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                "python": platform.python_version(), "numpy": harness.installed("numpy")}
     record = harness.Record(args.out, command(args), machine)
     for name in args.nets:
-        entry = compare(name, {"this": harness.ROOT, "other": other}, args)
-        record.put("overhead", name, {"against": against} | entry)
+        for entry in compare(name, {"this": harness.ROOT, "other": other}, args):
+            record.put("overhead", name, {"against": against} | entry)
     return record.content
 
 

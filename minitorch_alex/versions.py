@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 WHOLE = 8192   # an array of so many elements is compared in full
-SAMPLE = 256   # of a larger one at least so many elements, evenly spread: one in each row or so
+# Of a larger one at least so many elements, evenly spread: one in each image of a batch or so. Each
+# has to come from memory, in the forward pass and again in the backward pass.
+SAMPLE = 128
 
 
 # A saved array, the tensor that it is, and what both were like in the forward pass: (position of
