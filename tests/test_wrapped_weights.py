@@ -8,6 +8,7 @@ from pictures import CLASSES, write_pictures
 
 import minitorch_alex as mt
 from minitorch_alex import evaluate, models, predict, train
+from minitorch_alex.errors import UsageError
 from minitorch_alex.models import AlexNet, AlexNetConfig
 from minitorch_alex.training import checkpoint, finetune
 
@@ -107,6 +108,15 @@ def test_every_form_is_the_same_network(files, place, name, capsys):
     for key, array in net.state_dict().items():
         if not key.startswith("classifier.6"):
             np.testing.assert_array_equal(fresh.state_dict()[key], array)
+
+
+def test_another_network_s_name_is_answered_with_the_right_one(files, place):
+    """pytorch/examples calls it alexnet, which is the paper's here."""
+    file = str(files[0] / "model_best.pth.tar")
+    for command in (lambda: evaluate.main(["-a", "alexnet", "-w", file, "pets"]),
+                    lambda: train.main(["pets", "-a", "alexnet", "-w", file])):
+        with pytest.raises(UsageError, match="has the weights of alexnet_torchvision, not of alexnet; give"):
+            command()
 
 
 @pytest.mark.parametrize("name", ("model_best.pth.tar", "weights.safetensors"))

@@ -29,7 +29,7 @@ def load(path: str | os.PathLike, name: str | None = None) -> Filled:
     Without a name, the one model that has such weights.
 
     Raises RunError when the file cannot be read or its weights do not fit, UsageError for an
-    unknown name, and without a name when several models have such weights.
+    unknown name or that of another model, and without a name when several models have such weights.
     """
     if name is not None:
         default_classes(name)  # an unknown name is refused before a large file is read
@@ -40,8 +40,21 @@ def load(path: str | os.PathLike, name: str | None = None) -> Filled:
     num_classes = class_count(model, state) or default_classes(name)
     if num_classes != default_classes(name):
         model = blank(name, num_classes)
-    weights.fill(model, state, path)
+    try:
+        weights.fill(model, state, path)
+    except RunError:
+        check_model(name, state, path)
+        raise
     return Filled(name, model, num_classes)
+
+
+def check_model(name: str, state: State, path: str | os.PathLike) -> None:
+    """Raises UsageError when weights are those of other models than `name`: pytorch/examples calls
+    torchvision's network alexnet."""
+    names = matching(state)
+    if names and name not in names:
+        raise UsageError(f"{path} has the weights of {' or '.join(names)}, not of {name}; give "
+                         f"-a {names[0]}")
 
 
 def blank(name: str, num_classes: int | None = None) -> Network:
@@ -76,7 +89,7 @@ def recognise(state: State, path: str | os.PathLike) -> str:
 
     Raises RunError when no model has such weights, UsageError when several do.
     """
-    names = [name for name in MODELS if _may_fit(name, state) and _fits(name, state)]
+    names = matching(state)
     if not names:
         raise RunError(f"{path} does not belong to a run, and its weights fit none of the models "
                        f"{', '.join(MODELS)}; what is missing for one of them is said with "
@@ -85,6 +98,11 @@ def recognise(state: State, path: str | os.PathLike) -> str:
         raise UsageError(f"{path} does not belong to a run, and its weights fit "
                          f"{', '.join(names)}; say which of them it is, with --model NAME")
     return names[0]
+
+
+def matching(state: State) -> list[str]:
+    """The models that have such weights, whatever the number of classes."""
+    return [name for name in MODELS if _may_fit(name, state) and _fits(name, state)]
 
 
 def has_convolutions(name: str, state: State) -> bool:

@@ -127,9 +127,11 @@ def _of_checkpoint(name: str, file: Path, config: dict[str, Any] | None,
 
 
 def _of_file(path: Path, model: str | None) -> Weights:
-    """The weights in a file from elsewhere. Raises UsageError when they may be of several networks,
-    RunError when they are of none."""
+    """The weights in a file from elsewhere. Raises UsageError when they may be of several networks
+    or are of another one than `model`, RunError when they are of none."""
     arrays = weights.read(path)
+    if model is not None:
+        architectures.check_model(model, arrays, path)
     model = model or _network_of(arrays, path)
     color, _ = mean_color(model)
     return Weights(str(path), model, {}, None, None, color, (), arrays)

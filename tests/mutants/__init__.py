@@ -11,7 +11,8 @@ import sys
 import textwrap
 from dataclasses import dataclass, replace
 
-FAMILIES = ("conv", "pool", "lrn", "pointwise", "dense", "update", "graph", "later", "exchange", "explain", "parallel")
+FAMILIES = ("conv", "pool", "lrn", "pointwise", "dense", "update", "graph", "later", "exchange", "explain", "parallel",
+            "own")
 
 
 @dataclass(frozen=True)
