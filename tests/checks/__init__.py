@@ -12,20 +12,13 @@ to them take one case and serve the drawn tests too.
     exchange.py  checks of what crosses between ranks, on NumPy alone
     parallel.py  checks of training on several ranks, which are threads
     explain.py   checks of what says why a network answers as it does
-<<<<<<< HEAD
     together.py  checks of what the CPU's kernels do in one pass
-=======
     own.py       checks of fine-tuning and what surrounds it
->>>>>>> 2e9c352 (Planted bugs for fine-tuning and what surrounds it; another network's name is answered with the right one)
 
 A check belongs to the tuple CHECKS at the end of its file; test_kernels.py finds one that was
 forgotten there.
 """
-<<<<<<< HEAD
-from . import cases, compare, engine, exchange, explain, kernels, later, parallel, together
-=======
-from . import cases, compare, engine, exchange, explain, kernels, later, own, parallel
->>>>>>> 2e9c352 (Planted bugs for fine-tuning and what surrounds it; another network's name is answered with the right one)
+from . import cases, compare, engine, exchange, explain, kernels, later, own, parallel, together
 from .cases import NormCase, WindowCase, fitting
 from .compare import assert_close, dot, in_precision, normal
 from .engine import (
@@ -55,16 +48,10 @@ from .kernels import (
     winograd,
 )
 
-<<<<<<< HEAD
 KERNEL_CHECKS = (*kernels.CHECKS, *later.KERNEL_CHECKS, *together.KERNEL_CHECKS)
 ENGINE_CHECKS = (*engine.CHECKS, *later.CHECKS, *explain.CHECKS, *together.CHECKS)
-BY_NAME = {check.__name__: check for check in (*KERNEL_CHECKS, *ENGINE_CHECKS, *exchange.CHECKS, *parallel.CHECKS)}
-=======
-KERNEL_CHECKS = (*kernels.CHECKS, *later.KERNEL_CHECKS)
-ENGINE_CHECKS = (*engine.CHECKS, *later.CHECKS, *explain.CHECKS)
 BY_NAME = {check.__name__: check for check in (*KERNEL_CHECKS, *ENGINE_CHECKS, *exchange.CHECKS, *parallel.CHECKS,
                                                 *own.CHECKS)}
->>>>>>> 2e9c352 (Planted bugs for fine-tuning and what surrounds it; another network's name is answered with the right one)
 
 __all__ = [
     "BY_NAME", "ENGINE_CHECKS", "KERNEL_CHECKS", "NormCase", "WindowCase", "agree", "assert_close",
@@ -73,9 +60,5 @@ __all__ = [
     "explain",
     "fitting", "gradients", "host", "in_precision", "kernels", "later", "leaf", "locally_connected2d",
     "locally_connected2d_gradients", "lrn_forward", "lrn_gradient", "lrn_gradients", "lrn_within",
-<<<<<<< HEAD
-    "max_pool2d", "max_pool2d_gradients", "normal", "oracles_agree", "spaced", "together", "winograd",
-=======
-    "max_pool2d", "max_pool2d_gradients", "normal", "oracles_agree", "own", "spaced", "winograd",
->>>>>>> 2e9c352 (Planted bugs for fine-tuning and what surrounds it; another network's name is answered with the right one)
+    "max_pool2d", "max_pool2d_gradients", "normal", "oracles_agree", "own", "spaced", "together", "winograd",
 ]
