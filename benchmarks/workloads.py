@@ -92,8 +92,8 @@ ABOUT = {
     "torch-best": "the same with linear layers by oneDNN, not MKL",
     "torch-compile": "torch.compile as installed, NCHW; two rounds",
     "torch-compile-nhwc": "the same in channels_last, malloc as above; two rounds",
-    "jax": "JAX, a step compiled whole by jit, its arrays donated; malloc as above; two rounds",
-    "tinygrad": "tinygrad, a step recorded by TinyJit, in C by clang; malloc as above; two rounds",
+    "jax": "JAX, a step compiled whole by jit, its arrays donated; malloc as above; one round",
+    "tinygrad": "tinygrad, a step recorded by TinyJit, in C by clang; malloc as above; one round",
     "dezero": "DeZero in NumPy, with shims for LRN and groups; one round",
 }
 
