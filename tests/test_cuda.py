@@ -456,7 +456,7 @@ def test_gpu_has_the_kernels_of_cpu_with_the_same_arguments():
         return {name: list(inspect.signature(getattr(module, name)).parameters) for name in names}
     only_here = {"augment", "enlarge", "conv2d_forward", "conv2d_backward", "linear_forward",
                  "linear_backward", "bias_relu", "bias_gradient"}
-    only_there = {"conv2d_relu", "lrn_within_backward_of_relu", "max_pool2d_values"}
+    only_there = {"conv2d_relu", "lrn_values", "lrn_within_backward_of_relu", "lrn_within_values", "max_pool2d_values"}
     here = arguments(gpu, set(gpu.__all__) - only_here)
     assert here == arguments(cpu, set(cpu.__all__) - only_there)
 

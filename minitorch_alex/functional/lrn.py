@@ -1,7 +1,6 @@
 """Local response normalisation (paper section 3.3): strong neighbours turn a response down."""
 import math
 
-from .. import backend
 from ..errors import ShapeError
 from ..tensor import Tensor
 from .conv import check_images
@@ -28,7 +27,7 @@ class LocalResponseNorm(BehindGate):
 
     def forward(self, x):
         x = to_nhwc(x)
-        y, scale = backend.kernels_for(x).lrn(x, self.size, self.a, self.beta, self.k, self.groups)
+        y, scale = self.kernel("lrn", x)(x, self.size, self.a, self.beta, self.k, self.groups)
         self.save(x, scale)  # scale is D: without it backward would sum the squares again
         return to_nchw(y)
 

@@ -1,6 +1,5 @@
 """Response normalisation within a map: the `rnorm` layers of the 2012 code, which are not in the
 paper."""
-from .. import backend
 from .gates import BehindGate
 from .layout import to_nchw, to_nhwc
 
@@ -17,7 +16,7 @@ class LocalResponseNormWithin(BehindGate):
 
     def forward(self, x):
         x = to_nhwc(x)
-        y, scale = backend.kernels_for(x).lrn_within(x, self.size, self.a, self.beta, self.k)
+        y, scale = self.kernel("lrn_within", x)(x, self.size, self.a, self.beta, self.k)
         self.save(x, scale)
         return to_nchw(y)
 

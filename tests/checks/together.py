@@ -16,8 +16,8 @@ from minitorch_alex.tensor import Tensor
 from . import cases
 from .compare import normal
 
-NAMES = ("conv2d_relu", "lrn_backward_of_relu", "lrn_within_backward_of_relu", "max_pool2d_of_relu",
-         "max_pool2d_values")
+NAMES = ("conv2d_relu", "lrn_backward_of_relu", "lrn_values", "lrn_within_backward_of_relu", "lrn_within_values",
+         "max_pool2d_of_relu", "max_pool2d_values")
 DTYPES = (np.float32, np.float64)
 
 
@@ -103,6 +103,16 @@ def check_max_pool2d_values():
             x.reshape(-1)[::7] = -np.inf
             x.reshape(-1)[-1:] = np.nan
             same(cpu.max_pool2d_values(x, case.win)[0], cpu.max_pool2d(x, case.win)[0], case)
+
+
+def check_lrn_values():
+    """What LRN gives, without what it would save."""
+    for case in cases.LRN_CASES:
+        for dtype in DTYPES:
+            x = normal(2, 3, 2, case.C * case.groups).astype(dtype)
+            args = (x, case.size, case.alpha, case.beta, case.k)
+            same(cpu.lrn_values(*args, case.groups)[0], cpu.lrn(*args, case.groups)[0], case)
+            same(cpu.lrn_within_values(*args)[0], cpu.lrn_within(*args)[0], case)
 
 
 def net(dtype):
@@ -192,5 +202,6 @@ def check_a_relu_with_several_layers_behind():
         same(got, want, "behind a ReLU")
 
 
-KERNEL_CHECKS = (check_conv2d_relu, check_norms_behind_a_relu, check_pool_behind_a_relu, check_max_pool2d_values)
+KERNEL_CHECKS = (check_conv2d_relu, check_norms_behind_a_relu, check_pool_behind_a_relu, check_max_pool2d_values,
+                 check_lrn_values)
 CHECKS = (check_passes_together_train_as_one_by_one, check_a_relu_with_several_layers_behind)

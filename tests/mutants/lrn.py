@@ -23,7 +23,9 @@ MUTANTS = (
     Mutant("lrn-alpha-not-divided", "alpha multiplies the sum of squares and not their mean",
            "functional.lrn:local_response_norm", "alpha / size,", "alpha,", "check_values_of_local_response_norm"),
     Mutant("lrn-k-forgotten", "the constant k is left out of the denominator",
-           "kernels.cpu.lrn:lrn", "part += k", "part += 1", "check_lrn_forward"),
+           "kernels.cpu.lrn:_lrn", "part += k", "part += 1", "check_lrn_forward"),
     Mutant("lrn-within-not-mirrored", "the backward pass within a map uses the forward window",
            "kernels.cpu.lrn:_lrn_within_backward", "mirrored=True", "mirrored=False", "check_gradients_of_lrn_within"),
+    Mutant("lrn-values-without-alpha", "without a backward pass, LRN within a map leaves out alpha",
+           "kernels.cpu.lrn:lrn_within_values", "size, alpha, beta", "size, 1.0, beta", "check_lrn_values"),
 )

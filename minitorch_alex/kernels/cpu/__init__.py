@@ -35,9 +35,11 @@ from .lrn import (
     lrn,
     lrn_backward,
     lrn_backward_of_relu,
+    lrn_values,
     lrn_within,
     lrn_within_backward,
     lrn_within_backward_of_relu,
+    lrn_within_values,
 )
 from .pool import (
     avg_pool2d,
@@ -50,12 +52,12 @@ from .pool import (
 
 __all__ = [
     "adam", "avg_pool2d", "avg_pool2d_backward", "batch_moments", "batch_norm",
-    "batch_norm_backward", "conv2d", "conv2d_backward_input",
-    "conv2d_backward_weight", "conv2d_relu", "dropout", "linear", "linear_backward_input",
-    "linear_backward_weight", "locally_connected2d", "locally_connected2d_backward_input",
+    "batch_norm_backward", "conv2d", "conv2d_backward_input", "conv2d_backward_weight",
+    "conv2d_relu", "dropout", "linear", "linear_backward_input", "linear_backward_weight",
+    "locally_connected2d", "locally_connected2d_backward_input",
     "locally_connected2d_backward_weight", "lrn", "lrn_backward", "lrn_backward_of_relu",
-    "lrn_within", "lrn_within_backward", "lrn_within_backward_of_relu", "max_pool2d",
-    "max_pool2d_backward", "max_pool2d_of_relu", "max_pool2d_values", "relu", "relu_backward",
-    "scatter_add", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_backward", "sum_rows",
-    "tanh", "tanh_backward",
+    "lrn_values", "lrn_within", "lrn_within_backward", "lrn_within_backward_of_relu",
+    "lrn_within_values", "max_pool2d", "max_pool2d_backward", "max_pool2d_of_relu",
+    "max_pool2d_values", "relu", "relu_backward", "scatter_add", "sgd", "softmax_cross_entropy",
+    "softmax_cross_entropy_backward", "sum_rows", "tanh", "tanh_backward",
 ]

@@ -80,9 +80,23 @@ def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
 
     x (N,H,W,C)  ->  y (N,H,W,C), scale (N,H,W,C)
     """
-    C = x.shape[3]
     y = np.empty_like(x)
     scale = np.empty_like(x)
+    _lrn(x, size, alpha, beta, k, groups, y, scale)
+    return y, scale
+
+
+def lrn_values(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
+               groups: int) -> tuple[np.ndarray, None]:
+    """`lrn` where no backward pass follows: the scale of a tile lies where its y will be."""
+    y = np.empty_like(x)
+    _lrn(x, size, alpha, beta, k, groups, y, y)
+    return y, None
+
+
+def _lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float, groups: int,
+         y: np.ndarray, scale: np.ndarray) -> None:
+    C = x.shape[3]
     x_rows = x.reshape(-1, C)  # (N, H, W, C) -> (N*H*W, C)
     y_rows = y.reshape(-1, C)  # (N, H, W, C) -> (N*H*W, C), a view: written there, it stands in y
     s_rows = scale.reshape(-1, C)  # (N, H, W, C) -> (N*H*W, C), a view too
@@ -96,7 +110,6 @@ def lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float,
         np.divide(x_rows[t], _power(part, beta), out=y_rows[t])
 
     row_tiles(len(x_rows), C, body)
-    return y, scale
 
 
 def lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float,
@@ -159,7 +172,20 @@ def lrn_within(x: np.ndarray, size: int, alpha: float, beta: float,
     """
     y = np.empty_like(x)
     scale = np.empty_like(x)
+    _lrn_within(x, size, alpha, beta, k, y, scale)
+    return y, scale
 
+
+def lrn_within_values(x: np.ndarray, size: int, alpha: float, beta: float,
+                      k: float) -> tuple[np.ndarray, None]:
+    """`lrn_within` where no backward pass follows: the scale lies where y will be."""
+    y = np.empty_like(x)
+    _lrn_within(x, size, alpha, beta, k, y, y)
+    return y, None
+
+
+def _lrn_within(x: np.ndarray, size: int, alpha: float, beta: float, k: float, y: np.ndarray,
+                scale: np.ndarray) -> None:
     def body(n0: int, n1: int) -> None:
         n = slice(n0, n1)
         np.multiply(_box_sum(np.square(x[n]), size), alpha, out=scale[n])
@@ -167,7 +193,6 @@ def lrn_within(x: np.ndarray, size: int, alpha: float, beta: float,
         np.divide(x[n], _power(scale[n], beta), out=y[n])
 
     image_blocks(len(x), 4 * x.nbytes // max(1, len(x)), body)  # x, scale, y and one between them
-    return y, scale
 
 
 def lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, alpha: float,
