@@ -104,12 +104,16 @@ def run_job(hosts: Hosts, args: argparse.Namespace) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def ratios(report: dict[str, Any]) -> dict[str, float]:
+    """{kind: predicted over measured}."""
+    return {kind: round(row["predicted"] / row["measured"], 3) for kind, row in report["steps"].items()}
+
+
 def show(rate: int, report: dict[str, Any]) -> None:
     """One line for each kind of parallelism."""
     print(f"{rate} Mbit/s: {8e-6 * report['bandwidth']:,.0f} Mbit/s measured, {1e6 * report['latency']:,.0f} us")
-    for kind, row in report["steps"].items():
-        ratio = row["predicted"] / row["measured"]
-        efficiency = report["alone"] / row["measured"]
+    for kind, ratio in ratios(report).items():
+        efficiency = report["alone"] / report["steps"][kind]["measured"]
         print(f"  {kind:<18} predicted / measured {ratio:5.2f}   efficiency {efficiency:4.0%}", flush=True)
 
 
@@ -139,7 +143,11 @@ def main() -> int:
                 show(rate, reports[str(rate)])
         finally:
             hosts.close()
-    record = {**runs.provenance(0), "network": args.network, "images": args.images, "rates": reports}
+    points = [{"ranks": HOSTS, "efficiency": round(report["alone"] / report["steps"]["data"]["measured"], 3),
+               "what": f"{args.network}, {rate} Mbit/s"} for rate, report in reports.items()]
+    record = {**runs.provenance(0), "network": args.network, "images": args.images, "steps": args.steps,
+              "ratios": {rate: ratios(report) for rate, report in reports.items()}, "points": points,
+              "samples": reports}
     write_atomic(RESULT, [(json.dumps(record, indent=1) + "\n").encode()])
     print(RESULT)
     return 0
