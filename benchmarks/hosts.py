@@ -15,7 +15,6 @@ import os
 import subprocess
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -55,9 +54,7 @@ def hold_against(network: str, images: int, steps: int) -> dict[str, Any]:
     for kind in scaling.KINDS:
         if kind == "columns" and not has_groups:
             continue
-        # The package cuts the fully connected layers for all ranks, the model for those of a host.
-        hosts = replace(machines, ranks_per_host=group.size) if kind == "hybrid" else machines
-        predicted = scaling.step_of(kind, layers, hosts, group.size, images)
+        predicted = profile.step_here(kind, layers, machines, group.size, images)
         rows[kind] = {"predicted": predicted.compute + predicted.exposed,
                       "measured": time_steps(kind, network, images, steps, group)}
     return {"alone": alone, "latency": link.latency, "bandwidth": link.bandwidth, "steps": rows}

@@ -1,8 +1,9 @@
 """python -m benchmarks.scaling_figure: the pictures of docs/scaling.md, and the numbers of their curves.
 
 The curves are those of the model (minitorch_alex/scaling.py). Points that were published have
-their source below; those that were measured here come from results/scaling.json, which
-`python -m benchmarks.scaling` writes. The curves' numbers go to results/scaling_model.json.
+their source below; those that were measured here come from results/scaling.json and hosts.json,
+which benchmarks.scaling and benchmarks.hosts write. The curves' numbers go to
+results/scaling_model.json.
 """
 import json
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from minitorch_alex.scaling import Link, Machines
 from minitorch_alex.training import cli, runs
 
 ROOT = Path(__file__).parent.parent
-MEASURED = ROOT / "results" / "scaling.json"
+# Between processes of one machine, and between namespaces over cables of 100 to 1,000 Mbit/s.
+MEASURED = (ROOT / "results" / "scaling.json", ROOT / "results" / "hosts.json")
 RECORD = ROOT / "results" / "scaling_model.json"
 EFFICIENCY = ROOT / "docs" / "scaling.png"
 BYTES = ROOT / "docs" / "scaling_bytes.png"
@@ -116,10 +118,9 @@ def numbers(layers: Sequence[scaling.Layer]) -> dict[str, Any]:
 
 
 def measured() -> list[dict[str, Any]]:
-    """Points of results/scaling.json: {"ranks": ..., "efficiency": ..., "what": ...}."""
-    if not MEASURED.exists():
-        return []
-    return json.loads(MEASURED.read_text(encoding="utf-8")).get("points", [])
+    """Points of the records: {"ranks": ..., "efficiency": ..., "what": ...}."""
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in MEASURED if file.exists()]
+    return [point for record in records for point in record.get("points", [])]
 
 
 # The pictures.

@@ -7,7 +7,7 @@ import argparse
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from math import prod
 from typing import Any
 
@@ -489,9 +489,18 @@ def efficiency_table(layers: list[scaling.Layer], machines: scaling.Machines, im
     each."""
     lines = [f"{'ranks':<10} " + " ".join(f"{kind:>16}" for kind in scaling.KINDS)]
     for ranks in (2**k for k in range(1, 11)):
-        steps = [scaling.step_of(kind, layers, machines, ranks, images) for kind in scaling.KINDS]
+        steps = [step_here(kind, layers, machines, ranks, images) for kind in scaling.KINDS]
         lines.append(f"{ranks:<10,} " + " ".join(f"{step.efficiency:>16.0%}" for step in steps))
     return "\n".join(lines)
+
+
+def step_here(kind: str, layers: list[scaling.Layer], machines: scaling.Machines, ranks: int,
+              images: float) -> scaling.Step:
+    """The model's step for what `--parallel` does on a job's links: its hybrid cuts the fully
+    connected layers for all ranks, and not for those of each host by themselves."""
+    if kind == "hybrid":
+        machines = replace(machines, ranks_per_host=ranks, inside=machines.between)
+    return scaling.step_of(kind, layers, machines, ranks, images)
 
 
 def describe_ranks(model: Network, times: Times, images: int, ranks: comm.Comm) -> str:
