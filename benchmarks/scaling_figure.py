@@ -168,6 +168,11 @@ def _draw_weak(axes: Any, layers: Sequence[scaling.Layer],
             (512, 0.68, "data, VGG-16, 512 P100", (-118, 4))):
         axes.annotate(text, (ranks, efficiency), shift, textcoords="offset points", fontsize=8.5,
                       color=PUBLISHED_COLOUR)
+    for point in points:
+        if point["what"].endswith("Mbit/s"):  # "alexnet_cifar, 300 Mbit/s"
+            axes.annotate(point["what"].split(", ")[1], (point["ranks"], point["efficiency"]),
+                          (6, -13), textcoords="offset points", fontsize=8.5,
+                          color=MEASURED_COLOUR)
     axes.legend(frameon=False, loc="lower left", fontsize=9)
 
 

@@ -57,3 +57,14 @@ def test_both_pictures_are_drawn(layers, tmp_path):
     scaling_figure.draw_bytes(layers, paths[1])
     for path in paths:
         assert Image.open(path).size[0] > 1000
+
+
+def test_the_page_says_what_was_measured_between_hosts():
+    record = json.loads((ROOT / "results" / "hosts.json").read_text(encoding="utf-8"))
+    efficiency = {point["what"]: point["efficiency"] for point in record["points"]}
+    for rate, ratios in record["ratios"].items():
+        cells = [f"{ratios[kind]:.2f}" for kind in ("data", "data, overlapped", "columns", "hybrid")]
+        name = f"{record['network']}, {rate} Mbit/s"
+        cells.append(f"{100 * efficiency[name]:.0f} %")
+        assert f"| {rate} Mbit/s | {' | '.join(cells)} |" in PAGE
+        assert all(abs(1 - ratio) <= 0.15 for ratio in ratios.values()), "Every prediction is within 15 %"

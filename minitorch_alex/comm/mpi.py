@@ -15,6 +15,7 @@ from .interface import Comm
 from .parts import Array, Shape, flat_view, lengths, part, tree_sum
 from .watchdog import Watchdog
 
+NAP = 1e-4  # seconds between two looks at what travels beside a computation
 LAST_WORDS = 0.3  # seconds in which mpiexec reads what a rank has printed; Abort loses the rest
 
 
@@ -38,6 +39,7 @@ class Mpi(Comm):
         neighbours.Free()
         self.watchdog = Watchdog(self.rank, self.host, timeout)
         self._is_split = False                # whether `split` has made it
+        self._is_twin = False                 # whether it is for another thread, beside a computation
         self._request: Any = None             # the `agree` on its way
         self._flags: tuple[np.ndarray, np.ndarray] | None = None  # what it reads and writes
 
@@ -132,7 +134,14 @@ class Mpi(Comm):
 
     def _send_receive(self, sent: Array, to: int, received: Array, source: int) -> None:
         with self.watchdog.waiting():
-            self.ranks.Sendrecv(sent, to, 0, received, source, 0)
+            if not self._is_twin:
+                self.ranks.Sendrecv(sent, to, 0, received, source, 0)
+                return
+            # MPI waits by asking again and again, which takes a processor from the backward pass
+            # beside which this thread sends. It naps instead; the system goes on sending.
+            requests = [self.ranks.Irecv(received, source), self.ranks.Isend(sent, to)]
+            while not self.mpi.Request.Testall(requests):
+                time.sleep(NAP)
 
     def _swap(self, pieces: Sequence[Array], shapes: Sequence[Shape]) -> list[Array]:
         dtype = pieces[0].dtype
@@ -187,6 +196,11 @@ class Mpi(Comm):
         other = Mpi(self.mpi, ranks)
         other.watchdog = self.watchdog
         other._is_split = True
+        return other
+
+    def twin(self) -> "Mpi":
+        other = self.split(0)
+        other._is_twin = True
         return other
 
     def close(self) -> None:
