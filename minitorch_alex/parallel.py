@@ -25,6 +25,7 @@ from .optimizer import Optimizer
 from .tensor import Tensor
 
 BUCKET = 16 * 2**20  # bytes of gradients that are summed as soon as all of them are there
+LEAST_BUCKET = 2**20  # of a small network, a quarter of it, but not less: a small sum is all latency
 
 
 class DataParallel:
@@ -283,6 +284,8 @@ def _cut(optimizer: Optimizer) -> list[_Bucket]:
     """Buckets of whole parameters, in the order in which they are sent: from the end of the first
     group, where the weights of the last layers lie, to the beginning; then the other groups. These
     are small, and hold conv1's bias, which is complete last."""
+    # In four pieces at least: the sum of the only one could not begin before the backward pass ends.
+    limit = min(BUCKET, max(LEAST_BUCKET, optimizer.flat.nbytes // 4))
     buckets: list[_Bucket] = []
     stop = 0
     for group in optimizer.param_groups:
@@ -290,7 +293,7 @@ def _cut(optimizer: Optimizer) -> list[_Bucket]:
         for p in group["params"]:
             place = slice(stop, stop + p.size)
             stop = place.stop
-            room = BUCKET // p.data.dtype.itemsize  # in numbers; a larger parameter has its own
+            room = limit // p.data.dtype.itemsize  # in numbers; a larger parameter has its own
             if own and own[-1].place.stop - own[-1].place.start + p.size <= room:
                 own[-1].place = slice(own[-1].place.start, stop)
                 own[-1].ids.add(id(p))

@@ -224,6 +224,7 @@ def _hybrid_step(layers: Sequence[Layer], machines: Machines, ranks: int, images
 
 
 BUCKET = 16 << 20  # bytes of gradients that are summed together: a small sum is all latency
+LEAST_BUCKET = 1 << 20  # of a small network, a quarter of it, but not less; both as in parallel.py
 
 
 def _exposed(layers: Sequence[Layer], compute: float,
@@ -236,6 +237,7 @@ def _exposed(layers: Sequence[Layer], compute: float,
         sums                     | fc8, fc7  | fc6 ...........| conv5, ..., conv1 |
                                                                        |--exposed--|
     """
+    limit = min(BUCKET, max(LEAST_BUCKET, gradient_bytes(layers) // 4))
     computed = 0.0  # when the backward pass of this layer ends
     summed = 0.0    # when the last sum does
     bucket: list[Layer] = []
@@ -243,7 +245,7 @@ def _exposed(layers: Sequence[Layer], compute: float,
                                             strict=True))):
         computed += seconds
         bucket.append(layer)
-        if gradient_bytes(bucket) >= BUCKET or layer is layers[0]:
+        if gradient_bytes(bucket) >= limit or layer is layers[0]:
             summed = max(computed, summed) + sum_of(bucket)
             bucket = []
     return max(0.0, summed - computed)
