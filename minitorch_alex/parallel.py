@@ -41,7 +41,8 @@ class DataParallel:
     divides it, as long as each rank has the same number of threads.
 
     With `overlap`, gradients travel while the backward pass goes on. That pays where the sum is no
-    work for the processors that compute: between hosts, or on GPUs.
+    work for the processors that compute: between hosts, or on GPUs. The update is then not cut:
+    sums of gradients hide behind the backward pass, a gather of weights after it would not.
 
     Raises UsageError for shards that are not a power of two, or that the ranks do not divide.
     """
@@ -56,22 +57,14 @@ class DataParallel:
         self.seconds = 0.0  # spent in sums; whoever reports them begins again at 0
         self._sums: list[tuple[int, Any]] = []  # (pieces, their gradients), as far as added up
         self._done = 0      # pieces of this step
-        # LARS asks for the length of a whole layer's gradient: each rank needs all of it.
-        self.cut_update = not isinstance(optimizer, LARS)
-        self._overlap: _Overlap | None = None
-        # Stretches of the flat arrays, each summed as a whole.
-        self.buckets = [slice(0, optimizer.flat.size)]
         # With several pieces a gradient is complete only after the last one: nothing to overlap.
-        if overlap and comm.size > 1 and self.each == 1 and self.cut_update:
-            self._overlap = _Overlap(optimizer, comm)
-            self.buckets = [bucket.place for bucket in self._overlap.buckets]
-        if comm.size > 1 and self.cut_update:
-            optimizer.own = [self._own(bucket) for bucket in self.buckets]
-
-    def _own(self, bucket: slice) -> slice:
-        """This rank's part of a stretch of the flat arrays."""
-        rows = part(bucket.stop - bucket.start, self.comm.rank, self.comm.size)
-        return slice(bucket.start + rows.start, bucket.start + rows.stop)
+        overlaps = overlap and comm.size > 1 and self.each == 1
+        self._overlap = _Overlap(optimizer, comm) if overlaps else None
+        # LARS asks for the length of a whole layer's gradient: each rank needs all of it.
+        self.cut_update = comm.size > 1 and not overlaps and not isinstance(optimizer, LARS)
+        self.own = part(optimizer.flat.size, comm.rank, comm.size)  # of the flat arrays
+        if self.cut_update:
+            optimizer.own = [self.own]
 
     def pieces(self, n: int) -> list[tuple[slice, int]]:
         """For each of this rank's pieces of a batch of n images: (its place among the rank's own
@@ -146,11 +139,11 @@ class DataParallel:
         elif self.cut_update:
             # Only the part that this rank will update: it needs no other part of the sum.
             whole = optimizer.flat_grad
-            self.comm.scatter_sum(whole, out=whole[self._own(self.buckets[0])])
+            self.comm.scatter_sum(whole, out=whole[self.own])
         else:
             self.comm.sum(optimizer.flat_grad)
         self.seconds += time.perf_counter() - begin
-        optimizer.step()  # of optimizer.own: this rank's parts
+        optimizer.step()  # where the update is cut, of this rank's part (optimizer.own)
         if self.cut_update:
             # Now all weights, instead of all gradients: as many bytes as a sum for all would take.
             begin = time.perf_counter()
@@ -159,14 +152,12 @@ class DataParallel:
 
     def _gather(self, flat: Any) -> None:
         """Every rank's parts of a flat array, on all ranks."""
-        for bucket in self.buckets:
-            self.comm.gather(flat[self._own(bucket)], total=bucket.stop - bucket.start,
-                             out=flat[bucket])
+        self.comm.gather(flat[self.own], total=flat.size, out=flat)
 
     def gather_state(self) -> None:
         """Bring what the optimizer keeps (velocities) of all parts to all ranks, before it is
         saved. All ranks call it."""
-        if self.comm.size > 1 and self.cut_update:
+        if self.cut_update:
             for name in self.optimizer.kept:
                 self._gather(getattr(self.optimizer, name))
 
@@ -256,11 +247,9 @@ class _Overlap:
         self._send()
 
     def _sum(self, place: slice, fence: Any) -> None:
-        """In the thread: this rank's part of one bucket, whose gradients are there from the fence
-        on."""
-        grad = self.optimizer.flat_grad[place]
+        """In the thread: the sum of one bucket, whose gradients are there from the fence on."""
         with self.comm.after(fence):
-            self.comm.scatter_sum(grad, out=grad[part(grad.size, self.comm.rank, self.comm.size)])
+            self.comm.sum(self.optimizer.flat_grad[place])
 
     def wait(self) -> None:
         """Until all sums are there. Raises what went wrong in the thread."""
