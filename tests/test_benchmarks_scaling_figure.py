@@ -68,3 +68,6 @@ def test_the_page_says_what_was_measured_between_hosts():
         cells.append(f"{100 * efficiency[name]:.0f} %")
         assert f"| {rate} Mbit/s | {' | '.join(cells)} |" in PAGE
         assert all(abs(1 - ratio) <= 0.15 for ratio in ratios.values()), "Every prediction is within 15 %"
+    sample = record["samples"]["1000"]
+    waits = [sample["steps"][kind]["measured"] - sample["alone"] for kind in ("data", "data, overlapped")]
+    assert f"{100 * (1 - waits[1] / waits[0]):.0f} % of the waiting goes" in PAGE
