@@ -20,8 +20,8 @@ MUTANTS = (
            "data.loader:Loader._own", "slice(n * r // P, n * (r + 1) // P)", "slice(r, n, P)",
            "check_parts_of_batches"),
     Mutant("part-of-the-neighbor", "the sum for one rank's part is taken for another's",
-           "parallel:DataParallel._own", "self.comm.rank, self.comm.size",
-           "(self.comm.rank + 1) % self.comm.size, self.comm.size", "check_data_parallel"),
+           "parallel:DataParallel.__init__", "part(optimizer.flat.size, comm.rank, comm.size)",
+           "part(optimizer.flat.size, (comm.rank + 1) % comm.size, comm.size)", "check_data_parallel"),
     Mutant("no-images-old-gradients", "a rank without images adds what it had in the step before",
            "parallel:DataParallel._zeros", "self.optimizer.flat_grad.fill(0)", "pass", "check_data_parallel"),
     # The sum beside the backward pass.
