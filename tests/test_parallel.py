@@ -14,7 +14,7 @@ from minitorch_alex import nn, train
 from minitorch_alex import parallel as parallel_module
 from minitorch_alex.comm import Alone, Threads, part
 from minitorch_alex.errors import UsageError
-from minitorch_alex.optim import LARS
+from minitorch_alex.optim import LARS, SGD
 from minitorch_alex.parallel import DataParallel
 from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import checkpoint, cli, ranks, runs, settings
@@ -191,6 +191,40 @@ def test_overlapped_sums_change_no_bit(size, bucket, monkeypatch):
         assert np.array_equal(weights, plain[0])
     alone = steps_of(Alone(), overlap=True)
     np.testing.assert_allclose(plain[0], alone, atol=1e-6)
+
+
+def normalised_steps(comm, overlap):
+    """Weights and running statistics after four steps of a net with batch normalisation on batches of 2."""
+    mt.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4),
+                        nn.Flatten(), nn.Linear(64, 3))
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d) and comm.size > 1:
+            layer.ranks = comm
+    optimizer = SGD(net.parameters(), lr=0.1, momentum=0.9)
+    parallel = DataParallel(optimizer, comm, overlap=overlap)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+        labels = rng.integers(0, 3, 2)
+        own = part(2, comm.rank, comm.size)
+        n = own.stop - own.start
+        logits = net(Tensor(x[own]))
+        parallel.add(F.cross_entropy(logits, labels[own]) if n else logits.sum(), n / 2)
+        parallel.update()
+    parallel.close()
+    return np.concatenate([optimizer.flat, *(buffer.data for _, buffer in net.named_buffers())])
+
+
+@pytest.mark.parametrize("size", (2, 3))
+def test_statistics_cross_while_gradients_do(size, monkeypatch):
+    """Two threads of a rank exchange at a time, each by ranks of its own; with 3 ranks one has no image."""
+    monkeypatch.setattr(parallel_module, "BUCKET", 1)
+    alone = normalised_steps(Alone(), overlap=False)
+    plain = Threads(size).run(lambda comm: normalised_steps(comm, overlap=False))
+    for state in (*plain, *Threads(size).run(lambda comm: normalised_steps(comm, overlap=True))):
+        assert np.array_equal(state, plain[0])
+    np.testing.assert_allclose(plain[0], alone, atol=1e-5)
 
 
 def test_lars_is_updated_whole():
