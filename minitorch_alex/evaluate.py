@@ -29,6 +29,7 @@ from .training import cli, feed, ranks, runs
 from .training.cli import Flag
 
 TOP = 5  # guesses; with no more classes than that, one of them is always right
+FEW = 25  # classes that a confusion matrix shows one by one, also without images
 INTEGER = {"type": int, "metavar": "N"}
 FLAGS = (
     Flag("-w --weights", "measure these on the folder DIR instead of runs: a .safetensors or .pth "
@@ -205,6 +206,20 @@ def confusion_matrix(probs: np.ndarray, labels: np.ndarray, num_classes: int) ->
     matrix = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(matrix, (labels, probs.argmax(axis=1)), 1)
     return matrix
+
+
+def drawn(matrix: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(a confusion matrix (K, K), its classes) as they are drawn: of many classes, those without
+    images become one, so that three folders of ImageNet's are not lost among a thousand."""
+    there = matrix.sum(axis=1) > 0
+    if len(classes) <= FEW or there.all():
+        return matrix, tuple(classes)
+    count = int(there.sum())
+    small = np.zeros((count + 1, count + 1), matrix.dtype)  # the last is for the others
+    small[:count, :count] = matrix[there][:, there]
+    small[:count, count] = matrix[there][:, ~there].sum(axis=1)
+    names = [name for name, has_images in zip(classes, there, strict=True) if has_images]
+    return small, (*names, "others")
 
 
 # The command.
@@ -385,7 +400,7 @@ def write_result(args: argparse.Namespace, members: Sequence[Member],
     print(f"\n  {result}")
     # The figure comes last: whatever keeps it from being drawn, the numbers are there.
     figure = folder / f"confusion-{name}.png"
-    plots.confusion(matrix, images.classes, figure, title)
+    plots.confusion(*drawn(matrix, images.classes), figure, title)
     print(f"  {figure}")
 
 

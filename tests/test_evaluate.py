@@ -144,6 +144,16 @@ def test_few_classes_have_no_top_5_error(capsys):
     assert evaluate.score(np.eye(6), np.arange(6), 1.0, "single")["top5_error"] == 0
 
 
+def test_of_many_classes_those_without_images_are_drawn_as_one():
+    matrix = np.zeros((30, 30), int)
+    matrix[3, 3], matrix[3, 7], matrix[3, 8], matrix[9, 3], matrix[9, 9] = 5, 1, 2, 4, 6
+    names = tuple(f"c{k}" for k in range(30))
+    small, shown = evaluate.drawn(matrix, names)
+    assert small.tolist() == [[5, 0, 3], [4, 6, 0], [0, 0, 0]] and shown == ("c3", "c9", "others")
+    assert evaluate.drawn(matrix[:25, :25], names[:25])[1] == names[:25]
+    assert evaluate.drawn(np.eye(30, dtype=int), names)[1] == names
+
+
 def test_the_bundled_model_is_not_written_to(tmp_path, monkeypatch):
     """Where the package is installed is not the user's to write to."""
     args = evaluate.parse(["pretrained"])
