@@ -42,8 +42,11 @@ def steps(layers: Iterable[tuple[str, Module]],
             done = False
             continue
         call = in_one_pass.get(type(layer))
-        done = call is not None and _are_one_pass(layer, after)
-        yield name, functools.partial(call, layer, after) if done else layer
+        if call is not None and _are_one_pass(layer, after):
+            done = True
+            yield name, functools.partial(call, layer, after)
+        else:
+            yield name, layer
 
 
 @functools.cache
