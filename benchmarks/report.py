@@ -250,23 +250,31 @@ def machine(content: dict) -> str:
 
 SUMMARY = {
     "ours": "ours",
-    "ours-winograd": "`--winograd`",
     "torch": "PyTorch as installed",
     "torch-malloc": "malloc tuned",
     "torch-best": "at its best",
+    "torch-compile": "`torch.compile`",
+    "jax": "JAX",
+    "tinygrad": "tinygrad",
 }
+# The last columns: ours compared with these.
+COMPARED = {"torch": "as installed", "torch-best": "at its best"}
 
 
 def summary(content: dict) -> str:
     """The table of the README: training only, and few contenders."""
-    lines = [["training, images per second", *SUMMARY.values(), "ours / malloc tuned"]]
+    rows = {name: entry["summary"] for name, entry in content["speed"].items()}
+    names = who_of(rows.values(), SUMMARY)
+    ratios = [name for name in COMPARED if name in names]
+    lines = [["training, images per second", *(SUMMARY[name] for name in names),
+              *(f"ours / {COMPARED[name]}" for name in ratios)]]
     lines.append(["---", *["---:"] * (len(lines[0]) - 1)])
-    for name, entry in content["speed"].items():
+    for name, row in rows.items():
         net, batch = name.rsplit("-b", 1)
-        speeds = [entry["summary"].get(who, {}).get("train") for who in SUMMARY]
-        # The fair comparison: PyTorch with the same treatment of freed memory.
-        ratio = entry["summary"]["torch-malloc"]["train_ratio"][0]
-        lines.append([f"`{net}`, batch {batch}", *map(number, speeds), f"{ratio:.2f}"])
+        speeds = [number(row.get(who, {}).get("train")) for who in names]
+        gains = [row.get(who, {}).get("train_ratio") for who in ratios]
+        lines.append([f"`{net}`, batch {batch}", *speeds,
+                      *(f"{gain[0]:.2f}" if gain else "" for gain in gains)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
