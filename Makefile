@@ -9,6 +9,10 @@ RUN    := $(VENV)/bin/python
 unexport OPENBLAS_CORETYPE
 unexport OPENBLAS_L2_SIZE
 
+# As many processes as there are cores, at most 4, which take tests from each other at the end. Each multiplies with one
+# thread, since the threads of several processes would wait for each other.
+PYTEST  = OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+
 # Warnings are errors; ARGS are flags of the lessons, which are run while their pages are made.
 SPHINX  = MINITORCH_LESSON="--out $(CURDIR)/runs/lessons $(ARGS)" $(RUN) -m sphinx -W --keep-going -q -c docs/site
 
@@ -24,10 +28,10 @@ train: $(VENV)/installed  ## train a narrow AlexNet on drawn shapes, about two m
 	$(RUN) -m minitorch_alex.train --data shapes --set "channels=(24,64,96,96,64)" --set "hidden=(256,256)" \
 	  --epochs 12 --set "milestones=(8,11)" --conv im2col --name first --overwrite $(ARGS)
 
-test: $(VENV)/installed-test  ## ruff, mypy and the tests
+test: $(VENV)/installed-test  ## ruff, mypy and the tests, in up to four processes (ARGS="-m 'not slow'" leaves out long ones)
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest -q
+	$(PYTEST) $(ARGS)
 
 test-lessons: $(VENV)/installed-test $(VENV)/installed-docs  ## run all lessons with --quick where only the wheel is, and the book in a browser, four minutes
 	$(RUN) -m pytest -q -m lessons
