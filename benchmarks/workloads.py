@@ -89,7 +89,7 @@ ABOUT = {
     "torch-malloc": "the same with malloc told to keep freed memory, as ours does",
     "torch-nhwc": "the same in channels_last",
     "torch-lrn": "the same with a hand-written LRN and fused SGD",
-    "torch-best": "the same with linear layers by oneDNN, not MKL",
+    "torch-best": "torch-malloc in channels_last, LRN by hand, fused SGD, linear layers by oneDNN",
     "torch-compile": "torch.compile as installed, NCHW; two rounds",
     "torch-compile-nhwc": "the same in channels_last, malloc as above; two rounds",
     "jax": "JAX, a step compiled whole by jit, its arrays donated; malloc as above; one round",

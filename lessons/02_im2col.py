@@ -493,12 +493,12 @@ lesson.answer(
 # Backward needs the windows once more (lesson 4). The package does not keep them: it gathers them
 # again. That is a little more copying, and no gigabytes are held between forward and backward.
 #
-# Does this matter for the whole network? `results/cpu_speed.json` holds measurements of training
+# Does this matter for the whole network? `results/cpu_speed_epyc.json` holds measurements of training
 # with each idea taken away; `docs/speed.md` describes all of them. Here is what the file says
 # about blocks, and about Winograd's algorithm, on the machine named below:
 
 # %%
-record = json.loads(kit.results("cpu_speed.json").read_text(encoding="utf-8"))
+record = json.loads(kit.results("cpu_speed_epyc.json").read_text(encoding="utf-8"))
 print(
     f"{record['device']}, {record['machine']['blas']}, {record['date']}; images per second in "
     "training"
@@ -523,7 +523,8 @@ print("share: relative to the speed as it is; the median of several rounds")
 # %% [markdown]
 # Winograd's algorithm computes a 3 x 3 convolution with a quarter of the multiplications, and a 5
 # x 5 one with about a fifth, by the algebra of polynomials. It pays only with many channels, and
-# it loses a digit. It is an option, `--winograd`, and `kernels/cpu/winograd.py` begins with the
+# it loses a digit. `train` takes it in the layers where it is clearly faster on your processor
+# (`--conv auto`; `--winograd` means everywhere), and `kernels/cpu/winograd.py` begins with the
 # idea on one page:
 
 # %%

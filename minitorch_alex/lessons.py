@@ -35,7 +35,7 @@ def copy_lessons(folder: Path) -> None:
     (folder / "exercises").mkdir()
     for lesson in LESSONS:  # as they were given: in a clone they may be solved
         (folder / "exercises" / f"{lesson}.py").write_bytes(original_file(lesson, source))
-    measured = source.parent / "results" / "cpu_speed.json"  # in a clone; lesson 02 shows it
+    measured = source.parent / "results" / "cpu_speed_epyc.json"  # in a clone; lesson 02 shows it
     if measured.exists():
         (folder / "results").mkdir()
         shutil.copy(measured, folder / "results")
