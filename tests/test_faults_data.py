@@ -19,9 +19,9 @@ from PIL import Image
 
 from minitorch_alex import check, data, machine, predict, prepare
 from minitorch_alex.data import cifar10, decoding, folders, layouts
-from minitorch_alex.data.layouts import short_names
 from minitorch_alex.data.shards import encode
 from minitorch_alex.data.sources import list_source
+from minitorch_alex.data.synsets import short_names
 from minitorch_alex.errors import DataError, UsageError
 
 # One decoder: what is damaged besides the pixels does not matter.

@@ -26,8 +26,8 @@ from minitorch_alex import data, prepare
 from minitorch_alex.data import cifar10, folders
 from minitorch_alex.data.decoding import central_square, decode_rgb, image_formats
 from minitorch_alex.data.devkit import read_devkit
-from minitorch_alex.data.layouts import short_names
 from minitorch_alex.data.sources import list_source
+from minitorch_alex.data.synsets import short_names
 from minitorch_alex.errors import DataError, UserError
 
 COUNT = int(os.environ.get("MINITORCH_FUZZ", "60"))

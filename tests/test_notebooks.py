@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "docs" / "site"))
 import notebooks  # noqa: E402  not a part of any package
 
 SOURCES = ("minitorch_alex", "lessons", "results/cpu_speed_epyc.json", "pyproject.toml", "setup.py", "MANIFEST.in",
-           "requirements.txt", "README.md", "LICENSE", "licenses")
+           "requirements.txt", "README.md", "LICENSE", "licenses/WordNet.txt")
 SOLVED = '''exec(open("lessons/solutions/{name}.py", encoding="utf-8").read())
 exec("""
 from minitorch_alex.check import exercises

@@ -168,7 +168,7 @@ def test_what_goes_wrong_is_said_in_one_line(run, picture, tmp_path, capsys):
     fails(capsys, DataError.exit_code, "has no images in it", tmp_path / "empty", "-w", run)
     fails(capsys, RunError.exit_code, "there is no checkpoint at", picture, "-w", tmp_path / "none")
     fails(capsys, UsageError.exit_code, "with --model NAME", picture, "-w", loose)
-    fails(capsys, RunError.exit_code, "do not fit this", picture, "-w", loose, "--model", "quick_26")
+    fails(capsys, RunError.exit_code, "net_18 or net_19, not of quick_26", picture, "-w", loose, "--model", "quick_26")
     fails(capsys, RunError.exit_code, "cannot read the weights", picture, "-w", "none.pth", "--model", "net_18")
     fails(capsys, UsageError.exit_code, "unknown model 'net_20'", picture, "-w", loose, "--model", "net_20")
     fails(capsys, UsageError.exit_code, "--top must be at least 1", picture, "-w", run, "--top", 0)

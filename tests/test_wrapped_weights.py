@@ -8,7 +8,6 @@ from pictures import CLASSES, write_pictures
 
 import minitorch_alex as mt
 from minitorch_alex import evaluate, models, predict, train
-from minitorch_alex.errors import UsageError
 from minitorch_alex.models import AlexNet, AlexNetConfig
 from minitorch_alex.training import checkpoint, finetune
 
@@ -115,7 +114,7 @@ def test_another_network_s_name_is_answered_with_the_right_one(files, place):
     file = str(files[0] / "model_best.pth.tar")
     for command in (lambda: evaluate.main(["-a", "alexnet", "-w", file, "pets"]),
                     lambda: train.main(["pets", "-a", "alexnet", "-w", file])):
-        with pytest.raises(UsageError, match="has the weights of alexnet_torchvision, not of alexnet; give"):
+        with pytest.raises(RunError, match="has the weights of alexnet_torchvision, not of alexnet; give"):
             command()
 
 

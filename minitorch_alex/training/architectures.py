@@ -49,12 +49,12 @@ def load(path: str | os.PathLike, name: str | None = None) -> Filled:
 
 
 def check_model(name: str, state: State, path: str | os.PathLike) -> None:
-    """Raises UsageError when weights are those of other models than `name`: pytorch/examples calls
+    """Raises RunError when weights are those of other models than `name`: pytorch/examples calls
     torchvision's network alexnet."""
     names = matching(state)
     if names and name not in names:
-        raise UsageError(f"{path} has the weights of {' or '.join(names)}, not of {name}; give "
-                         f"-a {names[0]}")
+        raise RunError(f"{path} has the weights of {' or '.join(names)}, not of {name}; give "
+                       f"-a {names[0]}")
 
 
 def blank(name: str, num_classes: int | None = None) -> Network:
