@@ -8,6 +8,7 @@ from pictures import CLASSES, write_pictures
 
 import minitorch_alex as mt
 from minitorch_alex import evaluate, models, predict, train
+from minitorch_alex.errors import RunError
 from minitorch_alex.models import AlexNet, AlexNetConfig
 from minitorch_alex.training import checkpoint, finetune
 
