@@ -173,7 +173,7 @@ def _draw_weak(axes: Any, layers: Sequence[scaling.Layer],
             axes.annotate(point["what"].split(", ")[1], (point["ranks"], point["efficiency"]),
                           (6, -13), textcoords="offset points", fontsize=8.5,
                           color=MEASURED_COLOUR)
-    axes.legend(frameon=False, loc="lower left", fontsize=9)
+    axes.legend(frameon=False, loc="lower center", fontsize=9)
 
 
 def _scatter(axes: Any, places: Sequence[tuple[float, float]], colour: str, label: str) -> None:
