@@ -257,9 +257,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="default: results/scaling_model.json")
     args = parser.parse_args(argv)
     layers = alexnet()
+    origin = runs.provenance(0)  # before the pictures change what is in the repository
     draw_efficiency(layers, measured(), args.efficiency)
     draw_bytes(layers, args.bytes)
-    content = {**runs.provenance(0), "command": "python -m benchmarks.scaling_figure",
+    content = {**origin, "command": "python -m benchmarks.scaling_figure",
                "device": "none: a model", **numbers(layers)}
     write_atomic(args.record, [(json.dumps(content, indent=1) + "\n").encode()])
     print(f"{args.efficiency}\n{args.bytes}\n{args.record}")
