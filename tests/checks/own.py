@@ -122,7 +122,7 @@ def check_networks_are_recognised():
     assert all(raises(RunError, architectures.recognise, state, "w") for state in (less, wider, uneven))
     assert architectures.class_count(nets["quick_26"], states["quick_26"]) == 7
     assert architectures.class_count(nets["quick_26"], uneven) is None
-    assert raises(UsageError, architectures.check_model, "net_18", states["quick_26"], "w")
+    assert raises(RunError, architectures.check_model, "net_18", states["quick_26"], "w")
     architectures.check_model("net_19", states["net_18"], "w")
 
 
