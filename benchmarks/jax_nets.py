@@ -11,7 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from .layers import NETS, Conv, Dropout, Layer, Linear, MapNorm, Net, Norm, Pool, Relu, Scale
+from .layers import (
+    NETS,
+    Conv,
+    Dropout,
+    Layer,
+    Linear,
+    MapNorm,
+    Net,
+    Norm,
+    Pool,
+    Relu,
+    Scale,
+    draw,
+)
 from .workloads import RATES, WORKLOADS, malloc_setting
 
 Weights = dict[str, tuple[Array, Array]]  # layer -> (kernel, bias)
@@ -89,21 +102,13 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     return -jnp.take_along_axis(scores, labels[:, None], 1).mean()
 
 
-def draw(net: Net) -> Weights:
-    """Weights and biases uniform within 1 / sqrt(fan-in), as torch draws them."""
-    rng = np.random.default_rng(0)
+def first_weights(net: Net) -> Weights:
+    """Drawn weights and biases, in the order of axes that is JAX's."""
     weights = {}
-    for name, layer in net.items():
-        if isinstance(layer, Conv):
-            inputs = layer.inputs // layer.groups
-            shape: tuple[int, ...] = (layer.kernel, layer.kernel, inputs, layer.outputs)
-        elif isinstance(layer, Linear):
-            shape = (layer.inputs, layer.outputs)
-        else:
-            continue
-        bound = layer.fan_in ** -0.5
-        weights[name] = tuple(jnp.asarray(rng.uniform(-bound, bound, s).astype(np.float32))
-                              for s in (shape, (layer.outputs,)))
+    for name, (weight, bias) in draw(net).items():
+        # (O, I/G, K, K) -> (K, K, I/G, O), and (O, I) -> (I, O)
+        weight = weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight.T
+        weights[name] = jnp.asarray(weight), jnp.asarray(bias)
     return weights
 
 
@@ -116,7 +121,7 @@ class Jax:
     def __init__(self, workload: str, contender: str = "jax", threads: int | None = None) -> None:
         self.workload = WORKLOADS[workload]
         self.net = NETS[self.workload.net]
-        self.weights = draw(self.net)
+        self.weights = first_weights(self.net)
         self.velocity = jax.tree.map(jnp.zeros_like, self.weights)
         self.key = jax.random.key(0)
         # The arrays of the last step become those of the next one, in the same memory.

@@ -5,6 +5,8 @@ No framework is imported: a child loads only the one that it measures.
 """
 from dataclasses import dataclass
 
+import numpy as np
+
 from minitorch_alex.models.alexnet import TORCHVISION_SCALE
 
 
@@ -24,6 +26,11 @@ class Conv:
         """How many numbers each output is a sum of."""
         return self.inputs // self.groups * self.kernel ** 2
 
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(O, I/G, K, K)"""
+        return self.outputs, self.inputs // self.groups, self.kernel, self.kernel
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -36,6 +43,11 @@ class Linear:
     def fan_in(self) -> int:
         """How many numbers each output is a sum of."""
         return self.inputs
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(O, I)"""
+        return self.outputs, self.inputs
 
 
 @dataclass(frozen=True)
@@ -173,3 +185,16 @@ NETS: dict[str, Net] = {
     "alexnet_cifar": paper((48, 128, 192, 192, 128), (3, 1, 1), 2048, 1024, 10,
                            scale=Scale((1 / 64,))),
 }
+
+
+def draw(net: Net) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """layer -> (weight, bias), uniform within 1 / sqrt(fan-in), as torch draws them; float32."""
+    rng = np.random.default_rng(0)
+    weights = {}
+    for name, layer in net.items():
+        if isinstance(layer, Conv | Linear):
+            bound = layer.fan_in ** -0.5
+            weight = rng.uniform(-bound, bound, layer.weight_shape).astype(np.float32)
+            bias = rng.uniform(-bound, bound, layer.outputs).astype(np.float32)
+            weights[name] = weight, bias
+    return weights

@@ -10,7 +10,20 @@ from tinygrad import Context, Device, Tensor, TinyJit
 from tinygrad.helpers import NUM_CPU_THREADS
 from tinygrad.nn.optim import SGD
 
-from .layers import NETS, Conv, Dropout, Layer, Linear, MapNorm, Net, Norm, Pool, Relu, Scale
+from .layers import (
+    NETS,
+    Conv,
+    Dropout,
+    Layer,
+    Linear,
+    MapNorm,
+    Net,
+    Norm,
+    Pool,
+    Relu,
+    Scale,
+    draw,
+)
 from .workloads import RATES, WORKLOADS, malloc_setting
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # layer -> (kernel, bias)
@@ -56,22 +69,10 @@ def _norm(layer: Norm, x: Tensor) -> Tensor:
     return x * (2 + 5e-4 * mean.reshape(x.shape)) ** -0.75  # (N*G, 1, C/G, H*W) -> (N, C, H, W)
 
 
-def draw(net: Net) -> Weights:
-    """Weights and biases uniform within 1 / sqrt(fan-in), as torch draws them."""
-    rng = np.random.default_rng(0)
-    weights = {}
-    for name, layer in net.items():
-        if isinstance(layer, Conv):
-            inputs = layer.inputs // layer.groups
-            shape: tuple[int, ...] = (layer.outputs, inputs, layer.kernel, layer.kernel)
-        elif isinstance(layer, Linear):
-            shape = (layer.outputs, layer.inputs)
-        else:
-            continue
-        bound = layer.fan_in ** -0.5
-        weights[name] = tuple(Tensor(rng.uniform(-bound, bound, s).astype(np.float32)).realize()
-                              for s in (shape, (layer.outputs,)))
-    return weights
+def first_weights(net: Net) -> Weights:
+    """Drawn weights and biases, as tinygrad's tensors."""
+    return {name: tuple(Tensor(array).realize() for array in pair)
+            for name, pair in draw(net).items()}
 
 
 class Tiny:
@@ -86,7 +87,7 @@ class Tiny:
         self.workload = WORKLOADS[workload]
         self.net = NETS[self.workload.net]
         Tensor.manual_seed(0)
-        self.weights = draw(self.net)
+        self.weights = first_weights(self.net)
         self.parameters = [array for pair in self.weights.values() for array in pair]
         self.optimizer = SGD(self.parameters, **RATES)
         # Functions of the batch: what they read apart from weights has to be an argument.
