@@ -205,7 +205,9 @@ def test_whatever_ends_a_job_it_ends_whole_and_goes_on(alone, tmp_path, name, re
     out, err = job.communicate(timeout=LONG)
     if OPEN_MPI and name in ("SIGINT", "SIGTERM"):  # it kills the ranks at once
         code = None
-    assert code is None or job.returncode == code, (job.returncode, err)
+    # On a busy machine mpiexec now and then reports the signal by which it ends the stopped rank.
+    codes = (code, signal.SIGKILL) if name == "SIGSTOP" else (code,)
+    assert code is None or job.returncode in codes, (job.returncode, err)
     assert processes_of(run) == {}
     if code == 8:
         assert "error: rank 0 on" in err and "has waited 30 s for the other ranks at" in err
