@@ -571,7 +571,7 @@ lesson.answer(
 # * `minitorch_alex/kernels/cpu/conv.py`: `conv2d` (blocks and products), `add_taps` (col2im)
 # * `minitorch_alex/kernels/cpu/blocks.py`: `plan` (how large a block), `windows` (the view)
 # * `minitorch_alex/kernels/cpu/winograd.py`: fewer multiplications
-# * `minitorch_alex/profile.py`: `python -m minitorch_alex.profile alexnet` has a column for im2col
+# * `minitorch_alex/profile/`: `python -m minitorch_alex.profile alexnet` has a column for im2col
 # * `docs/speed.md`: where the rest of the time goes
 
 # %%

@@ -695,7 +695,7 @@ lesson.answer(
 # * `minitorch_alex/functional/loss.py`: `cross_entropy`, with softmax and logarithm fused
 # * `minitorch_alex/optim.py`: `SGD` with rule "2012" or "torch"; `minitorch_alex/schedule.py`: the
 #   schedules
-# * `minitorch_alex/init.py`: `gaussian`, `he`; `minitorch_alex/profile.py`: `signal_ratios`,
+# * `minitorch_alex/init.py`: `gaussian`, `he`; `minitorch_alex/profile/signals.py`: `signal_ratios`,
 #   `signal_verdict`
 # * `minitorch_alex/training/checkpoint.py`: `save`, `load`; `minitorch_alex/train.py`: the command
 #   that uses all this

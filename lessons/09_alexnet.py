@@ -801,7 +801,7 @@ print(
 #
 # * `minitorch_alex/models/alexnet.py`: `AlexNetConfig`, its presets, `AlexNet`;
 #   `models/compare.py`: the differences
-# * `minitorch_alex/profile.py`: `ledger`, `memory_needs`; `plots/figure2.py`: the net as a drawing
+# * `minitorch_alex/profile/`: `ledger`, `memory_needs`; `plots/figure2.py`: the net as a drawing
 # * `minitorch_alex/train.py`: the same loop with flags, logs, checkpoints and resuming;
 #   `models/recipe.py`: `Recipe`
 # * `minitorch_alex/evaluate.py`: `predict`, `error_rates`; `plots/learnt.py`: kernels, maps,
