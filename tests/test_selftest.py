@@ -8,7 +8,7 @@ import host_cuda
 import numpy as np
 import pytest
 
-from minitorch_alex import backend, selftest
+from minitorch_alex import backend, functional, selftest
 from minitorch_alex.kernels import cpu
 from minitorch_alex.training import feed
 from minitorch_alex.training.cli import run_cli
@@ -19,8 +19,8 @@ needs_compiler = pytest.mark.skipif(host_cuda.COMPILER is None, reason="no g++ t
 @pytest.fixture
 def short(monkeypatch):
     """Without the minute of training and measuring."""
-    monkeypatch.setattr(selftest, "training", lambda steps: [2.3 - i / 100 for i in range(steps)])
-    monkeypatch.setattr(selftest, "speed", lambda quick: iter(["fast"]))
+    monkeypatch.setattr(selftest.learning, "training", lambda steps: [2.3 - i / 100 for i in range(steps)])
+    monkeypatch.setattr(selftest.command, "speed", lambda quick: iter(["fast"]))
 
 
 def main(*args):
@@ -96,8 +96,8 @@ def test_a_wrong_kernel_is_named_and_the_code_is_1(short, monkeypatch, capsys, n
 
 
 def test_a_wrong_gradient_is_named(short, monkeypatch, capsys):
-    right = selftest.F.tanh
-    monkeypatch.setattr(selftest.F, "tanh", lambda x: right(x) + right(x).detach())
+    right = functional.tanh
+    monkeypatch.setattr(functional, "tanh", lambda x: right(x) + right(x).detach())
     assert main("--quick") == 1
     assert "tanh: gradcheck: input 0" in capsys.readouterr().out
 
@@ -107,7 +107,7 @@ def test_a_wrong_gradient_is_named(short, monkeypatch, capsys):
     ([2.3 - i / 100 for i in range(100)], [2.3] * 20, "the same seed gave another loss in step 2: 2.3, 2.29"),
     ([float("nan")] * 100, [2.3] * 20, "to nan only")))
 def test_training_that_does_not_learn_or_does_not_repeat_fails(monkeypatch, losses, again, text):
-    monkeypatch.setattr(selftest, "training", lambda steps: losses if steps == 100 else again)
+    monkeypatch.setattr(selftest.learning, "training", lambda steps: losses if steps == 100 else again)
     with pytest.raises(AssertionError, match=text):
         selftest.check_training()
 
@@ -125,7 +125,7 @@ def test_whatever_a_measurement_raises_is_a_failure_of_one_line(short, monkeypat
     def broken(quick):
         yield "product 7"
         raise MemoryError("asked for 7 GB\nand more")
-    monkeypatch.setattr(selftest, "speed", broken)
+    monkeypatch.setattr(selftest.command, "speed", broken)
     assert main("--quick") == 1
     out = capsys.readouterr().out
     assert "  FAIL  MemoryError: asked for 7 GB\n" in out and out.splitlines()[-1] == "failed: speed"
@@ -133,7 +133,7 @@ def test_whatever_a_measurement_raises_is_a_failure_of_one_line(short, monkeypat
 
 def test_the_shortest_time_counts_and_not_the_first(monkeypatch):
     ticks = iter([0.0, 9.0, 10.0, 13.0, 20.0, 22.0])
-    monkeypatch.setattr(selftest.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(selftest.measurements.time, "perf_counter", lambda: next(ticks))
     assert selftest.seconds(lambda: None, 2) == 2.0
 
 
