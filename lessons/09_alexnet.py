@@ -806,7 +806,7 @@ print(
 #   `models/recipe.py`: `Recipe`
 # * `minitorch_alex/evaluate.py`: `predict`, `error_rates`; `plots/learnt.py`: kernels, maps,
 #   neighbours
-# * `minitorch_alex/check/mine.py`: how your functions take the places of the package's
+# * `minitorch_alex/check/mine/`: how your functions take the places of the package's
 
 # %%
 lesson.done()
