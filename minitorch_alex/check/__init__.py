@@ -20,7 +20,7 @@ The checks of lesson 1 are in lessons/checks/01_conv.py, next to its exercises a
     places.py     where lessons, exercises and solutions are;      given.py: exercises as they were
     attempts.py   running the cases;                               calls.py: each call made twice
     verdict.py    judge: the verdict, from the attempts
-    mistakes.py   which known mistake it is;                       explain.py: else what one sees
+    mistakes.py   which known mistake it is;                       explain/: else what one sees
     limit.py      a time limit;  cell.py, reset.py, mine/, __main__.py: what a learner calls
 """
 from .cases import Answer, Case, Faster, Holds, Same
