@@ -142,8 +142,9 @@ def asarray(value: Any, dtype: Any = None) -> Any:
 
 
 def float_array(value: Any) -> Any:
-    """`value` as an array of float32 or float64: itself if it is one; other arrays of real numbers,
-    and what NumPy makes of lists and numbers, in float32, the latter on the current backend.
+    """`value` as an array of float32 or float64: itself if it is one; other arrays of real
+    numbers, and what NumPy makes of lists and numbers, in float32, the latter on the current
+    backend.
 
     Subclasses of NumPy's arrays become plain ones, because a product of np.matrix, for instance,
     would not be element by element. Raises KindError for what is not real numbers.

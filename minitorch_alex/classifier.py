@@ -325,8 +325,8 @@ def of_weights(path: str | os.PathLike, arch: str | None = None,
     is recognised (architectures.recognise).
 
     Without a run, the preprocessing follows from the model: torchvision's for its network,
-    otherwise pixels minus ImageNet's mean colour. A thousand classes are taken for ImageNet's, others
-    are numbered. Raises RunError when the weights do not fit.
+    otherwise pixels minus ImageNet's mean colour. A thousand classes are taken for ImageNet's,
+    others are numbered. Raises RunError when the weights do not fit.
     """
     name, model, num_classes = architectures.load(path, arch)
     size = model.image_size

@@ -28,8 +28,8 @@ from .tensor import Tensor
 
 def steps(layers: Iterable[tuple[str, Module]],
           x: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """(name, what to call) through the layers in order, for an input x. Two layers in one pass have
-    the first one's name."""
+    """(name, what to call) through the layers in order, for an input x. Two layers in one pass
+    have the first one's name."""
     in_one_pass = _in_one_pass(x)
     if not in_one_pass:
         yield from layers
@@ -69,8 +69,8 @@ def _in_one_pass(x: Any) -> dict[type, Callable[[Any, Any, Tensor], Tensor]]:
 
 
 def _are_one_pass(layer: Module, after: Module | None) -> bool:
-    """Whether these are the package's own layers, as they are: a subclass, or a layer whose forward
-    somebody has replaced, may do more."""
+    """Whether these are the package's own layers, as they are: a subclass, or a layer whose
+    forward somebody has replaced, may do more."""
     *_, relu = _kinds()
     if type(after) is not relu:
         return False

@@ -238,8 +238,8 @@ def match(folders: Sequence[str], shown: Sequence[str], classifier: Classifier,
 
 
 def _by_name(classes: Sequence[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """({every way to call an output: which one it is}, the name that is shown of each): its line in
-    the list, its number and its short name count, exactly and then as `_key` takes them."""
+    """({every way to call an output: which one it is}, the name that is shown of each): its line
+    in the list, its number and its short name count, exactly and then as `_key` takes them."""
     pairs = [_split_wnid(name) for name in classes]
     names = short_names(pairs) if all(wnid for wnid, _ in pairs) else tuple(classes)
     alike: dict[str, int] = {}

@@ -113,8 +113,8 @@ class Optimizer:
             data, grad_place = self._views[id(p)]
             if p.data is not data or p.grad_place is not grad_place:
                 raise UsageError(f"{self.name}: a parameter of shape {p.shape} has left this "
-                                 "optimizer's flat arrays: another optimizer took it, or .data was "
-                                 "set or converted; build the optimizer last")
+                                 "optimizer's flat arrays: another optimizer took it, or .data "
+                                 "was set or converted; build the optimizer last")
             if p.grad is not p.grad_place:  # .grad was set to a new array, a clipped one perhaps
                 p.grad_place[...] = p.grad
             place = self._places[id(p)]

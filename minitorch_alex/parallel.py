@@ -25,7 +25,8 @@ from .optimizer import Optimizer
 from .tensor import Tensor
 
 BUCKET = 16 * 2**20  # bytes of gradients that are summed as soon as all of them are there
-LEAST_BUCKET = 2**20  # of a small network, a quarter of it, but not less: a small sum is all latency
+# Of a small network, a quarter of it, but not less: a small sum is all latency.
+LEAST_BUCKET = 2**20
 
 
 class DataParallel:
@@ -273,7 +274,8 @@ def _cut(optimizer: Optimizer) -> list[_Bucket]:
     """Buckets of whole parameters, in the order in which they are sent: from the end of the first
     group, where the weights of the last layers lie, to the beginning; then the other groups. These
     are small, and hold conv1's bias, which is complete last."""
-    # In four pieces at least: the sum of the only one could not begin before the backward pass ends.
+    # In four pieces at least: the sum of a single one could not begin before the backward pass
+    # ends.
     limit = min(BUCKET, max(LEAST_BUCKET, optimizer.flat.nbytes // 4))
     buckets: list[_Bucket] = []
     stop = 0

@@ -56,7 +56,8 @@ READ_AHEAD = 2 * BATCH_SIZE  # pictures that are read while the network works on
 DRAWN = 64              # of more pictures than this, --out draws the first
 FLAGS = (
     Flag("-w --weights", "a run directory, a checkpoint in one, pretrained, or a .safetensors or "
-         ".pth file", shown="pretrained, the bundled small AlexNet, which knows CIFAR-10's classes",
+         ".pth file",
+         shown="pretrained, the bundled small AlexNet, which knows CIFAR-10's classes",
          options={"type": cli.path, "metavar": "RUN"}),
     Flag("-a --arch --model", "the model of a weights file, where its weights fit several: "
          f"{', '.join(models.MODELS)}", options={"metavar": "NAME"}),
@@ -248,7 +249,8 @@ def json_report(file: IO[str], top: int) -> Iterator[Report]:
 def csv_report(file: IO[str], top: int) -> Iterator[Report]:
     """A table: file, name_1, probability_1, name_2, ... with the most probable class first."""
     writer = csv.writer(file, lineterminator="\n")
-    columns = [f"{what}_{place}" for place in range(1, top + 1) for what in ("name", "probability")]
+    columns = [f"{what}_{place}"
+               for place in range(1, top + 1) for what in ("name", "probability")]
     writer.writerow(["file", *columns])
 
     def add(picture: Picture, seen: Prediction) -> None:
@@ -319,7 +321,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def check_outputs(args: argparse.Namespace) -> None:
     """Raises UsageError for a name that cannot be written to, before any work is done; so a
     picture that follows --json without a FILE is not overwritten either."""
-    for flag, target, suffixes in (("--json", args.json, (".json",)), ("--csv", args.csv, (".csv",)),
+    for flag, target, suffixes in (("--json", args.json, (".json",)),
+                                   ("--csv", args.csv, (".csv",)),
                                    ("--out", args.out, FIGURES)):
         if target is None or (target == STDIN and flag != "--out"):
             continue
@@ -333,7 +336,8 @@ def check_outputs(args: argparse.Namespace) -> None:
         if Path(target).is_dir():
             raise UsageError(f"{flag} {target} is a folder; give the name of a file")
     if args.json == STDIN == args.csv:
-        raise UsageError("--json and --csv cannot both go to the terminal; give one of them a FILE")
+        raise UsageError("--json and --csv cannot both go to the terminal; give one of them a "
+                         "FILE")
 
 
 @cli.guest_of_process()

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 WHOLE = 8192   # an array of so many elements is compared in full
-# Of a larger one at least so many elements, evenly spread: one in each image of a batch or so. Each
-# has to come from memory, in the forward pass and again in the backward pass.
+# Of a larger one at least so many elements, evenly spread: one in each image of a batch or so.
+# Each has to come from memory, in the forward pass and again in the backward pass.
 SAMPLE = 128
 
 

@@ -194,8 +194,8 @@ class Comm:
         raise SystemExit(code)
 
     def close(self) -> None:
-        """Give up what the ranks share, while all of them are there; nothing is sent after it. Left
-        to the end of the processes, it may wait for ranks that have gone."""
+        """Give up what the ranks share, while all of them are there; nothing is sent after it.
+        Left to the end of the processes, it may wait for ranks that have gone."""
 
 
 class Alone(Comm):

@@ -89,9 +89,9 @@ def _killed_after(seconds: float) -> Iterator[None]:
 
 
 def _check_launcher(expected: int) -> None:
-    """Raises BackendError where the variables of the environment tell that the launcher is not that
-    of the MPI next to this Python. With MPI started it would be too late: MPICH ends the process
-    under Open MPI's launcher, and Open MPI prints a page under MPICH's."""
+    """Raises BackendError where the variables of the environment tell that the launcher is not
+    that of the MPI next to this Python. With MPI started it would be too late: MPICH ends the
+    process under Open MPI's launcher, and Open MPI prints a page under MPICH's."""
     if "MPI4PY_MPIABI" in os.environ or "MPI4PY_LIBMPI" in os.environ:
         return  # mpi4py uses another library, the user's choice
     is_open = "OMPI_COMM_WORLD_SIZE" in os.environ
@@ -106,9 +106,9 @@ def _foreign_launcher(expected: int, library: str) -> BackendError:
     """What is wrong, and which launchers fit the library. (The wheel of MPICH does not speak PMIx,
     Open MPI speaks nothing else.)"""
     srun = "pmi2" if library.startswith("MPICH") else "pmix"
-    return BackendError(f"{expected} processes were started but each is alone: the launcher belongs "
-                        f"to another MPI than mpi4py ({library}); use the mpiexec of this Python "
-                        f"({own_mpiexec() or 'pip install mpich'}), or srun --mpi={srun}")
+    return BackendError(f"{expected} processes were started but each is alone: the launcher "
+                        f"belongs to another MPI than mpi4py ({library}); use the mpiexec of this "
+                        f"Python ({own_mpiexec() or 'pip install mpich'}), or srun --mpi={srun}")
 
 
 def own_mpiexec() -> str | None:

@@ -39,7 +39,7 @@ class Mpi(Comm):
         neighbours.Free()
         self.watchdog = Watchdog(self.rank, self.host, timeout)
         self._is_split = False                # whether `split` has made it
-        self._is_twin = False                 # whether it is for another thread, beside a computation
+        self._is_twin = False                 # whether it is for another thread
         self._request: Any = None             # the `agree` on its way
         self._flags: tuple[np.ndarray, np.ndarray] | None = None  # what it reads and writes
 

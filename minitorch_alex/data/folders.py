@@ -131,8 +131,8 @@ def folder_classes(data_dir: str | Path) -> tuple[str, ...]:
     """The names of the classes, in the order of the folders in DIR/train, or in DIR where these
     are the classes: a label is a place in this tuple.
 
-    A folder's name is the class's, but for WordNet's numbers that are ImageNet's, or have a list of
-    their names. Raises DataError when there are no folders, or a single one.
+    A folder's name is the class's, but for WordNet's numbers that are ImageNet's, or have a list
+    of their names. Raises DataError when there are no folders, or a single one.
     """
     data_dir = Path(data_dir)
     names = folder_names(data_dir)

@@ -3,8 +3,8 @@
     folder or output      number        words                        shown as
     n01440764, or 0       n01440764     tench, Tinca tinca           tench
 
-imagenet_classes.txt has the thousand of the challenge, in the order of the outputs of every network
-that was trained on it: that of the sorted numbers. It is read when a name is needed first.
+imagenet_classes.txt has the thousand of the challenge, in the order of the outputs of every
+network that was trained on it: that of the sorted numbers. It is read when a name is needed first.
 """
 import re
 from collections import Counter

@@ -1,5 +1,5 @@
-"""The formulas, as loops, of what came after AlexNet: batch normalisation, Adam; and the adjoint of
-indexing. `naive.py` has the rest."""
+"""The formulas, as loops, of what came after AlexNet: batch normalisation, Adam; and the adjoint
+of indexing. `naive.py` has the rest."""
 import math
 
 import numpy as np
@@ -25,8 +25,8 @@ def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def batch_norm(x: np.ndarray, mean: np.ndarray, scale: np.ndarray,
                shift: np.ndarray) -> np.ndarray:
-    """y[...,c] = (x[...,c] - mean[c]) scale[c] + shift[c], with scale = weight / standard deviation
-    (Ioffe and Szegedy 2015, algorithm 1).
+    """y[...,c] = (x[...,c] - mean[c]) scale[c] + shift[c], with scale = weight / standard
+    deviation (Ioffe and Szegedy 2015, algorithm 1).
 
     x (..., C)  mean, scale, shift (C,)  ->  y (..., C)
     """
@@ -42,8 +42,8 @@ def batch_norm_backward(gy: np.ndarray, x: np.ndarray, mean: np.ndarray, inv_std
                         training: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """With xhat = (x - mean) inv_std:   gw[c] = sum gy xhat,   gb[c] = sum gy   over the M rows,
 
-        gx = scale (gy - gb / M - xhat gw / M)    in training: each x moves the mean and the variance
-        gx = scale gy                             in evaluation, where both are constants
+        gx = scale (gy - gb / M - xhat gw / M)   in training: each x moves mean and variance
+        gx = scale gy                            in evaluation, where both are constants
 
     gy, x (..., C)  mean, inv_std, scale (C,)  ->  gx (..., C), gw (C,), gb (C,)
     """

@@ -62,8 +62,8 @@ def _layout(matrix: Array) -> tuple[bool, int]:
 
 
 def is_aligned(matrix: Array) -> bool:
-    """Whether the matrix begins at a multiple of 16 bytes, as new arrays do. A part of a flat array
-    may not; cuBLAS writes there too, but chooses slower kernels."""
+    """Whether the matrix begins at a multiple of 16 bytes, as new arrays do. A part of a flat
+    array may not; cuBLAS writes there too, but chooses slower kernels."""
     return matrix.data.ptr % 16 == 0
 
 

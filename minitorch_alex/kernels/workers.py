@@ -88,8 +88,9 @@ def _is_per_thread(lib: LibController) -> bool:
 
 
 class _SingleThreadedBlas:
-    """Holds BLAS at one thread while anyone is inside; the first in notes the setting, the last out
-    restores it. (Every kernel comes past here, and contextlib would take a third of the time.)"""
+    """Holds BLAS at one thread while anyone is inside; the first in notes the setting, the last
+    out restores it. (Every kernel comes past here, and contextlib would take a third of the
+    time.)"""
 
     def __enter__(self) -> None:
         global _blas_users

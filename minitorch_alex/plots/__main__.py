@@ -1,5 +1,5 @@
-"""python -m minitorch_alex.plots RUN [RUN...]: what a run has learnt, as the paper shows it, and why
-it answers as it does."""
+"""python -m minitorch_alex.plots RUN [RUN...]: what a run has learnt, as the paper shows it, and
+why it answers as it does."""
 import argparse
 from collections.abc import Callable
 from pathlib import Path
@@ -92,8 +92,8 @@ def draw_neighbours(subject: Subject, file: Path) -> None:
     plots.neighbours(part.images, train.images[nearest], [part.classes[k] for k in part.labels],
                      [[train.classes[k] for k in train.labels[row]] for row in nearest], file,
                      f"{subject.title}: nearest neighbours",
-                     f"left: {subject.split} images; right: nearest of {len(train):,} training images by the "
-                     "last hidden layer")
+                     f"left: {subject.split} images; right: nearest of {len(train):,} training "
+                     "images by the last hidden layer")
 
 
 def features(subject: Subject, dataset: Dataset, batch_size: int = 250) -> np.ndarray:
@@ -150,8 +150,8 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The flags, in groups."""
     result = cli.parser("minitorch_alex.plots",
-                        "Draw what a run has learnt, and why it answers as it does; by default, all "
-                        "figures that\nthe run allows.")
+                        "Draw what a run has learnt, and why it answers as it does; by default, "
+                        "all figures that\nthe run allows.")
     result.add_argument("runs", nargs="*", type=cli.path, metavar="RUN",
                         help="run directories (runs/NAME), pretrained (the bundled model), or "
                         "weights files (.safetensors, .pth)")
@@ -231,8 +231,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
             args.runs.append(Path(args.maps))
             args.maps = ""
     if not args.runs:
-        raise UsageError("expected a run to draw: runs/NAME, pretrained for the bundled model, or a "
-                         "file of weights")
+        raise UsageError("expected a run to draw: runs/NAME, pretrained for the bundled model, or "
+                         "a file of weights")
     for flag in ("limit", "square"):
         value = getattr(args, flag)
         if value is not None and value < 1:

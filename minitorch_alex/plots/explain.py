@@ -1,9 +1,9 @@
 """Why does a network answer as it does? What in an image decides, and what a map responds to.
 
-    saliency     how much each pixel changes the answer     Simonyan et al. 2013 (arXiv:1312.6034), 3
-    grad_cam     the places that speak for a class          Selvaraju et al. 2017 (arXiv:1610.02391), 3
-    occlusion    the answer while a part is covered         Zeiler and Fergus 2013 (arXiv:1311.2901), 4.2
-    deconvolve   what of an image a single unit has seen    the same, 2.1
+    saliency     how much each pixel changes the answer    Simonyan 2013 (arXiv:1312.6034), 3
+    grad_cam     the places that speak for a class         Selvaraju 2017 (arXiv:1610.02391), 3
+    occlusion    the answer while a part is covered        Zeiler 2013 (arXiv:1311.2901), 4.2
+    deconvolve   what of an image a single unit has seen   the same, 2.1
 
 A network is a Sequential of layers, as all models here are. It is used as in evaluation, and left
 as it was: its parameters get no gradients.
@@ -76,7 +76,8 @@ def explaining(model: Sequential) -> Iterator[None]:
 
 def gradient(net: Sequential, x: Array, labels: np.ndarray) -> Array:
     """d logit / d x for x (N, ...): of each input the gradient of the logit of its own class,
-    labels (N,). Images of a batch do not meet in evaluation, so one backward pass does them all."""
+    labels (N,). Images of a batch do not meet in evaluation, so one backward pass does them
+    all."""
     leaf = Tensor(x, requires_grad=True)
     logits = net(leaf)  # (N, ...) -> (N, K)
     chosen = np.zeros(logits.shape, logits.dtype)

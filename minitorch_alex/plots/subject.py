@@ -58,8 +58,8 @@ class Subject:
     def _open_run(self, path: Path) -> None:
         """A run, a checkpoint in one, or the bundled model."""
         if self.options.model:
-            raise UsageError(f"-a {self.options.model} says which model a weights file is for, and "
-                             f"a run such as {path} knows its own; leave -a out")
+            raise UsageError(f"-a {self.options.model} says which model a weights file is for, "
+                             f"and a run such as {path} knows its own; leave -a out")
         run, file = runs.find(path)
         self.config = run.read_config()
         if self.options.data_dir:

@@ -29,7 +29,8 @@ def load(path: str | os.PathLike, name: str | None = None) -> Filled:
     Without a name, the one model that has such weights.
 
     Raises RunError when the file cannot be read or its weights do not fit, UsageError for an
-    unknown name or that of another model, and without a name when several models have such weights.
+    unknown name or that of another model, and without a name when several models have such
+    weights.
     """
     if name is not None:
         default_classes(name)  # an unknown name is refused before a large file is read

@@ -141,7 +141,8 @@ class CutParallel:
                      images: int) -> tuple[Any, Any, int]:
         """Both columns compute the pair's images; equal columns sum their gradients."""
         n = len(labels)
-        takes_part = n > 0 or self.exchanges  # a last batch may be smaller than the number of pairs
+        # A last batch may be smaller than the number of pairs.
+        takes_part = n > 0 or self.exchanges
         if takes_part:
             streams.set_step(step, part(images, self.place, self.places).start)
             logits = self.net(Tensor(backend.asarray(x)))  # (n, 3, H, W) -> (n, K), in each column

@@ -50,8 +50,8 @@ def report(text: str) -> None:
 
 
 def join() -> Comm:
-    """The ranks of this job. Where MPI has not started on this one, it does now: others may wait in
-    its start already, and through it alone can they be ended."""
+    """The ranks of this job. Where MPI has not started on this one, it does now: others may wait
+    in its start already, and through it alone can they be ended."""
     if comm.launched() > 1 and comm.current().size == 1:
         with contextlib.suppress(BackendError):  # there is no way to the others, or no MPI
             return comm.start(LONGEST_START)

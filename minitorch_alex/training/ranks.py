@@ -241,12 +241,12 @@ def data_parallel(ranks: Comm, model: Network, optimizer: Optimizer, config: dic
 def _check_pieces(kind: str, norms: Sequence[BatchNorm2d]) -> None:
     """Raises UsageError where a batch cannot be computed piece by piece."""
     if kind != "data":
-        raise UsageError(f"--parallel {kind} sums over the parts of a network, --shards over those "
-                         "of a batch: leave one of them out")
+        raise UsageError(f"--parallel {kind} sums over the parts of a network, --shards over "
+                         "those of a batch: leave one of them out")
     if norms:
-        raise UsageError("batch normalisation needs the statistics of the whole batch, and --shards "
-                         "computes one piece of it after the other; leave --shards out: several "
-                         "ranks then exchange the statistics")
+        raise UsageError("batch normalisation needs the statistics of the whole batch, and "
+                         "--shards computes one piece of it after the other; leave --shards out: "
+                         "several ranks then exchange the statistics")
 
 
 def _digest(raw: bytes) -> str:

@@ -279,8 +279,8 @@ def rate_hint(given: set[str], recipe: Recipe, own: Recipe) -> str:
     text = (f"lr {own.lr:g} is for batches of {own.batch_size}; for {recipe.batch_size} the "
             f"linear rule gives --lr {own.lr * times:.3g}")
     if recipe.batch_size > LARGEST_LINEAR:
-        return (f"{text}, but AlexNet has diverged at such rates: take --set rule=lars, with a rate "
-                "and a warm-up as in docs/scaling.md")
+        return (f"{text}, but AlexNet has diverged at such rates: take --set rule=lars, with a "
+                "rate and a warm-up as in docs/scaling.md")
     return f"{text} --set warmup_epochs=5" if times >= LONG_STEPS else text
 
 

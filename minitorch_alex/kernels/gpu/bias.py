@@ -32,8 +32,8 @@ def sum_rows(g: Array) -> Array:
 def bias_gradient(gy: Array, place: Array | None) -> Array:
     """gb (O,) = sum_rows(gy), written into `place` (O,) if that is given.
 
-    Each round leaves one row for every STEP, until one is left: a tree of sums, whose shape depends
-    on the number of rows alone.
+    Each round leaves one row for every STEP, until one is left: a tree of sums, whose shape
+    depends on the number of rows alone.
     """
     xp = backend.xp_of(gy)
     O = gy.shape[-1]
