@@ -14,7 +14,7 @@ from minitorch_alex.kernels import cpu, set_winograd
 from minitorch_alex.tensor import Tensor
 
 from . import cases
-from .compare import normal
+from .compare import halved, normal, same
 
 NAMES = ("conv2d_relu", "lrn_backward_of_relu", "lrn_values", "lrn_within_backward_of_relu", "lrn_within_values",
          "max_pool2d_of_relu", "max_pool2d_values")
@@ -32,20 +32,6 @@ def one_by_one():
     finally:
         for name, kernel in kernels.items():
             setattr(cpu, name, kernel)
-
-
-def same(got, want, what):
-    """Equal to the bit, NaN at the same places."""
-    got = backend.to_numpy(got)
-    want = backend.to_numpy(want)
-    assert got.dtype == want.dtype and np.array_equal(got, want, equal_nan=True), what
-
-
-def halved(*shape, dtype=np.float64):
-    """What a ReLU gives: about half zeros. And a NaN, which a training that diverges would bring."""
-    y = np.maximum(normal(*shape), 0).astype(dtype)
-    y.reshape(-1)[-1] = np.nan
-    return y
 
 
 def check_conv2d_relu():
