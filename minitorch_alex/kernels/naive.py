@@ -209,7 +209,7 @@ def average_divisor(win: Window, oh: int, ow: int, H: int, W: int, count_include
     KH, KW = win.kernel
     SH, SW = win.stride
     PH, PW = win.padding
-    rim_h, rim_w = (PH, PW) if count_include_pad else (0, 0)
+    rim_h, rim_w = win.padding if count_include_pad else (0, 0)
     rows = sum(-rim_h <= oh * SH - PH + kh < H + rim_h for kh in range(KH))
     columns = sum(-rim_w <= ow * SW - PW + kw < W + rim_w for kw in range(KW))
     return rows * columns
@@ -508,7 +508,7 @@ def sgd(w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float,
     "torch"  v := m v + g + wd w;         w := w - lr v     (torch.optim.SGD)
     "nesterov"  v as in "torch";          w := w - lr (g + wd w + m v)
 
-    The two take the same steps while lr stays the same, and part when it changes.
+    The first two take the same steps while lr stays the same, and part when it changes.
     Raises UsageError for another rule.
     """
     for i in range(w.shape[0]):
