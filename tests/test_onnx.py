@@ -101,7 +101,8 @@ def test_small_nets(name, tmp_path):
     nn.LocalResponseNorm(3, alpha=0.1, beta=0.6, k=2.0), nn.LocalResponseNorm(5, alpha=0.1, groups=3),
     nn.LocalResponseNorm(4, alpha=0.1, within_map=True), nn.LocalResponseNorm(5, alpha=0.1, within_map=True),
     nn.LocallyConnected2d(3, 2, 10, (3, 2), stride=(2, 3), padding=(1, 0)),
-    nn.LocallyConnected2d(3, 2, 10, 4, bias=False), nn.BatchNorm2d(3), nn.BatchNorm2d(3, eps=0.1, affine=False),
+    nn.LocallyConnected2d(3, 2, 10, 4, bias=False), nn.LocallyConnected2d(3, 2, 10, 12, padding=1),
+    nn.BatchNorm2d(3), nn.BatchNorm2d(3, eps=0.1, affine=False),
     nn.Tanh(), nn.Dropout(0.3, "2012"), nn.Dropout(0.3)], ids=repr)
 def test_each_kind_of_layer(layer, tmp_path):
     agrees(nn.Sequential(layer=layer, flatten=nn.Flatten()), tmp_path, 10, tolerance=1e-5)

@@ -90,8 +90,9 @@ def _taps(graph: Graph, name: str, layer: LocallyConnected2d, out: tuple[int, in
     axes = graph.constant(f"{name}.axes", np.array([2, 3]), np.int64)
     steps = graph.constant(f"{name}.steps", np.array([SH, SW]), np.int64)
     taps = []
+    digits = len(str(max(layer.kernel_size) - 1))  # of every number: else 1, 11 and 11, 1 were one
     for kh, kw in np.ndindex(*layer.kernel_size):
-        tap = f"{name}.tap{kh}{kw}"
+        tap = f"{name}.tap{kh:0{digits}}{kw:0{digits}}"
         starts = graph.constant(f"{tap}.starts", np.array([kh, kw]), np.int64)
         # the pixel that the tap sees in the last window
         last = np.array([kh + (OH - 1) * SH, kw + (OW - 1) * SW])
