@@ -5,6 +5,7 @@ import signal
 import subprocess
 
 import pytest
+from pictures import write_pictures
 
 from minitorch_alex import data
 
@@ -44,6 +45,22 @@ def a_cache_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINITORCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Flags of a small training, for programs: reading its pictures takes less than drawing the shapes.
+
+    41 images in batches of 10: the last batch has one, and one of two ranks none. 252 are watched, in batches of 250
+    and of 2: each of two ranks has one of them.
+    """
+    pictures = tmp_path_factory.mktemp("tiny") / "pictures"
+    write_pictures(pictures / "train", 14)
+    (pictures / "train" / "tench" / "13.png").unlink()
+    write_pictures(pictures / "val", 84, seed=1)
+    write_pictures(pictures / "test", 7, seed=2)
+    return ["-a", "alexnet_cifar", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16,16)", "--data", "folder",
+            "--data-dir", str(pictures), "-b", "10", "--print-freq", "2", "--threads", "1", "--timeout", "60"]
 
 
 @pytest.fixture

@@ -24,9 +24,7 @@ if REASON:
 ROOT = namespaces.ROOT
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
 BETWEEN = {**ENVIRONMENT, **namespaces.VARIABLES}  # of jobs between the hosts
-TINY = ["-a", "alexnet_cifar", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16,16)", "--data", "shapes",
-        "--limit", "41", "-b", "10", "--print-freq", "2", "--threads", "1", "--epochs", "2"]
-TRAIN = ["-m", "minitorch_alex.train", *TINY]
+TRAIN = ["-m", "minitorch_alex.train", "--epochs", "2"]
 LONG = 240
 
 
@@ -54,26 +52,28 @@ def test_hosts_get_what_threads_get_and_it_goes_through_the_cables(hosts, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_training_on_two_hosts_is_that_of_one_machine(hosts, tmp_path):
+def test_a_training_on_two_hosts_is_that_of_one_machine(hosts, tiny, tmp_path):
     """Four ranks on two hosts write what one process writes, with --shards; without them, and with sums that travel
     beside the backward pass, in which batch normalisation exchanges its own, two hosts write what two ranks of one
     machine write."""
+    training = [*TRAIN, *tiny]
     flags = ["--shards", "4"]
-    one = finished([sys.executable, *TRAIN, *flags, "--name", "one"], tmp_path)
-    four = finished(hosts.command(4, [*TRAIN, *flags, "--name", "four"], per_host=2), tmp_path)
+    one = finished([sys.executable, *training, *flags, "--name", "one"], tmp_path)
+    four = finished(hosts.command(4, [*training, *flags, "--name", "four"], per_host=2), tmp_path)
     assert (one.returncode, four.returncode, four.stderr) == (0, 0, ""), four.stderr
     assert "ranks       4 on 2 hosts (host1 x 2, host2 x 2), 1 threads each" in four.stdout
     runs = tmp_path / "runs"
     assert same_bytes(arrays(runs / "four"), arrays(runs / "one"))
-    near = finished([own_mpiexec(), "-n", 2, sys.executable, *TRAIN, *NORMS, "--name", "near"], tmp_path, ENVIRONMENT)
-    far = finished(hosts.command(2, [*TRAIN, *NORMS, "--name", "far"]), tmp_path)
+    training += NORMS
+    near = finished([own_mpiexec(), "-n", 2, sys.executable, *training, "--name", "near"], tmp_path, ENVIRONMENT)
+    far = finished(hosts.command(2, [*training, "--name", "far"]), tmp_path)
     assert (near.returncode, far.returncode, far.stderr) == (0, 0, ""), far.stderr
     assert same_bytes(arrays(runs / "far"), arrays(runs / "near"))
 
 
-def begun(hosts, tmp_path, *flags):
+def begun(hosts, tiny, tmp_path, *flags):
     """(the job, its run) of a training on both hosts that has written a checkpoint."""
-    command = hosts.command(2, [*TRAIN, "--shards", 2, "--epochs", 1000, "--name", "cut", *flags])
+    command = hosts.command(2, [*TRAIN, *tiny, "--shards", 2, "--epochs", 1000, "--name", "cut", *flags])
     job = subprocess.Popen(list(map(str, command)), cwd=tmp_path, text=True, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, env=BETWEEN)
     run = tmp_path / "runs" / "cut"
@@ -83,19 +83,19 @@ def begun(hosts, tmp_path, *flags):
     return job, run
 
 
-def goes_on(run, tmp_path):
+def goes_on(run, tiny, tmp_path):
     """One process resumes the run, up to two epochs from there, with the bytes of an uninterrupted run."""
     done = checkpoint.load(run / "checkpoint.safetensors")[1]["epoch"]
-    for flags in (["--resume", "runs/cut"], [*TINY, "--shards", 2, "--name", "whole"]):
+    for flags in (["--resume", "runs/cut"], [*tiny, "--shards", 2, "--name", "whole"]):
         job = finished([sys.executable, "-m", "minitorch_alex.train", *flags, "--epochs", done + 2], tmp_path)
         assert job.returncode == 0, job.stderr
     assert same_bytes(arrays(run), arrays(run.with_name("whole")))
 
 
 @pytest.mark.slow
-def test_a_pulled_cable_ends_the_ranks_after_their_timeout(hosts, tmp_path):
+def test_a_pulled_cable_ends_the_ranks_after_their_timeout(hosts, tiny, tmp_path):
     """MPI would wait for ever, and so does mpiexec, which has to be killed; the checkpoint stands."""
-    job, run = begun(hosts, tmp_path, "--timeout", 3)
+    job, run = begun(hosts, tiny, tmp_path, "--timeout", 3)
     hosts.pull_cable(2)
     begin = time.monotonic()
     while hosts.pids_of("minitorch_alex.train"):
@@ -106,17 +106,17 @@ def test_a_pulled_cable_ends_the_ranks_after_their_timeout(hosts, tmp_path):
     _, err = job.communicate(timeout=10)
     assert "error: rank 0 on host1 has waited 3 s for the other ranks at " in err
     assert "go on with --resume runs/cut" in err
-    goes_on(run, tmp_path)
+    goes_on(run, tiny, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_rank_that_is_killed_on_another_host_ends_the_job(hosts, tmp_path):
-    job, run = begun(hosts, tmp_path, "--timeout", 30)
+def test_a_rank_that_is_killed_on_another_host_ends_the_job(hosts, tiny, tmp_path):
+    job, run = begun(hosts, tiny, tmp_path, "--timeout", 30)
     (pid,) = hosts.pids_of("minitorch_alex.train", host=2)
     os.kill(pid, 9)
     job.communicate(timeout=20)
     assert job.returncode and hosts.pids_of("minitorch_alex.train") == []
-    goes_on(run, tmp_path)
+    goes_on(run, tiny, tmp_path)
 
 
 @pytest.mark.slow

@@ -26,9 +26,6 @@ OPEN_MPI = Path(own_mpiexec()).with_name("ompi_info").exists()
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PRTE_MCA_hwloc_default_binding_policy": "none",
                "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
-# 41 images in batches of 10: the last batch has one, and one of two ranks none.
-TINY = ["-a", "alexnet_cifar", "--set", "channels=(8,8,8,8,8)", "--set", "hidden=(16,16)", "--data", "shapes",
-        "--limit", "41", "-b", "10", "--print-freq", "2", "--threads", "1", "--timeout", "60"]
 # With the timeout of subprocess and that of the ranks, nothing hangs for long.
 LONG = 240
 
@@ -78,18 +75,18 @@ def test_processes_get_what_threads_get(size):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(tiny, tmp_path_factory):
     """A run of one process, in two shards."""
     folder = tmp_path_factory.mktemp("runs")
-    job = train(0, *TINY, "--epochs", 2, "--shards", 2, "--name", "alone", cwd=folder)
+    job = train(0, *tiny, "--epochs", 2, "--shards", 2, "--name", "alone", cwd=folder)
     assert job.returncode == 0, job.stderr
     return folder, job
 
 
-def test_two_processes_write_what_one_writes(alone):
+def test_two_processes_write_what_one_writes(alone, tiny):
     """The same bytes with --shards, and the same lines but for that of the ranks; --ranks starts them."""
     folder, one = alone
-    job = train(0, *TINY, "--epochs", 2, "--shards", 2, "--name", "two", "--ranks", 2, cwd=folder)
+    job = train(0, *tiny, "--epochs", 2, "--shards", 2, "--name", "two", "--ranks", 2, cwd=folder)
     assert job.returncode == 0 and job.stderr == "", job.stderr
     assert same_bytes(arrays(folder / "runs" / "two"), arrays(folder / "runs" / "alone"))
     lines = text_of(job.stdout).splitlines()
@@ -106,7 +103,7 @@ def test_evaluation_gives_the_numbers_of_one_process(alone):
     folder, _ = alone
     reports = []
     for n in (0, 2, 3):
-        job = train(n, "runs/alone", "--limit", 450, "-b", 100, "--views", "single", "--threads", 1, cwd=folder,
+        job = train(n, "runs/alone", "--limit", 18, "-b", 4, "--views", "single", "--threads", 1, cwd=folder,
                     program="evaluate")
         assert job.returncode == 0 and job.stderr == "", job.stderr
         reports.append((text_of(job.stdout), (folder / "runs" / "alone" / "evaluate-test.json").read_bytes()))
@@ -121,15 +118,15 @@ def test_evaluation_gives_the_numbers_of_one_process(alone):
     (["--ranks", "3"], 2, ["--ranks 3, but a launcher has started 2 processes"]),
     (["--resume", "nowhere"], 6, ["no checkpoint", "nowhere"]),
 ))
-def test_what_all_ranks_find_is_one_line_of_rank_0(tmp_path, args, code, texts):
-    fails(train(2, *TINY, *args, cwd=tmp_path), code, *texts)
+def test_what_all_ranks_find_is_one_line_of_rank_0(tiny, tmp_path, args, code, texts):
+    fails(train(2, *tiny, *args, cwd=tmp_path), code, *texts)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("variables", ({"PMI_RANK": "0", "PMI_SIZE": "2"}, {"SLURM_STEP_NUM_TASKS": "2"}))
-def test_processes_that_stand_alone_are_refused(tmp_path, variables):
+def test_processes_that_stand_alone_are_refused(tiny, tmp_path, variables):
     """What the mpiexec of another MPI, or srun without PMI, starts: several processes, each of them alone."""
-    job = subprocess.run([sys.executable, "-m", "minitorch_alex.train", *TINY], text=True, capture_output=True,
+    job = subprocess.run([sys.executable, "-m", "minitorch_alex.train", *tiny], text=True, capture_output=True,
                          timeout=LONG, env={**ENVIRONMENT, **variables}, cwd=tmp_path)
     fails(job, 3, "2 processes were started but each is alone", "mpiexec")
     assert list(tmp_path.iterdir()) == []
@@ -157,11 +154,11 @@ cli.run_cli(train.main)
     (1, "ValueError('a bug')", 1, "ValueError: a bug"),
     (1, "SystemExit(5)", 5, ""),
 ))
-def test_one_rank_that_fails_ends_all(tmp_path, rank, error, code, text):
+def test_one_rank_that_fails_ends_all(tiny, tmp_path, rank, error, code, text):
     program = tmp_path / "failing.py"
     program.write_text(FAILING.replace("RANK", str(rank)).replace("ERROR", error))
     begin = time.monotonic()
-    job = mpiexec(2, program, *TINY, "--timeout", 100, cwd=tmp_path)
+    job = mpiexec(2, program, *tiny, "--timeout", 100, cwd=tmp_path)
     assert job.returncode == code and text in job.stderr, job.stderr
     assert time.monotonic() - begin < 90  # it was no timeout that ended it
     if text.startswith("error"):
@@ -189,11 +186,11 @@ def processes_of(name):
     ("SIGKILL", 0, None), ("SIGKILL", 1, None), ("SIGSTOP", 1, 8), ("SIGINT", None, 130), ("SIGTERM", None, 143),
     ("SIGUSR1", 1, 138),
 ))
-def test_whatever_ends_a_job_it_ends_whole_and_goes_on(alone, tmp_path, name, receiver, code):
+def test_whatever_ends_a_job_it_ends_whole_and_goes_on(alone, tiny, tmp_path, name, receiver, code):
     """A signal to one rank, or to mpiexec (None); the run is then resumed by one process: the same bytes."""
     run = f"cut-{name}-{receiver}"
-    command = [own_mpiexec(), "-n", "2", sys.executable, "-m", "minitorch_alex.train", *TINY, "--epochs", "2",
-               "--shards", "2", "--name", run, "--checkpoint-freq", "1", "--timeout", "30"]
+    command = [own_mpiexec(), "-n", "2", sys.executable, "-m", "minitorch_alex.train", *tiny, "--epochs", "2",
+               "--shards", "2", "--name", run, "--checkpoint-freq", "1", "--timeout", "10"]
     job = subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                            env=ENVIRONMENT)
     file = tmp_path / "runs" / run / "checkpoint.safetensors"
@@ -210,7 +207,7 @@ def test_whatever_ends_a_job_it_ends_whole_and_goes_on(alone, tmp_path, name, re
     assert code is None or job.returncode in codes, (job.returncode, err)
     assert processes_of(run) == {}
     if code == 8:
-        assert "error: rank 0 on" in err and "has waited 30 s for the other ranks at" in err
+        assert "error: rank 0 on" in err and "has waited 10 s for the other ranks at" in err
         assert f"go on with --resume runs/{run}" in err
     elif code:
         assert f"stopped by {name} after step" in out and err == ""

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from pictures import write_pictures
-from test_mpi import ENVIRONMENT, LONG, TINY, arrays, fails, mpiexec, processes_of, same_bytes, train
+from test_mpi import ENVIRONMENT, LONG, arrays, fails, mpiexec, processes_of, same_bytes, train
 
 from minitorch_alex.comm import own_mpiexec
 from minitorch_alex.training import checkpoint
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to find the ranks")
-FOUR_SHARDS = [*TINY, "--shards", "4", "--checkpoint-freq", "1"]
+FOUR_SHARDS = ["--shards", "4", "--checkpoint-freq", "1"]
+TRAIN = ["-m", "minitorch_alex.train"]
 
 
 def begin(n, *args, cwd):
@@ -45,7 +46,7 @@ def gone(name, seconds=5):
 
 @needs_proc
 @pytest.mark.slow
-def test_killed_at_20_moments_and_resumed_on_other_numbers_of_ranks_the_bytes_are_the_same(tmp_path):
+def test_killed_at_20_moments_and_resumed_on_other_numbers_of_ranks_the_bytes_are_the_same(tiny, tmp_path):
     """SIGKILL of any rank, while it starts, computes, evaluates or writes; 1, 2 or 4 ranks go on."""
     draw = random.Random(0)
     file = tmp_path / "runs" / "cut" / "checkpoint.safetensors"
@@ -56,11 +57,11 @@ def test_killed_at_20_moments_and_resumed_on_other_numbers_of_ranks_the_bytes_ar
     for kill in range(20):
         n = draw.choice((1, 2, 2, 4))
         before = written()
-        job = begin(n, *FOUR_SHARDS, "--epochs", 1000, "--name", "cut", "--resume", "auto", cwd=tmp_path)
+        job = begin(n, *tiny, *FOUR_SHARDS, "--epochs", 1000, "--name", "cut", "--resume", "auto", cwd=tmp_path)
         wait_until(lambda n=n: len(processes_of("cut")) == n, job)
         if kill % 2:  # every other time it has come a step further
             wait_until(lambda before=before: written() != before, job)
-        time.sleep(draw.uniform(0.0, 1.0))
+        time.sleep(draw.uniform(0.0, 0.4 if kill % 2 else 1.0))  # an epoch takes less than the start
         os.kill(processes_of("cut")[draw.randrange(n)], signal.SIGKILL)
         job.communicate(timeout=LONG)
         assert gone("cut"), f"ranks are left after kill {kill}"
@@ -68,7 +69,7 @@ def test_killed_at_20_moments_and_resumed_on_other_numbers_of_ranks_the_bytes_ar
             checkpoint.load(file)  # whole, whatever was going on
     epochs = checkpoint.load(file)[1]["epoch"] + 1
     resumed = train(2, "--resume", "runs/cut", "--epochs", epochs, cwd=tmp_path)
-    whole = train(0, *FOUR_SHARDS, "--epochs", epochs, "--name", "whole", cwd=tmp_path)
+    whole = train(0, *tiny, *FOUR_SHARDS, "--epochs", epochs, "--name", "whole", cwd=tmp_path)
     assert (resumed.returncode, whole.returncode) == (0, 0), resumed.stderr + whole.stderr
     assert same_bytes(arrays(file.parent), arrays(tmp_path / "runs" / "whole"))
 
@@ -87,9 +88,9 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_ends_all_ranks_and_the_run_goes_on_once_there_is_room(tmp_path, small_disk):
+def test_a_disk_that_fills_up_ends_all_ranks_and_the_run_goes_on_once_there_is_room(tiny, tmp_path, small_disk):
     flags = ["--runs-dir", small_disk, "--name", "cut"]
-    job = begin(2, *FOUR_SHARDS, "--epochs", 1000, *flags, cwd=tmp_path)
+    job = begin(2, *tiny, *FOUR_SHARDS, "--epochs", 1000, *flags, cwd=tmp_path)
     run = small_disk / "cut"
     wait_until((run / "checkpoint.safetensors").exists, job)
     with open(small_disk / "filler", "wb", buffering=0) as filler, pytest.raises(OSError):
@@ -102,7 +103,7 @@ def test_a_disk_that_fills_up_ends_all_ranks_and_the_run_goes_on_once_there_is_r
     done = checkpoint.load(run / "checkpoint.safetensors")[1]["epoch"] + 1
     (small_disk / "filler").unlink()
     resumed = train(4, "--resume", run, "--epochs", done, cwd=tmp_path)
-    whole = train(0, *FOUR_SHARDS, "--epochs", done, "--name", "whole", cwd=tmp_path)
+    whole = train(0, *tiny, *FOUR_SHARDS, "--epochs", done, "--name", "whole", cwd=tmp_path)
     assert (resumed.returncode, whole.returncode) == (0, 0), resumed.stderr + whole.stderr
     assert same_bytes(arrays(run), arrays(tmp_path / "runs" / "whole"))
 
@@ -117,20 +118,17 @@ def unlike(first, second, cwd):
     return subprocess.run(command, text=True, capture_output=True, timeout=LONG, env=ENVIRONMENT, cwd=cwd)
 
 
-TRAIN = ["-m", "minitorch_alex.train", *TINY]
-
-
-def test_ranks_with_other_settings_are_refused(tmp_path):
-    job = unlike(TRAIN, [*TRAIN, "--lr", "0.5"], tmp_path)
+def test_ranks_with_other_settings_are_refused(tiny, tmp_path):
+    job = unlike([*TRAIN, *tiny], [*TRAIN, *tiny, "--lr", "0.5"], tmp_path)
     fails(job, 3, "rank 1 on ", " has other settings ", "rank 0 on ", "the ranks must be alike")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("rank", (0, 1))
-def test_a_rank_that_fails_before_mpi_has_started_ends_all(tmp_path, rank):
+def test_a_rank_that_fails_before_mpi_has_started_ends_all(tiny, tmp_path, rank):
     """The others wait in the start of MPI, where nothing but MPI reaches them."""
-    commands = [TRAIN, TRAIN]
-    commands[rank] = [*TRAIN, "--print-freq", "0"]
+    commands = [[*TRAIN, *tiny], [*TRAIN, *tiny]]
+    commands[rank] += ["--print-freq", "0"]
     job = unlike(*commands, tmp_path)
     fails(job, 2, "--print-freq must be at least 1", *(["rank 1 on "] if rank else []))
 
@@ -162,10 +160,10 @@ cli.run_cli(train.main)
 """
 
 
-def test_ranks_of_another_version_are_refused(tmp_path):
+def test_ranks_of_another_version_are_refused(tiny, tmp_path):
     program = tmp_path / "other.py"
     program.write_text(OTHER_VERSION)
-    job = unlike(TRAIN, [program, *TINY], tmp_path)
+    job = unlike([*TRAIN, *tiny], [program, *tiny], tmp_path)
     fails(job, 3, "rank 1 on ", " has minitorch_alex 0.0.9, rank 0 on ")
 
 
@@ -180,7 +178,7 @@ def test_a_picture_that_is_damaged_on_one_rank_only(tmp_path, rank):
     picture.write_bytes(picture.read_bytes()[:200])
     folders = ["good", "good"]
     folders[rank] = "bad"
-    commands = [["-m", "minitorch_alex.train", "-a", "quick_26", "--data", "folder", "--data-dir", folder, "-b", "10",
+    commands = [[*TRAIN, "-a", "quick_26", "--data", "folder", "--data-dir", folder, "-b", "10",
                  "--timeout", "60"] for folder in folders]
     job = unlike(*commands, tmp_path)
     fails(job, 4, "tench/7.png", *(["rank 1 on "] if rank else []))
@@ -188,9 +186,9 @@ def test_a_picture_that_is_damaged_on_one_rank_only(tmp_path, rank):
 
 
 @pytest.mark.slow
-def test_one_rank_whose_numbers_are_no_longer_finite_ends_all_with_one_line(tmp_path):
+def test_one_rank_whose_numbers_are_no_longer_finite_ends_all_with_one_line(tiny, tmp_path):
     """All ranks find it together, since they agree on the loss; rank 0 says so."""
-    job = mpiexec(2, *TRAIN, "--lr", "1e9", "--epochs", "3", cwd=tmp_path)
+    job = mpiexec(2, *TRAIN, *tiny, "--lr", "1e9", "--epochs", "3", cwd=tmp_path)
     assert job.returncode == 5, job.stderr
     errors = [line for line in job.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "training stops" in errors[0], job.stderr
