@@ -8,6 +8,8 @@ RUN    := $(VENV)/bin/python
 # choose for this processor.
 unexport OPENBLAS_CORETYPE
 unexport OPENBLAS_L2_SIZE
+# The tests start some two hundred programs, which would each compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # As many processes as there are cores, at most 4, which take tests from each other at the end. Each multiplies with one
 # thread, since the threads of several processes would wait for each other.

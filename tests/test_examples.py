@@ -16,7 +16,7 @@ def test_it_fits_on_a_page():
 
 
 @pytest.mark.parametrize("flags, epochs, code", (
-    (["--limit", "3000", "--epochs", "2", "--floor", "20"], 2, 0),
+    (["--limit", "2000", "--epochs", "2", "--floor", "15"], 2, 0),
     (["--limit", "100", "--epochs", "1"], 1, 1)))
 def test_its_exit_code_says_whether_the_floor_was_reached(tmp_path, flags, epochs, code):
     command = [sys.executable, EXAMPLE, "--data", "shapes", *flags]

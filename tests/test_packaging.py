@@ -92,10 +92,11 @@ def test_the_wheel_is_whole(built, fresh, tmp_path):
 def test_the_tests_of_the_source_archive_run(built):
     """All of them are found with all that they import, and some are run, on the package in the archive."""
     unpacked, _ = built
-    listed = run(sys.executable, "-m", "pytest", "--collect-only", "-q", cwd=unpacked, PYTHONPATH=str(unpacked))
+    listed = run(sys.executable, "-m", "pytest", "--collect-only", "-q", "--assert=plain", cwd=unpacked,
+                 PYTHONPATH=str(unpacked))
     assert "error" not in listed.splitlines()[-1] and int(re.search(r"(\d+)(?:/\d+)? tests", listed)[1]) > 1000
     some = ("tests/test_files.py", "tests/test_2012.py", "tests/test_docs.py")
-    done = run(sys.executable, "-m", "pytest", "-q", *some, cwd=unpacked, PYTHONPATH=str(unpacked))
+    done = run(sys.executable, "-m", "pytest", "-q", "--assert=plain", *some, cwd=unpacked, PYTHONPATH=str(unpacked))
     assert "passed" in done.splitlines()[-1] and "failed" not in done
 
 
