@@ -209,7 +209,8 @@ def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Samp
 
     `take` gives the sample of a contender in a round. A contender whose sample failed sits out the
     rest, and so does a slow one after as many rounds as `at_most` says. `before` are the samples
-    of an earlier run: rounds that are complete there are not repeated.
+    of an earlier run: rounds that are complete there are not repeated. Every second round goes
+    through the contenders backwards: whoever comes first after a pause is not always the same.
     """
     earlier = before or {}
     taken: dict[str, list[Sample]] = {name: list(earlier.get(name, [])) for name in names}
@@ -219,7 +220,8 @@ def alternate(names: Iterable[str], rounds: int, take: Callable[[str, int], Samp
         # Rounds that were cut short are repeated whole, so that ratios are within a round.
         samples[:] = [s for s in samples if s["round"] < start or "error" in s]
     for i in range(start, rounds):
-        for name, samples in taken.items():
+        turn = list(taken.items())
+        for name, samples in reversed(turn) if i % 2 else turn:
             failed = samples and "error" in samples[-1]
             if not failed and i < limits.get(name, rounds):
                 samples.append({"round": i} | take(name, i))

@@ -352,7 +352,7 @@ def test_rounds_go_on_where_an_earlier_run_ended():
     assert harness.whole_rounds(before) == 1 and harness.whole_rounds({"a": [], "b": []}) == 0
     calls = []
     *_, last = harness.alternate("abc", 3, lambda name, i: calls.append((name, i)) or {"v": 9}, before)
-    assert calls == [("a", 1), ("b", 1), ("a", 2), ("b", 2)] and len(before["a"]) == 2
+    assert calls == [("b", 1), ("a", 1), ("a", 2), ("b", 2)] and len(before["a"]) == 2
     assert [s["v"] for s in last["a"]] == [1, 9, 9] and [s["v"] for s in last["b"]] == [3, 9, 9] and len(last["c"]) == 1
 
 
