@@ -9,6 +9,7 @@ from ..workers import get_threads, parallel_for
 
 BLOCK = 3 << 20   # bytes of one block: about the second-level cache
 TILE = 1 << 17    # elements of one tile; in smaller ones the waiting for Python's lock shows
+TILE_ALONE = 1 << 15  # of one thread, which does not wait: several arrays stay in the cache
 GRAIN = 1 << 24   # multiply-adds that are worth a hand-over to a thread: 0.1 to 0.2 ms
 
 # The windows of a block are the rows of a matrix product, and BLAS is slow where there are few.
@@ -35,21 +36,26 @@ def image_blocks(total: int, image_bytes: int, body: Callable[[int, int], object
     parallel_for(total, piece, least)
 
 
-def row_tiles(total: int, C: int, body: Callable[[slice], object], least: int = 1) -> None:
-    """parallel_for over rows of C channels, TILE elements at a time, `least` tiles per thread."""
-    step = max(1, TILE // C)
-
-    def piece(start: int, stop: int) -> None:
-        for r in range(start, stop, step):
-            body(slice(r, min(r + step, stop)))
-
-    parallel_for(total, piece, least * step)
+def row_tiles(total: int, C: int, body: Callable[[slice], object]) -> None:
+    """parallel_for over rows of C channels, a tile at a time. A body here passes several times over
+    a tile, so that one is worth a thread."""
+    elements = TILE_ALONE if get_threads() == 1 else TILE
+    _in_steps(total, max(1, elements // C), body)
 
 
 def tiles(total: int, body: Callable[[slice], object]) -> None:
     """parallel_for over flat elements, TILE at a time. A body here does little per element: it
     takes two tiles to be worth a thread."""
-    row_tiles(total, 1, body, 2)
+    _in_steps(total, TILE, body, least=2)
+
+
+def _in_steps(total: int, step: int, body: Callable[[slice], object], least: int = 1) -> None:
+    """parallel_for over range(total), `step` at a time, at least `least` steps per thread."""
+    def piece(start: int, stop: int) -> None:
+        for r in range(start, stop, step):
+            body(slice(r, min(r + step, stop)))
+
+    parallel_for(total, piece, least * step)
 
 
 class Block(NamedTuple):

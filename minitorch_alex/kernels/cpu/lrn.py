@@ -11,14 +11,18 @@ BAND = 32  # channels of one matrix product
 Band = tuple[slice, slice, np.ndarray]  # from these channels, to those, by this matrix
 
 
-def _power(scale: np.ndarray, beta: float) -> np.ndarray:
-    """scale^beta; the paper's 3/4 by square roots, which are several times cheaper than a power:
-    s^(3/4) = s^(1/2) s^(1/4)."""
+def _power(scale: np.ndarray, beta: float, out: np.ndarray, spare: np.ndarray) -> np.ndarray:
+    """out = scale^beta; the paper's 3/4 by square roots, which are several times cheaper than a
+    power: s^(3/4) = s^(1/2) s^(1/4).
+
+    What `spare` holds is lost. It may be `scale`. (Memory that is in the cache anyway: a new array
+    would drive something else out.)
+    """
     if beta != 0.75:
-        return scale ** beta
-    root = np.sqrt(scale)
-    root *= np.sqrt(root)
-    return root
+        return np.power(scale, beta, out=out)
+    np.sqrt(scale, out=out)
+    np.sqrt(out, out=spare)
+    return np.multiply(out, spare, out=out)
 
 
 def _bands(C: int, size: int, groups: int, factor: float, dtype: np.dtype,
@@ -59,13 +63,15 @@ def _bands(C: int, size: int, groups: int, factor: float, dtype: np.dtype,
 def _sum_windows(values: np.ndarray, bands: list[Band], sums: np.ndarray) -> None:
     """sums = the values (rows, C) collected by the bands.
 
-    The zeros of a band multiply too, and 0 times infinity is NaN: one infinite channel would spoil
-    all of its band. So where a number is not finite, only the channels of a window are added.
+    The zeros of a band multiply too, and 0 times infinity is NaN: one infinite channel spoils all
+    of its band. So where a number is not finite, only the channels of a window are added.
     """
+    finite = True
     for source, to, band in bands:
         np.matmul(values[:, source], band, out=sums[:, to])
-    flat = values.reshape(-1)  # (rows, C) -> (rows*C,)
-    if np.isfinite(np.dot(flat, flat)):  # much cheaper than to ask for each number
+        # Since it spoils all of them, the first channel of the band shows it.
+        finite = finite and bool(np.isfinite(sums[:, to.start].sum()))
+    if finite:
         return
     for source, to, band in bands:
         sums[:, to] = 0
@@ -107,7 +113,9 @@ def _lrn(x: np.ndarray, size: int, alpha: float, beta: float, k: float, groups: 
         part = s_rows[t]
         _sum_windows(squares, bands, part)
         part += k
-        np.divide(x_rows[t], _power(part, beta), out=y_rows[t])
+        # In inference y and scale are the same memory: from here on the scale is not needed.
+        power = _power(part, beta, out=squares, spare=y_rows[t])
+        np.divide(x_rows[t], power, out=y_rows[t])
 
     row_tiles(len(x_rows), C, body)
 
@@ -138,10 +146,13 @@ def _lrn_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size: int, a
     bands = _bands(C, size, groups, -2 * alpha * beta, x.dtype, mirrored=True)
 
     def body(t: slice) -> None:
-        direct = g_rows[t] / _power(s_rows[t], beta)  # gy scale^-beta
-        cross = direct * x_rows[t]
-        cross /= s_rows[t]                            # gy x scale^(-beta-1)
         part = gx_rows[t]
+        direct = np.empty_like(part)
+        cross = np.empty_like(part)
+        power = _power(s_rows[t], beta, out=direct, spare=cross)
+        np.divide(g_rows[t], power, out=direct)      # gy scale^-beta
+        np.multiply(direct, x_rows[t], out=cross)
+        cross /= s_rows[t]                           # gy x scale^(-beta-1)
         _sum_windows(cross, bands, part)
         part *= x_rows[t]
         part += direct
@@ -188,9 +199,12 @@ def _lrn_within(x: np.ndarray, size: int, alpha: float, beta: float, k: float, y
                 scale: np.ndarray) -> None:
     def body(n0: int, n1: int) -> None:
         n = slice(n0, n1)
-        np.multiply(_box_sum(np.square(x[n]), size), alpha, out=scale[n])
+        squares = np.square(x[n])
+        np.multiply(_box_sum(squares, size), alpha, out=scale[n])
         scale[n] += k
-        np.divide(x[n], _power(scale[n], beta), out=y[n])
+        # In inference y and scale are the same memory: from here on the scale is not needed.
+        power = _power(scale[n], beta, out=squares, spare=y[n])
+        np.divide(x[n], power, out=y[n])
 
     image_blocks(len(x), 4 * x.nbytes // max(1, len(x)), body)  # x, scale, y and one between them
 
@@ -216,7 +230,9 @@ def _lrn_within_backward(gy: np.ndarray, x: np.ndarray, scale: np.ndarray, size:
 
     def body(n0: int, n1: int) -> None:
         n = slice(n0, n1)
-        direct = gy[n] / _power(scale[n], beta)
+        direct = np.empty_like(gx[n])
+        power = _power(scale[n], beta, out=direct, spare=gx[n])
+        np.divide(gy[n], power, out=direct)
         np.multiply(_box_sum(direct * x[n] / scale[n], size, mirrored=True), x[n], out=gx[n])
         gx[n] *= -2 * alpha * beta
         gx[n] += direct
