@@ -12,7 +12,7 @@ import numpy as np
 
 from . import backend, kernels, plots, profile
 from .errors import UsageError
-from .models.recipe import change_rates
+from .models.recipe import change_rates, hold_frozen_norms
 from .tensor import Tensor
 from .training import cli, convolution, feed, find_lr, ranks, runs, words
 from .training.session import Job
@@ -82,6 +82,7 @@ def find_rate(job: Job, take_step: Step) -> None:
         raise UsageError("--find-lr trains in one process; leave --ranks out")
     job.model.train()
     change_rates(job.optimizer, job.recipe, job.progress.epoch)  # frozen layers stay frozen
+    hold_frozen_norms(job.model)
     batches = feed.feed(job.loader)
 
     def epochs() -> Iterator[tuple[Any, Any]]:

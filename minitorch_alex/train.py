@@ -23,7 +23,7 @@ from .check import mine
 from .comm import choose_device
 from .evaluate import error_rates, predict, rounded
 from .models import Network, Recipe
-from .models.recipe import change_rates
+from .models.recipe import change_rates, hold_frozen_norms
 from .tensor import Tensor
 from .training import (
     cli,
@@ -193,6 +193,7 @@ def train(job: Job, stop: StopSignal) -> None:
         # A recipe may change rates and augmentation at an epoch; both follow from its number
         # alone, so that a resumed run gets them right too.
         change_rates(job.optimizer, job.recipe, progress.epoch)
+        hold_frozen_norms(job.model)
         if job.recipe.at(progress.epoch) != job.recipe.at(max(progress.epoch - 1, 0)):
             loader.transform = job.transform(progress.epoch)
             batches = feed.feed(loader)   # a feed keeps the transform that it was made with

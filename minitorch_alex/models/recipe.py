@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from ..nn import Module, Parameter
+from ..nn import BatchNorm2d, Module, Parameter, Sequential
 from ..optim import LARS, SGD
 from ..schedule import (
     CosineAnnealingLR,
@@ -353,6 +353,21 @@ def _change_layer(groups: list[dict[str, Any]], recipe: Recipe, rate: float) -> 
         group.update(lr=own, initial_lr=own, constant=True)
         for parameter in group["params"]:
             parameter.requires_grad = own > 0
+
+
+def hold_frozen_norms(model: Sequential) -> None:
+    """Let batch norms that are frozen, or follow a frozen layer and have nothing to learn
+    themselves, normalise as in evaluation: their running statistics stay, as their weights do.
+
+    Call it after `change_rates`, and after each model.train().
+    """
+    frozen = False
+    for layer in model:
+        parameters = list(layer.parameters())
+        if parameters:
+            frozen = not any(parameter.requires_grad for parameter in parameters)
+        if frozen and isinstance(layer, BatchNorm2d):
+            layer.eval()
 
 
 def build_schedule(optimizer: SGD | LARS, recipe: Recipe) -> Schedule:

@@ -18,6 +18,7 @@ from minitorch_alex.classifier import Classifier, of_weights
 from minitorch_alex.data import Transform, synsets
 from minitorch_alex.errors import RunError, UsageError
 from minitorch_alex.models import AlexNetConfig
+from minitorch_alex.models.recipe import change_rates, hold_frozen_norms
 from minitorch_alex.training import architectures, class_list, finetune, logs
 from minitorch_alex.training.best import Best, of_rows
 from minitorch_alex.training.runs import Run
@@ -81,6 +82,21 @@ def check_frozen_layers():
     assert finetune.frozen_layers(torchvision, "conv") == [f"features.{k}" for k in (0, 3, 6, 8, 10)]
     recipe = finetune.freeze(finetune.freeze(net.recipe, ["fc6"]), convolutions[:2])
     assert change_lines(recipe.changes) == ["frozen: conv1, conv2, fc6; no gradient is computed for them"]
+
+
+def check_frozen_norms():
+    """A frozen batch norm keeps its statistics; one without weights of its own follows the layer before it."""
+    three = AlexNetConfig.cifar(after=("relu pool bn", "relu pool bn", "relu", "relu", "relu pool bn"))
+    bare = AlexNetConfig.bn(image_size=67)
+    for net, text, held in ((three, "conv", 3), (three, "conv1,bn1,conv2", 1), (bare, "conv1,conv2", 2)):
+        net = models.AlexNet(replace(net, channels=(4, 8, 4, 4, 4), hidden=(5, 6)))
+        recipe = finetune.freeze(net.recipe, finetune.frozen_layers(net, text))
+        change_rates(models.build_optimizer(net, recipe), recipe, 0)
+        hold_frozen_norms(net.train())
+        rng = np.random.default_rng(0)
+        net(mt.Tensor(rng.normal(size=(2, 3, net.image_size, net.image_size)).astype(np.float32)))
+        moved = [bool(buffer.data.any()) for name, buffer in net.named_buffers() if "running_mean" in name]
+        assert moved == [False] * held + [True] * (len(moved) - held), text
 
 
 def check_pixels_of_published_weights():
@@ -189,6 +205,6 @@ def check_table_of_the_log():
         ("interval", "2.0", ""), ("epoch", "", "30.0")]
 
 
-CHECKS = (check_what_is_taken, check_gentle_recipe, check_frozen_layers, check_pixels_of_published_weights,
-          check_best_epoch, check_early_stop, check_networks_are_recognised, check_predictions,
-          check_names_of_outputs, check_folders_find_their_outputs, check_table_of_the_log)
+CHECKS = (check_what_is_taken, check_gentle_recipe, check_frozen_layers, check_frozen_norms,
+          check_pixels_of_published_weights, check_best_epoch, check_early_stop, check_networks_are_recognised,
+          check_predictions, check_names_of_outputs, check_folders_find_their_outputs, check_table_of_the_log)
