@@ -134,11 +134,12 @@ def asarray(value: Any, dtype: Any = None) -> Any:
     if is_here:
         return value if dtype is None else value.astype(dtype, copy=False)
     value = to_numpy(value)
-    # CuPy copies into C order. So the axes are first put in the order that they have in memory,
-    # (N,C,H,W) -> (N,H,W,C) for channels last, and on the device back in the order that they had.
+    # CuPy copies into C order. So the axes are first put in the order that they have in memory, and
+    # on the device back in the order that they had.
     axes = sorted(range(value.ndim), key=lambda axis: -value.strides[axis])
-    device = current().xp.asarray(np.asarray(value.transpose(axes), order="C"), dtype=dtype)
-    return device.transpose(np.argsort(axes).tolist())
+    in_memory = value.transpose(axes)  # (N,C,H,W) -> (N,H,W,C) for channels last
+    device = current().xp.asarray(np.asarray(in_memory, order="C"), dtype=dtype)
+    return device.transpose(np.argsort(axes).tolist())  # (N,H,W,C) -> (N,C,H,W)
 
 
 def float_array(value: Any) -> Any:

@@ -93,7 +93,7 @@ class Tensor(Operators):
         rarely."""
         if self.size != 1:
             raise UsageError(f"item() needs a tensor of one element, got shape {self.shape}")
-        return float(backend.to_numpy(self.data).reshape(()))
+        return float(backend.to_numpy(self.data).reshape(()))  # (1, ..., 1) -> ()
 
     def numpy(self) -> np.ndarray:
         """The data as a NumPy array (for NumPy tensors the array itself, not a copy)."""

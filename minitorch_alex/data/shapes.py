@@ -200,8 +200,8 @@ class _Figures:
 
 
 def _by_channel(color: np.ndarray) -> np.ndarray:
-    """(n, 1, 1, 3) -> (n, 3, 1, 1)."""
-    return color.transpose(0, 3, 1, 2)
+    """One colour per image, with its channels in front."""
+    return color.transpose(0, 3, 1, 2)  # (n, 1, 1, 3) -> (n, 3, 1, 1)
 
 
 def _stretch(grid: int, size: int) -> np.ndarray:
