@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minitorch_alex import models, profile, scaling
+from minitorch_alex import profile, scaling
 from minitorch_alex.files import write_atomic
 from minitorch_alex.plots.style import FAINT, INK, heading, new_figure, styled, write
 from minitorch_alex.scaling import Link, Machines
 from minitorch_alex.training import cli, runs
+from minitorch_alex.training.architectures import blank
 
 ROOT = Path(__file__).parent.parent
 # Between processes of one machine, and between namespaces over cables of 100 to 1,000 Mbit/s.
@@ -80,7 +81,7 @@ BATCHES = (
 
 def alexnet() -> list[scaling.Layer]:
     """The layers of the paper's net."""
-    return profile.layers_that_talk(models.build("alexnet", 1000))
+    return profile.layers_that_talk(blank("alexnet", 1000))
 
 
 def weak(layers: Sequence[scaling.Layer], kind: str, images: int) -> list[float]:

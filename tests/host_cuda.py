@@ -101,37 +101,48 @@ def _folder():
 
 
 @functools.cache
-def build(source, number):
+def build(source, number, flags):
     """The source text compiled by g++ with FLOAT = `number`, as a loaded library."""
     launchers = [launcher(name, parameters) for name, parameters in signatures(source).items()]
     text = "\n".join([SHIM, source, *launchers])
-    path = Path(_folder().name) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{number}"
+    digest = hashlib.sha256(f"{text}{flags}".encode()).hexdigest()[:16]
+    path = Path(_folder().name) / f"{digest}-{number}"
     path.with_suffix(".cpp").write_text(text, encoding="utf-8")
-    done = subprocess.run([COMPILER, *FLAGS, f"-DFLOAT={number}", "-o", path.with_suffix(".so"),
+    done = subprocess.run([COMPILER, *flags, f"-DFLOAT={number}", "-o", path.with_suffix(".so"),
                            path.with_suffix(".cpp")], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return ctypes.CDLL(str(path.with_suffix(".so")))
 
 
+def by_file(code):
+    """The files of a source text, each after common.cu, which they all need."""
+    common, *files = re.split(r'(?m)^(?=#line 1 "(?!common))', code)
+    return [common + file for file in files]
+
+
 class RawModule:
-    """Stands in for cupy.RawModule."""
+    """Stands in for cupy.RawModule, which compiles the source text whole. With mode.by_file, a file
+    is compiled when a kernel of it is asked for, so that a change in one file compiles little."""
 
     def __init__(self, code, options):
         assert options[0] == "-std=c++17" and len(options) == 2
         self.number = options[1].removeprefix("-DFLOAT=")
-        self.compiled = build(code, self.number)
-        self.signatures = signatures(code)
+        self.sources = by_file(code) if mode.by_file else [code]
+        if not mode.by_file:
+            build(code, self.number, tuple(FLAGS))
 
     def get_function(self, name):
+        source = next(text for text in self.sources if name in signatures(text))
+        compiled = build(source, self.number, tuple(FLAGS))
         parameters = [(self.number if kind == "FLOAT" else kind, *rest)
-                      for kind, *rest in self.signatures[name]]
-        return Kernel(name, parameters, getattr(self.compiled, f"launch_{name}"))
+                      for kind, *rest in signatures(source)[name]]
+        return Kernel(name, parameters, getattr(compiled, f"launch_{name}"))
 
 
 # How launches are run: with `grid` (blocks along x, along y, threads) instead of the requested
-# one; threads in reverse; and how many there have been.
-mode = SimpleNamespace(grid=None, backwards=False, launches=0)
+# one; threads in reverse; and how many there have been. And whether files are compiled one by one.
+mode = SimpleNamespace(grid=None, backwards=False, launches=0, by_file=False)
 
 
 @contextlib.contextmanager

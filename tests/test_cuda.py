@@ -819,6 +819,7 @@ def test_the_bug_is_caught(mutant, on_host, monkeypatch):
     host_cuda.py."""
     flags = [flag for flag in host_cuda.FLAGS if flag not in ("-O1", "-Werror")]
     monkeypatch.setattr(host_cuda, "FLAGS", flags)
+    monkeypatch.setattr(host_cuda.mode, "by_file", True)
     mutant.plant(monkeypatch)
     forget()
     try:

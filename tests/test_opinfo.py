@@ -23,10 +23,7 @@ from minitorch_alex.errors import UserError
 from minitorch_alex.kernels import Window
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-with pytest.MonkeyPatch.context() as patch:  # importing it would freeze PyTorch's global flags, which other tests set
-    patch.setattr(torch.backends, "disable_global_flags", lambda: None)
-    opinfo = pytest.importorskip("torch.testing._internal.common_methods_invocations", exc_type=ImportError,
-                                 reason="expecttest is not installed")
+pytest.importorskip("expecttest", reason="expecttest, which OpInfo needs, is not installed")
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 # (name, what the message says): why. Whatever else is refused counts as wrong.
@@ -38,9 +35,17 @@ TOLERANCE = 1e-10
 NOT_CALLS = {"size", "T", "dtype", "item"}
 
 
+def load_opinfo():
+    """PyTorch's table, which takes seconds to import, and would freeze global flags that other tests set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.backends, "disable_global_flags", lambda: None)
+        from torch.testing._internal import common_methods_invocations
+    return common_methods_invocations.op_db
+
+
 def shared_names():
     """(OpInfo, the call with PyTorch, the call with ours, its name) for each function and method that both have."""
-    for op in opinfo.op_db:
+    for op in load_opinfo():
         for name in (op.name, *(alias.name for alias in op.aliases)):
             base = name.removeprefix("nn.functional.")
             if "." in base or base in NOT_CALLS:

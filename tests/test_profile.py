@@ -7,18 +7,19 @@ import minitorch_alex as mt
 import minitorch_alex.functional as F
 from minitorch_alex import data, models, nn, profile
 from minitorch_alex.errors import RunError, UsageError
+from minitorch_alex.training.architectures import blank
 
 
 def multiply_adds(name):
-    model = models.build(name, 1000)
-    return {e.name: round(e.multiply_adds / 1e6, 1) for e in profile.ledger(model) if e.multiply_adds}
+    ledger = profile.ledger(blank(name, 1000))
+    return {e.name: round(e.multiply_adds / 1e6, 1) for e in ledger if e.multiply_adds}
 
 
 def test_multiply_adds_of_the_papers_net_by_layer():
     counts = multiply_adds("alexnet")
     assert counts == {"conv1": 105.4, "conv2": 223.9, "conv3": 149.5, "conv4": 112.1, "conv5": 74.8,
                       "fc6": 37.7, "fc7": 16.8, "fc8": 4.1}
-    total = sum(e.multiply_adds for e in profile.ledger(models.build("alexnet", 1000)))
+    total = sum(e.multiply_adds for e in profile.ledger(blank("alexnet", 1000)))
     assert round(total / 1e6, 1) == 724.4
 
 
@@ -44,7 +45,7 @@ BY_LAYER = {
 
 @pytest.mark.parametrize("name", BY_LAYER)
 def test_parameters_and_multiply_adds_of_every_preset_by_layer(name):
-    entries = profile.ledger(models.build(name, 10 if name == "alexnet_cifar" else 1000))
+    entries = profile.ledger(blank(name, 10 if name == "alexnet_cifar" else 1000))
     learning = [e for e in entries if e.multiply_adds and e.parameters]
     assert tuple(e.parameters for e in learning) == BY_LAYER[name][0]
     assert tuple(e.multiply_adds for e in learning) == BY_LAYER[name][1]
@@ -54,12 +55,12 @@ def test_parameters_and_multiply_adds_of_every_preset_by_layer(name):
 
 @pytest.mark.parametrize(("name", "total"), [("alexnet_merged", 1135.3), ("alexnet_torchvision", 714.2)])
 def test_multiply_adds_of_others(name, total):
-    got = sum(e.multiply_adds for e in profile.ledger(models.build(name, 1000)))
+    got = sum(e.multiply_adds for e in profile.ledger(blank(name, 1000)))
     assert abs(got / 1e6 - total) < 0.1
 
 
 def test_the_im2col_matrix_of_conv2_is_25_times_its_input():
-    entries = {e.name: e for e in profile.ledger(models.build("alexnet", 1000))}
+    entries = {e.name: e for e in profile.ledger(blank("alexnet", 1000))}
     assert entries["conv2"].column_bytes == 25 * entries["pool1"].output_bytes
 
 

@@ -1,4 +1,4 @@
-"""`train` and `evaluate` as a user runs them: real processes, small runs on shapes."""
+"""`train` and `evaluate` as a user runs them: small runs on shapes, in processes of their own where that matters."""
 import json
 import os
 import pickle
@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 from prepared_set import smooth, write_prepared
 
-from minitorch_alex import backend, evaluate
+from minitorch_alex import backend, data, evaluate
 from minitorch_alex.kernels import gpu
 from minitorch_alex.train import main
 from minitorch_alex.training import checkpoint, cli, runs
 from minitorch_alex.training.cli import run_cli
 
-TINY = ["-a", "quick_26", "--data", "shapes", "--limit", "400", "-b", "50", "--print-freq", "2", "--threads", "1"]
+TINY = ["-a", "quick_26", "--data", "shapes", "--limit", "400", "--val-split", "0.02", "-b", "50", "--print-freq", "2",
+        "--threads", "1"]
 
 
 def command(*args, module="train"):
@@ -32,11 +33,32 @@ def run(*args, module="train", cwd=None, **options):
                           env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}, **options)
 
 
-def here(*args):
-    """The same within this process, for what ends before any work is done: the exit code."""
+def here(*args, program=main):
+    """The same within this process: the exit code."""
     with pytest.raises(SystemExit) as stop:
-        run_cli(lambda: main([str(a) for a in args]))
+        run_cli(lambda: program([str(a) for a in args]))
     return stop.value.code
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """`run` within this process, where everything is imported and the shapes are drawn; a training is tested on 500 of
+    them."""
+    load = data.load_shapes
+
+    def load_fewer(*args):
+        train, test = load(*args)
+        return train, test.subset(slice(500))
+
+    def finished(*args, cwd, program=main):
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            if program is main:
+                patch.setattr(data, "load_shapes", load_fewer)
+            code = here(*args, program=program)
+        return subprocess.CompletedProcess(args, code, *capsys.readouterr())
+    return finished
 
 
 def start(*args, cwd):
@@ -67,7 +89,7 @@ def uninterrupted(tmp_path_factory):
 
 def test_a_run_prints_what_follows_from_its_settings(uninterrupted):
     _, result = uninterrupted
-    for text in ("145,578 parameters", "400 to train, 1,000 to validate, 2,000 to test", "ln 10 = 2.303",
+    for text in ("145,578 parameters", "400 to train, 200 to validate, 2,000 to test", "ln 10 = 2.303",
                  "3 epochs of 8 steps of 50 images", "epoch   3/3", "test accuracy", "curves.png", "MB per step"):
         assert text in result.stdout
     assert result.stderr == ""  # no progress bar where there is no terminal
@@ -90,8 +112,9 @@ def test_a_run_leaves_log_curves_checkpoints_and_result(uninterrupted):
     assert (meta["epoch"], meta["batch"], meta["step"]) == (3, 0, 24)
 
 
-@pytest.mark.parametrize("moment", [0.3, 0.9, 1.6])
-def test_killed_at_an_arbitrary_step_and_resumed_it_ends_the_same_byte_for_byte(uninterrupted, tmp_path, moment):
+@pytest.mark.parametrize("moment", [0.2, 0.6, 1.1])
+def test_killed_at_an_arbitrary_step_and_resumed_it_ends_the_same_byte_for_byte(uninterrupted, run_here, tmp_path,
+                                                                                moment):
     """SIGKILL, --resume, and the final weights, momenta, log and curve equal those of the uninterrupted run."""
     whole, _ = uninterrupted
     process = start(*TINY, "--epochs", 3, "--name", "cut", "--checkpoint-freq", 3, cwd=tmp_path)
@@ -103,7 +126,7 @@ def test_killed_at_an_arbitrary_step_and_resumed_it_ends_the_same_byte_for_byte(
     assert process.poll() is None, "the run ended before it could be killed"
     process.kill()
     process.communicate()
-    result = run("--resume", "--name", "cut", cwd=tmp_path)
+    result = run_here("--resume", "--name", "cut", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "resuming" in result.stdout
     expected, _ = checkpoint.load(whole / "runs" / "whole" / "checkpoint.safetensors")
@@ -120,7 +143,7 @@ def test_killed_at_an_arbitrary_step_and_resumed_it_ends_the_same_byte_for_byte(
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_interrupted_it_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, name):
+def test_interrupted_it_writes_a_checkpoint_and_says_how_to_go_on(run_here, tmp_path, name):
     process = start(*TINY, "--epochs", 50, cwd=tmp_path)
     log = tmp_path / "runs" / "quick_26-shapes" / "log.jsonl"
     while not log.exists():
@@ -132,10 +155,12 @@ def test_interrupted_it_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, name
     assert f"stopped by {name}" in out and "--resume runs/quick_26-shapes" in out
     _, meta = checkpoint.load(log.parent / "checkpoint.safetensors")
     assert 0 < meta["step"] < 400
-    assert run("--resume", "runs/quick_26-shapes", "--epochs", meta["epoch"] + 1, cwd=tmp_path).returncode == 0
+    more = run_here("--resume", "runs/quick_26-shapes", "--epochs", meta["epoch"] + 1, cwd=tmp_path)
+    assert more.returncode == 0
 
 
-def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_used_on_request(uninterrupted, tmp_path):
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_used_on_request(uninterrupted, run_here,
+                                                                                               tmp_path):
     folder = tmp_path / "runs" / "hurt"
     folder.mkdir(parents=True)
     for file in (uninterrupted[0] / "runs" / "whole").iterdir():
@@ -144,22 +169,22 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_used_on_requ
     previous = folder / "checkpoint.previous.safetensors"
 
     file.write_bytes(whole[:-1000])
-    fails(run("--resume", "runs/hurt", cwd=tmp_path), 6, "checkpoint.safetensors",
+    fails(run_here("--resume", "runs/hurt", cwd=tmp_path), 6, "checkpoint.safetensors",
           f"--resume runs/hurt/{previous.name}")
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     file.write_bytes(flipped)
-    fails(run("--resume", "runs/hurt", cwd=tmp_path), 6, "damaged", previous.name)
-    result = run("--resume", f"runs/hurt/{previous.name}", cwd=tmp_path)
+    fails(run_here("--resume", "runs/hurt", cwd=tmp_path), 6, "damaged", previous.name)
+    result = run_here("--resume", f"runs/hurt/{previous.name}", cwd=tmp_path)
     assert result.returncode == 0 and "at epoch 2" in result.stdout
 
-    other = run(*TINY[2:], "-a", "net_18", "--epochs", 1, "--limit", 50, "--name", "other", cwd=tmp_path)
+    other = run_here(*TINY[2:], "-a", "net_18", "--epochs", 1, "--limit", 50, "--name", "other", cwd=tmp_path)
     assert other.returncode == 0, other.stderr
     file.write_bytes((tmp_path / "runs" / "other" / "checkpoint.safetensors").read_bytes())
-    fails(run("--resume", "runs/hurt", cwd=tmp_path), 6, "'net_18', not 'quick_26'")
+    fails(run_here("--resume", "runs/hurt", cwd=tmp_path), 6, "'net_18', not 'quick_26'")
 
 
-def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted):
+def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted, run_here):
     folder, trained = uninterrupted
     result = run("runs/whole", "--limit", 200, cwd=folder, module="evaluate")
     assert result.returncode == 0, result.stderr
@@ -167,7 +192,7 @@ def test_evaluate_gives_all_views_and_a_confusion_matrix(uninterrupted):
     report = json.loads((folder / "runs" / "whole" / "evaluate-test.json").read_text())
     assert np.sum(report["confusion"]) == 200 and set(report["views"]) == {"single", "nine", "ten"}
     assert (folder / "runs" / "whole" / "confusion-test.png").read_bytes().startswith(b"\x89PNG")
-    full = run("runs/whole", "--views", "single", cwd=folder, module="evaluate")
+    full = run_here("runs/whole", "--views", "single", cwd=folder, program=evaluate.main)
     accuracy = trained.stdout.partition("(error ")[2].partition(" %")[0]
     assert f"top-1 error {float(accuracy):6.2f} %" in full.stdout, "evaluate and train disagree"
 
@@ -209,27 +234,28 @@ def test_bad_input_is_one_line_and_a_code_and_leaves_nothing(tmp_path, monkeypat
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_an_existing_run_is_not_overwritten_unless_asked(uninterrupted):
+def test_an_existing_run_is_not_overwritten_unless_asked(uninterrupted, run_here):
     folder, _ = uninterrupted
     before = (folder / "runs" / "whole" / "checkpoint.safetensors").read_bytes()
-    fails(run(*TINY, "--name", "whole", cwd=folder), 6, "runs/whole exists", "--resume", "--overwrite")
+    fails(run_here(*TINY, "--name", "whole", cwd=folder), 6, "runs/whole exists", "--resume", "--overwrite")
     assert (folder / "runs" / "whole" / "checkpoint.safetensors").read_bytes() == before
 
 
-def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
+def test_overwriting_removes_the_run_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "again"
     folder.mkdir(parents=True)
     (folder / "notes.txt").write_text("mine")
     for _ in range(2):
-        assert run(*TINY, "--epochs", 1, "--limit", 50, "--name", "again", "--overwrite", cwd=tmp_path).returncode == 0
+        assert here(*TINY, "--epochs", 1, "--limit", 50, "--name", "again", "--overwrite") == 0
     assert (folder / "notes.txt").read_text() == "mine" and not (folder / "checkpoint.previous.safetensors").exists()
     assert len((folder / "log.jsonl").read_text().splitlines()) == 3
 
 
-def test_the_workspace_changes_no_bit_and_winograd_only_the_last_ones(tmp_path):
+def test_the_workspace_changes_no_bit_and_winograd_only_the_last_ones(run_here, tmp_path):
     """The loss of the first step is that of the same forward pass; later ones follow their own rounding."""
     def losses(*flags):
-        done = run(*TINY, "--epochs", 1, "--name", "x", "--overwrite", *flags, cwd=tmp_path)
+        done = run_here(*TINY, "--epochs", 1, "--name", "x", "--overwrite", *flags, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         rows = [json.loads(line) for line in (tmp_path / "runs" / "x" / "log.jsonl").read_text().splitlines()]
         return [row["loss"] for row in rows if row["kind"] == "interval"]
@@ -239,12 +265,12 @@ def test_the_workspace_changes_no_bit_and_winograd_only_the_last_ones(tmp_path):
     np.testing.assert_allclose(fewer, plain, rtol=1e-3)
 
 
-def test_settings_cannot_change_in_the_middle_of_a_run(uninterrupted):
-    fails(run("--resume", "runs/whole", "--lr", 0.5, cwd=uninterrupted[0]), 2, "--lr cannot be changed")
+def test_settings_cannot_change_in_the_middle_of_a_run(uninterrupted, run_here):
+    fails(run_here("--resume", "runs/whole", "--lr", 0.5, cwd=uninterrupted[0]), 2, "--lr cannot be changed")
 
 
-def test_a_loss_that_is_no_number_stops_with_the_layers_statistics(tmp_path):
-    result = run(*TINY, "--lr", "1e30", "--epochs", 2, cwd=tmp_path)
+def test_a_loss_that_is_no_number_stops_with_the_layers_statistics(run_here, tmp_path):
+    result = run_here(*TINY, "--lr", "1e30", "--epochs", 2, cwd=tmp_path)
     assert result.returncode == 5 and "Traceback" not in result.stderr
     assert "conv1" in result.stderr and "output mean" in result.stderr
     assert result.stderr.strip().splitlines()[-1].startswith("error: the loss is nan by step")
@@ -345,8 +371,8 @@ def test_a_flag_wins_over_set(capsys):
     assert "3 epochs of 8 steps" in out and "weight decay 0, biases" in out
 
 
-def test_a_model_of_nothing_but_nan_is_not_scored(tmp_path):
-    result = run(*TINY, "--epochs", 1, "--lr", "1e25", "--limit", 50, "--val-split", 0, cwd=tmp_path)
+def test_a_model_of_nothing_but_nan_is_not_scored(run_here, tmp_path):
+    result = run_here(*TINY, "--epochs", 1, "--lr", "1e25", "--limit", 50, "--val-split", 0, cwd=tmp_path)
     assert result.returncode == 5 and "test accuracy" not in result.stdout
     assert not (tmp_path / "runs" / "quick_26-shapes" / "result.json").exists()
 
@@ -384,11 +410,11 @@ PICTURES = ["-a", "quick_26", "--set", "crop=32", "--set", "flip=True", "--set",
 
 
 @pytest.mark.parametrize("kind", ("tar", "npy"))
-def test_killed_in_the_middle_of_an_epoch_on_a_prepared_set_it_ends_the_same(tmp_path, kind):
+def test_killed_in_the_middle_of_an_epoch_on_a_prepared_set_it_ends_the_same(run_here, tmp_path, kind):
     """SIGKILL after some step of the second epoch, --resume, and every weight and momentum is the same to the bit."""
     write_prepared(tmp_path / "set", kind, size=36, n_train=220, n_val=30, per_shard=50)
     flags = [*PICTURES, "--data", "imagenet", "--data-dir", "set", "--epochs", 3]
-    assert run(*flags, "--name", "whole", cwd=tmp_path).returncode == 0
+    assert run_here(*flags, "--name", "whole", cwd=tmp_path).returncode == 0
     process = start(*flags, "--name", "cut", "--checkpoint-freq", 3, cwd=tmp_path)
     file, log = (tmp_path / "runs" / "cut" / name for name in ("checkpoint.safetensors", "log.jsonl"))
     while not log.exists() or '"step": 27' not in log.read_text():
@@ -398,7 +424,7 @@ def test_killed_in_the_middle_of_an_epoch_on_a_prepared_set_it_ends_the_same(tmp
     process.communicate()
     _, meta = checkpoint.load(file)
     assert meta["epoch"] == 1 and meta["batch"] > 0, "the kill came too late to mean anything"
-    assert run("--resume", "runs/cut", cwd=tmp_path).returncode == 0
+    assert run_here("--resume", "runs/cut", cwd=tmp_path).returncode == 0
     expected, _ = checkpoint.load(tmp_path / "runs" / "whole" / "checkpoint.safetensors")
     got, meta = checkpoint.load(file)
     assert meta["step"] == 60 and meta["config"]["num_classes"] == 3
@@ -453,7 +479,7 @@ def on_host(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     load = runs.load_data
     monkeypatch.setattr(runs, "load_data", lambda config, **options: runs.Split(
-        *(part and part.subset(slice(120)) for part in load(config, **options))))
+        *(part and part.subset(slice(count)) for part, count in zip(load(config, **options), (120, 40, 40)))))
     with host_cuda.installed():
         backend.use("numpy")
         yield tmp_path
