@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from minitorch_alex.errors import UsageError
 from minitorch_alex.kernels import Window, cpu, im2col, naive, naive_later, set_winograd, workers
+from minitorch_alex.kernels.cpu import conv, product
 from minitorch_alex.kernels.window import ceil_div, group_slices
 
 drawn = settings(deadline=None, derandomize=True, max_examples=40, database=None)
@@ -148,6 +149,28 @@ def winograd_with(case, count):
         checks.winograd(checks.fitting(case))
     finally:
         workers.set_threads(before)
+
+
+@pytest.mark.parametrize(("K", "N", "rows"), [
+    (75, 32, 32), (800, 32, 32), (1600, 32, 16), (4000, 32, 0),
+    (384, 64, 32), (960, 64, 16), (2000, 64, 0),
+    (120, 96, 32), (480, 96, 0), (120, 128, 0), (120, 48, 0), (120, 10, 0)])
+def test_a_narrow_product_is_cut_where_blas_has_kernels_for_small_ones(K, N, rows, monkeypatch):
+    monkeypatch.setattr(product, "blas_architectures", lambda: frozenset({"SkylakeX"}))
+    assert product._rows_of_a_piece(K, N) == rows
+    monkeypatch.setattr(product, "blas_architectures", lambda: frozenset({"Haswell"}))
+    assert product._rows_of_a_piece(K, N) == 0
+
+
+@pytest.mark.parametrize(("size", "C", "O", "K", "changes", "t"), [
+    (32, 3, 32, 5, {}, 2), (32, 3, 48, 3, {}, 2), (224, 3, 64, 3, {}, 2),  # colours
+    (15, 32, 32, 5, {}, 3), (16, 32, 32, 5, {}, 2), (16, 16, 16, 5, {}, 4), (16, 32, 48, 5, {}, 2),
+    (16, 64, 64, 5, {}, 1), (7, 64, 32, 5, {}, 1),  # enough kernels; a prime number of outputs
+    (16, 32, 32, 5, {"groups": 2}, 1), (16, 32, 32, 5, {"stride": (2, 2)}, 1), (16, 32, 32, 1, {}, 1)])
+def test_how_many_outputs_share_a_window(size, C, O, K, changes, t):
+    groups = changes.pop("groups", 1)
+    win = Window((K, K), padding=(K // 2, K // 2), **changes)
+    assert conv.outputs_per_window(np.empty((1, size, size, C), np.float32), O, win, groups) == t
 
 
 def test_winograd_is_what_runs_when_it_is_switched_on():

@@ -5,6 +5,7 @@ cores. Two rules make it fast: BLAS must not start threads of its own meanwhile 
 barriers stall as soon as a core is busy), and a piece of work must be large enough to hide the
 hand-over (tens of microseconds).
 """
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -109,6 +110,13 @@ class _SingleThreadedBlas:
             for lib, before in zip(_blas, _blas_before, strict=True):
                 if _blas_users == 0 or _is_per_thread(lib):
                     _set_blas_threads(lib, before)
+
+
+@functools.cache
+def blas_architectures() -> frozenset[str]:
+    """For which processors the kernels of OpenBLAS in this process are made, as it calls them:
+    Haswell, SkylakeX, Zen, ...; empty for other libraries."""
+    return frozenset(lib.architecture for lib in _blas if lib.internal_api == "openblas")
 
 
 def _start_worker() -> None:

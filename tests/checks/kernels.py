@@ -4,11 +4,12 @@
 (`checks.kernels.cpu = ...`) and run the same checks.
 """
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 
 from minitorch_alex.kernels import Window, cpu, im2col, naive, set_winograd, workers
-from minitorch_alex.kernels.cpu import blocks
+from minitorch_alex.kernels.cpu import blocks, product
 
 from .cases import CONV_CASES, LARGE_CONV_CASES, LRN_CASES, POOL_CASES, WINOGRAD_CASES
 from .compare import assert_close, dot, in_precision, normal
@@ -146,6 +147,20 @@ def check_conv2d_input_gradient():
 def check_conv2d_adjoint():
     for case in CONV_CASES:
         conv2d_adjoint(case)
+
+
+def check_narrow_products():
+    """In pieces or whole, and of matrices that are parts of larger ones: the product, each row of it."""
+    rng = np.random.default_rng(0)
+    for P, K, N in ((70, 9, 32), (64, 40, 64), (5, 9, 32), (50, 600, 64), (41, 3000, 32), (33, 20, 96), (20, 7, 10)):
+        a = rng.standard_normal((P, K + 3)).astype(np.float32)[:, 2:-1]
+        b = rng.standard_normal((K, N)).astype(np.float32)
+        out = np.full((P, N + 5), np.nan, np.float32)
+        for names in ({"SkylakeX"}, {"Haswell"}, set()):
+            with mock.patch.object(product, "blas_architectures", lambda names=names: frozenset(names)):
+                product.matmul_narrow(a, b, out[:, 3:-2])
+            assert_close(out[:, 3:-2], a.astype(float) @ b, 1e-5, f"{P} x {K} x {N}, {names}")
+            assert np.isnan(out[:, :3]).all() and np.isnan(out[:, -2:]).all()
 
 
 def check_the_oracles_of_conv2d():
@@ -369,6 +384,7 @@ CHECKS = (
     check_conv2d_weight_gradient,
     check_conv2d_input_gradient,
     check_conv2d_adjoint,
+    check_narrow_products,
     check_the_oracles_of_conv2d,
     check_conv2d_at_the_size_of_layers,
     check_winograd,

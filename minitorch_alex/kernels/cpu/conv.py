@@ -12,8 +12,10 @@ from ..window import Pair, Window, group_slices
 from ..workers import parallel_for, parallel_list, pieces
 from . import algorithms, winograd
 from .blocks import Block, blocks_per_thread, padded_images, plan, windows
+from .product import matmul_narrow
 
-NARROW = 24  # numbers in a row of a window; copying fewer at a time costs as much as the product
+NARROW = 24   # numbers in a row of a window; copying fewer at a time costs as much as the product
+COLUMNS = 96  # of a matrix product; with fewer, the columns' other factor is read for too little
 
 # Forward
 
@@ -37,7 +39,7 @@ def _conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, gro
             relu: bool) -> np.ndarray:
     if algorithms.use_winograd("outputs", x, len(w), win, groups):
         return winograd.conv2d(x, w, b, win, groups, relu)
-    t = outputs_per_window(x, win, groups)
+    t = outputs_per_window(x, len(w), win, groups)
     if t > 1:
         return _conv2d_wide(x, w, b, win, t, relu)
     return _conv2d_blocks(x, w, b, win, groups, relu)
@@ -59,7 +61,7 @@ def _conv2d_blocks(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Wind
     def body(start: int, stop: int) -> None:
         for g, rows, col in _columns(x, win, groups, blocks[start:stop]):
             part = flat[rows, outs[g]]
-            np.matmul(col, mats[g], out=part)
+            matmul_narrow(col, mats[g], out=part)
             if b is not None:
                 part += b[outs[g]]
             if relu:
@@ -109,7 +111,7 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
     """
     if algorithms.use_winograd("weights", x, gy.shape[3], win, groups):
         return winograd.conv2d_backward_weight(x, gy, win, groups)
-    t = outputs_per_window(x, win, groups)
+    t = outputs_per_window(x, gy.shape[3], win, groups)
     if t > 1:
         return _backward_weight_wide(x, gy, win, t)
     return _backward_weight_blocks(x, gy, win, groups)
@@ -148,9 +150,10 @@ def _backward_weight_blocks(x: np.ndarray, gy: np.ndarray, win: Window, groups: 
 # Several outputs from one window
 #
 # A row of a window over three colours is a dozen numbers, and copying so few at a time costs as
-# much as the product. So t neighbouring outputs share one window, which is t - 1 columns wider. It
-# has t times the kernels, each shifted by one column and zero elsewhere, and is copied for every
-# t-th output only. For KW = 3 and t = 2:
+# much as the product. And a product with 32 kernels uses each number that was copied 32 times only.
+# So t neighbouring outputs share one window, which is t - 1 columns wider. It has t times the
+# kernels, each shifted by one column and zero elsewhere, and is copied for every t-th output only.
+# For KW = 3 and t = 2:
 #
 #     pixels                   x0 x1 x2 x3 x4 x5
 #     windows, t = 1           x0 x1 x2
@@ -165,15 +168,17 @@ def _backward_weight_blocks(x: np.ndarray, gy: np.ndarray, win: Window, groups: 
 # The outputs of one window are neighbours in memory too: (N, OH, OW/t, t*O) is (N, OH, OW, O).
 
 
-def outputs_per_window(x: np.ndarray, win: Window, groups: int) -> int:
-    """t, how many neighbouring outputs to compute from one window: more than 1 for narrow rows. It
-    stays below KW, since the zeros are multiplied too, and divides OW."""
+def outputs_per_window(x: np.ndarray, O: int, win: Window, groups: int) -> int:
+    """t, how many neighbouring outputs of O channels to compute from one window: several for few
+    kernels, until they are COLUMNS together, and at least 2 for narrow rows. It stays below KW,
+    since the zeros are multiplied too, and divides OW."""
     KW = win.kernel[1]
     OW = win.out(*x.shape[1:3])[1]
-    narrow = KW * x.shape[3] < NARROW
-    if not narrow or groups > 1 or win.stride[1] > 1 or win.dilation[1] > 1:
+    if groups > 1 or win.stride[1] > 1 or win.dilation[1] > 1:
         return 1
-    return max(t for t in range(1, max(KW, 2)) if OW % t == 0)
+    least = 2 if KW * x.shape[3] < NARROW else 1
+    most = min(max(COLUMNS // O, least), KW - 1)
+    return max(t for t in range(1, max(most, 1) + 1) if OW % t == 0)
 
 
 def _wide_window(win: Window, t: int) -> Window:

@@ -5,6 +5,7 @@ from ..window import Window
 from .blocks import image_blocks, row_tiles
 from .elementwise import close_gate
 from .pool import sum_along
+from .product import matmul_narrow
 
 BAND = 32  # channels of one matrix product
 
@@ -68,7 +69,7 @@ def _sum_windows(values: np.ndarray, bands: list[Band], sums: np.ndarray) -> Non
     """
     finite = True
     for source, to, band in bands:
-        np.matmul(values[:, source], band, out=sums[:, to])
+        matmul_narrow(values[:, source], band, out=sums[:, to])
         # Since it spoils all of them, the first channel of the band shows it.
         finite = finite and bool(np.isfinite(sums[:, to.start].sum()))
     if finite:
