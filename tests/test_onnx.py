@@ -93,7 +93,8 @@ def test_small_nets(name, tmp_path):
 
 @pytest.mark.parametrize("layer", [
     nn.Conv2d(3, 4, (3, 2), stride=(2, 3), padding=(2, 1), dilation=(1, 2), ceil_mode=True),
-    nn.Conv2d(3, 6, 2, stride=4, groups=3, bias=False), nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),
+    nn.Conv2d(3, 6, 2, stride=4, groups=3, bias=False), nn.Conv2d(3, 4, (4, 3), padding="same", dilation=(1, 2)),
+    nn.Conv2d(3, 4, 3, padding="valid"), nn.MaxPool2d(3, 2, padding=1, ceil_mode=True),
     nn.MaxPool2d((2, 3), (3, 2), dilation=2), nn.MaxPool2d(2), nn.AvgPool2d(3, 2, padding=1),
     nn.AvgPool2d(3, 2, padding=1, ceil_mode=True), nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
     nn.AvgPool2d((3, 2), (4, 3), padding=(1, 1), ceil_mode=True, count_include_pad=False),
@@ -125,7 +126,13 @@ def test_what_has_no_form_in_onnx_is_refused(tmp_path):
         def forward(self, x):
             return x
 
-    for layer, text in ((nn.LocalResponseNorm(4), "size 4, but for even sizes .*; use an odd size"),
+    class OddReLU(nn.ReLU):
+        """What its forward does, nobody can know."""
+
+    for layer, text in ((OddReLU(), "layer layer: OddReLU has no form in ONNX here"),
+                        (nn.Flatten(2), r"layer layer: Flatten\(2, -1\) has no form in ONNX here, expected Flatten"),
+                        (nn.Flatten(1, 2), r"Flatten\(1, 2\) has no form"),
+                        (nn.LocalResponseNorm(4), "size 4, but for even sizes .*; use an odd size"),
                         (nn.BatchNorm2d(3, track_running_stats=False), "layer: .*build it with track_running_stats"),
                         (Odd(), "layer layer: Odd has no form in ONNX here")):
         model = nn.Sequential(layer=layer)

@@ -544,3 +544,18 @@ def test_the_commands_of_the_gallery_draw_its_pictures(tmp_path, monkeypatch, ca
     made = {file.name for file in [*Path("runs").rglob("*.png"), *Path(".").glob("*.png")]}
     shown = re.findall(r"\(gallery/([\w-]+\.png)\)", page)
     assert set(shown) <= made | {"find-lr.png"} and len(commands) >= 13
+
+
+def test_the_receptive_field_of_a_unit_is_where_its_gradient_is():
+    """Paddings in numbers and words, even windows, dilation; fields that reach past the edge of the image."""
+    net = nn.Sequential(nn.Conv2d(2, 2, (4, 3), padding="same", dilation=(1, 2)), nn.AvgPool2d(3, 2, padding=1),
+                        nn.Conv2d(2, 2, 2, padding="valid"), nn.Conv2d(2, 2, 3, stride=2, padding=1))
+    for layer in (net[0], net[2], net[3]):
+        layer.weight.data[...] = 1
+    for row, column in ((0, 0), (1, 2), (2, 1)):
+        x = mt.Tensor(np.ones((1, 2, 16, 20), np.float32), requires_grad=True)
+        net(x)[0, 0, row, column].backward()
+        rows, columns = np.nonzero(x.grad[0, 0])
+        top, bottom, left, right = explain.field(net, row, column)
+        want = max(top, 0), min(bottom, 15), max(left, 0), min(right, 19)
+        assert (rows.min(), rows.max(), columns.min(), columns.max()) == want

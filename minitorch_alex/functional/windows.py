@@ -11,7 +11,7 @@ from ..kernels.window import Pair, Window
 from ..tensor import Tensor
 
 
-def padding_of(padding: int | Pair | str, kernel: Pair, stride: int | Pair,
+def padding_of(padding: int | Pair | str, kernel: int | Pair, stride: int | Pair,
                dilation: int | Pair) -> int | Pair:
     """The padding of a convolution in numbers. The word "valid" means none; "same" means enough
     that the output has the input's size, D (K-1) cells in all, of which an odd one belongs to the
@@ -29,6 +29,16 @@ def padding_of(padding: int | Pair | str, kernel: Pair, stride: int | Pair,
     if win.stride != (1, 1):
         raise ShapeError(f"conv2d: padding 'same' needs stride 1, got {stride}")
     return win.span(0) // 2, win.span(1) // 2
+
+
+def cells_before(padding: int | Pair | str, kernel: int | Pair, stride: int | Pair,
+                 dilation: int | Pair) -> int | Pair:
+    """How many cells of the padding lie above and to the left of the input: with "same" the
+    smaller half, else as many as below and to the right."""
+    if padding != "same":
+        return padding_of(padding, kernel, stride, dilation)
+    win = Window.of(kernel, stride, 0, dilation)
+    return (win.span(0) - 1) // 2, (win.span(1) - 1) // 2
 
 
 def winning_cells(x: Tensor, win: Window) -> Any:

@@ -34,7 +34,7 @@ from . import windows
 from .graph import Graph
 from .windows import Shape
 
-ONE_OPERATION = {ReLU: "Relu", Tanh: "Tanh", Flatten: "Flatten"}
+ONE_OPERATION = {ReLU: "Relu", Tanh: "Tanh"}
 
 
 def add_layer(graph: Graph, name: str, layer: Module, before: Shape, after: Shape) -> str:
@@ -62,11 +62,21 @@ def add_layer(graph: Graph, name: str, layer: Module, before: Shape, after: Shap
         return _scale(graph, name, layer)
     if isinstance(layer, BatchNorm2d):
         return _batch_norm(graph, name, layer)
-    if isinstance(layer, ReLU | Tanh | Flatten):
+    if type(layer) in ONE_OPERATION:
         return graph.add(ONE_OPERATION[type(layer)], [graph.last], name)
+    if isinstance(layer, Flatten):
+        return _flatten(graph, name, layer, len(before))
     if isinstance(layer, Dropout):
         return _dropout(graph, name, layer)
     raise UsageError(f"layer {name}: {type(layer).__name__} has no form in ONNX here")
+
+
+def _flatten(graph: Graph, name: str, layer: Flatten, axes: int) -> str:
+    """ONNX's Flatten always gives a matrix, (N, all other axes of an image)."""
+    if layer.start_dim != 1 or layer.end_dim not in (-1, axes):
+        raise UsageError(f"layer {name}: Flatten({layer.start_dim}, {layer.end_dim}) has no form "
+                         "in ONNX here, expected Flatten(), of all axes but the batch's")
+    return graph.add("Flatten", [graph.last], name)
 
 
 def _scale(graph: Graph, name: str, layer: Scale) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import backend
 from ..functional.adaptive import window_means
+from ..functional.windows import cells_before
 from ..kernels.window import Window, pair
 from ..nn import AdaptiveAvgPool2d, AvgPool2d, Conv2d, LocallyConnected2d, MaxPool2d
 from .graph import Graph
@@ -113,8 +114,8 @@ def _padded(graph: Graph, name: str, pads: list[int]) -> str:
 
 
 def _window(layer: Conv2d | MaxPool2d) -> Window:
-    return Window.of(layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-                     layer.ceil_mode)
+    padding = cells_before(layer.padding, layer.kernel_size, layer.stride, layer.dilation)
+    return Window.of(layer.kernel_size, layer.stride, padding, layer.dilation, layer.ceil_mode)
 
 
 def _pads(win: Window, before: Shape, after: Shape) -> list[int]:

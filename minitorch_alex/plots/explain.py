@@ -21,6 +21,7 @@ from ..errors import UsageError
 from ..functional.activation import ReLU, Tanh
 from ..functional.lrn import LocalResponseNorm
 from ..functional.lrn_within import LocalResponseNormWithin
+from ..functional.windows import cells_before
 from ..kernels.window import Window
 from ..nn import Sequential
 from ..tensor import Tensor
@@ -218,8 +219,9 @@ def field(layers: Iterable[nn.Module], row: int, column: int) -> tuple[int, int,
     spans = [(row, row), (column, column)]
     windows: list[Any] = [layer for layer in layers if hasattr(layer, "kernel_size")]
     for layer in reversed(windows):  # all other layers look at one place
-        win = Window.of(layer.kernel_size, layer.stride, layer.padding,
-                        getattr(layer, "dilation", 1))
+        dilation = getattr(layer, "dilation", 1)
+        padding = cells_before(layer.padding, layer.kernel_size, layer.stride, dilation)
+        win = Window.of(layer.kernel_size, layer.stride, padding, dilation)
         spans = [(first * win.stride[axis] - win.padding[axis],
                   last * win.stride[axis] - win.padding[axis] + win.span(axis) - 1)
                  for axis, (first, last) in enumerate(spans)]
