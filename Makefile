@@ -12,8 +12,8 @@ unexport OPENBLAS_L2_SIZE
 unexport PYTHONDONTWRITEBYTECODE
 
 # As many processes as there are cores, at most 4, which take tests from each other at the end. Each multiplies with one
-# thread, since the threads of several processes would wait for each other.
-PYTEST  = OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+# thread, NumPy's and PyTorch's, since the threads of several processes would wait for each other.
+PYTEST  = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 # Warnings are errors; ARGS are flags of the lessons, which are run while their pages are made.
 SPHINX  = MINITORCH_LESSON="--out $(CURDIR)/runs/lessons $(ARGS)" $(RUN) -m sphinx -W --keep-going -q -c docs/site

@@ -38,6 +38,21 @@ def shapes_are_drawn_once():
         yield
 
 
+@pytest.fixture(scope="module")
+def fewer_shapes():
+    """For trainings within the tests' process: two batches of shapes to validate on and three to test on, instead of
+    four and eight."""
+    load = data.load_shapes
+
+    def load_fewer(*args):
+        train, test = load(*args)
+        return train.subset(slice(3000)), test.subset(slice(510))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load_shapes", load_fewer)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def a_cache_of_its_own(tmp_path_factory):
     """What --conv auto has timed is remembered for this session only, and for the processes that it

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minitorch_alex import ablate, data, nn, verdict
+from minitorch_alex import ablate, nn, verdict
 from minitorch_alex.ablate import plan
 from minitorch_alex.claims import ALL, CLAIMS, Claim
 from minitorch_alex.errors import UsageError, UserError
@@ -110,14 +110,12 @@ def test_an_ablation_runs_resumes_and_reports(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def in_this_process(monkeypatch):
-    """Trainings in this process, which start faster, with few images to validate and test on."""
+def in_this_process(monkeypatch, fewer_shapes):
+    """Trainings in this process: they start faster."""
     def call(module, flags, directory):
         assert importlib.import_module(f"minitorch_alex.{module}").main(flags) == 0
 
     monkeypatch.setattr(ablate, "call", call)
-    shapes = data.load_shapes
-    monkeypatch.setattr(data, "load_shapes", lambda *args: [part.subset(slice(500)) for part in shapes(*args)])
 
 
 def test_views_are_measured_on_the_trainings_and_once(tmp_path, monkeypatch, in_this_process):

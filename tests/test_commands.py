@@ -11,6 +11,7 @@ import minitorch_alex as mt
 from minitorch_alex import __main__ as listing
 from minitorch_alex.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("fewer_shapes")
 PACKAGE = Path(listing.__file__).parent
 NAMES = [name for commands in listing.COMMANDS.values() for name in commands]
 

@@ -13,6 +13,7 @@ from minitorch_alex.kernels.cpu.algorithms import Problem
 from minitorch_alex.models.columns import columns
 from minitorch_alex.training import checkpoint, convolution
 
+pytestmark = pytest.mark.usefixtures("fewer_shapes")
 WIN = Window.of(3, padding=1)
 PROBLEM = Problem("outputs", (8, 8), 32, 48, WIN, 1)
 

@@ -19,12 +19,13 @@ from PIL import Image
 from prepared_set import write_prepared
 from small_run import make_run
 
-from minitorch_alex import data, evaluate, functional, kernels, onnx, plots, predict, profile, train
+from minitorch_alex import evaluate, functional, kernels, onnx, plots, predict, profile, train
 from minitorch_alex.errors import DataError, RunError, UsageError, UserError
 from minitorch_alex.plots import style
 from minitorch_alex.plots.__main__ import main as draw
 from minitorch_alex.training import checkpoint, class_list, cli, runs
 
+pytestmark = pytest.mark.usefixtures("fewer_shapes")
 ROOT = Path(__file__).parent.parent
 COLOURS = {"cat": (220, 30, 30), "dog": (30, 30, 220), "emu": (30, 220, 30)}
 
@@ -33,20 +34,6 @@ def python(*args, cwd, **environment):
     """A Python process of its own, with these variables in its environment."""
     return subprocess.run([sys.executable, *map(str, args)], cwd=cwd, text=True, capture_output=True, timeout=300,
                           env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fewer_shapes():
-    """Two batches to validate on and three to test on, instead of four and eight."""
-    load = data.load_shapes
-
-    def load_fewer(*args):
-        train, test = load(*args)
-        return train.subset(slice(5000)), test.subset(slice(750))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load_shapes", load_fewer)
-        yield
 
 
 def write_folders(root, names=("cat", "dog"), colours=None):

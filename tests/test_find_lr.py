@@ -9,6 +9,8 @@ from minitorch_alex.errors import DivergedError, UserError
 from minitorch_alex.optim import SGD
 from minitorch_alex.training import find_lr
 
+pytestmark = pytest.mark.usefixtures("fewer_shapes")
+
 
 def an_optimizer():
     layer = nn.Linear(2, 1)

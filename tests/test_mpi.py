@@ -190,7 +190,7 @@ def test_whatever_ends_a_job_it_ends_whole_and_goes_on(alone, tiny, tmp_path, na
     """A signal to one rank, or to mpiexec (None); the run is then resumed by one process: the same bytes."""
     run = f"cut-{name}-{receiver}"
     command = [own_mpiexec(), "-n", "2", sys.executable, "-m", "minitorch_alex.train", *tiny, "--epochs", "2",
-               "--shards", "2", "--name", run, "--checkpoint-freq", "1", "--timeout", "10"]
+               "--shards", "2", "--name", run, "--checkpoint-freq", "1", "--timeout", "5"]
     job = subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                            env=ENVIRONMENT)
     file = tmp_path / "runs" / run / "checkpoint.safetensors"
@@ -207,7 +207,7 @@ def test_whatever_ends_a_job_it_ends_whole_and_goes_on(alone, tiny, tmp_path, na
     assert code is None or job.returncode in codes, (job.returncode, err)
     assert processes_of(run) == {}
     if code == 8:
-        assert "error: rank 0 on" in err and "has waited 10 s for the other ranks at" in err
+        assert "error: rank 0 on" in err and "has waited 5 s for the other ranks at" in err
         assert f"go on with --resume runs/{run}" in err
     elif code:
         assert f"stopped by {name} after step" in out and err == ""

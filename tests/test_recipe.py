@@ -18,6 +18,8 @@ from minitorch_alex.models.recipe import (
 )
 from minitorch_alex.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("fewer_shapes")
+
 
 def of(optimizer, parameter):
     return next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))

@@ -42,13 +42,13 @@ def here(*args, program=main):
 
 @pytest.fixture
 def run_here(monkeypatch, capsys):
-    """`run` within this process, where everything is imported and the shapes are drawn; a training is tested on 500 of
+    """`run` within this process, where everything is imported and the shapes are drawn; a training is tested on 251 of
     them."""
     load = data.load_shapes
 
     def load_fewer(*args):
         train, test = load(*args)
-        return train, test.subset(slice(500))
+        return train, test.subset(slice(251))
 
     def finished(*args, cwd, program=main):
         monkeypatch.chdir(cwd)
