@@ -4,7 +4,7 @@ Three and ten classes of Imagenette (DIR/{train,val}/n*/), 40 training pictures 
 anew for each seed, and all pictures of DIR/val to test. Three trainings by the same command, each
 with five seeds:
 
-    scratch      the network of the bundled model from random weights, at its own rate
+    scratch      the network of the bundled model from random weights, at a rate of 0.01
     fine-tuned   --weights pretrained
     frozen       the same with --freeze conv
 
@@ -38,8 +38,9 @@ CLASSES = {3: ("n01440764", "n02102040", "n03028079"),  # tench, English springe
 PICTURES = 40  # of each class, to train on
 # The bundled network from random weights, for as many epochs as --weights trains it.
 SCRATCH = (
-    "-a alexnet_cifar --set hidden=(512,512) --set image_size=24 --set crop=24 --set pad=0 "
-    "--set dropout=0.3 --set \"after=('relu pool','relu pool','relu','relu','relu pool')\" "
+    "-a alexnet_cifar --set hidden=(512,512) --set image_size=28 --set crop=28 --set pad=0 "
+    "--set dropout=0.3 "
+    "--set \"after=('relu pool bn','relu pool bn','relu bn','relu bn','relu pool bn')\" "
     "--lr 0.01 -b 16 --epochs 20 --set schedule=cosine"
 )
 VARIANTS = {

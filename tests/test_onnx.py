@@ -209,7 +209,7 @@ def test_the_bundled_model_answers_alike_from_pictures(tmp_path, capsys):
     """From a file of any size to names, with Pillow and onnxruntime alone."""
     file = tmp_path / "m.onnx"
     assert onnx.main(["pretrained", str(file), "--uint8"]) == 0
-    assert "5.7 MB" in capsys.readouterr().out
+    assert "5.8 MB" in capsys.readouterr().out
     picture = Image.fromarray(data.make_shapes(1, 90).images[0]).resize((120, 90))
     picture.save(tmp_path / "a.png")
     scaled = picture.resize((43, 32), Image.Resampling.BOX)
