@@ -61,7 +61,7 @@ def test_a_folder_and_the_bundled_model_are_all_it_takes(place, capsys):
     config = json.loads((place / "runs" / "ft" / "config.json").read_text())
     original = json.loads((runs.PRETRAINED / "config.json").read_text())
     assert config["model_fields"] == original["model_fields"] and config["data_size"] == 32
-    assert config["recipe"]["crop"] == 24 and config["classes"] == list(CLASSES)
+    assert config["recipe"]["crop"] == 28 and config["classes"] == list(CLASSES)
     arrays, _ = checkpoint.load(place / "runs" / "ft" / "checkpoint.safetensors")
     bundled, _ = checkpoint.load(runs.PRETRAINED / "checkpoint.safetensors")
     np.testing.assert_array_equal(arrays["data.mean"], bundled["data.mean"].astype(np.float32))
