@@ -452,7 +452,7 @@ def few_pictures(records: Records) -> str:
         "## Trained weights for few pictures",
         prose("Three and ten classes of Imagenette, 40 training pictures of each, drawn anew for "
               "each seed, 100 of each to test. From scratch, the network of the bundled model "
-              "learns from random weights at its own rate for as many epochs. The seconds are the "
+              "learns from random weights at 0.01 for as many epochs. The seconds are the "
               "processor's, of one thread. Nothing was tuned on the test pictures."),
         own_pictures.table(record),
         f"    {record['command']}",
