@@ -359,15 +359,15 @@ def hold_frozen_norms(model: Sequential) -> None:
     """Let batch norms that are frozen, or follow a frozen layer and have nothing to learn
     themselves, normalise as in evaluation: their running statistics stay, as their weights do.
 
-    Call it after `change_rates`, and after each model.train().
+    Call it in training, after `change_rates`.
     """
     frozen = False
     for layer in model:
         parameters = list(layer.parameters())
         if parameters:
             frozen = not any(parameter.requires_grad for parameter in parameters)
-        if frozen and isinstance(layer, BatchNorm2d):
-            layer.eval()
+        if isinstance(layer, BatchNorm2d):
+            layer.train(not frozen)  # a change of the recipe may also let it learn again
 
 
 def build_schedule(optimizer: SGD | LARS, recipe: Recipe) -> Schedule:

@@ -97,6 +97,10 @@ def check_frozen_norms():
         net(mt.Tensor(rng.normal(size=(2, 3, net.image_size, net.image_size)).astype(np.float32)))
         moved = [bool(buffer.data.any()) for name, buffer in net.named_buffers() if "running_mean" in name]
         assert moved == [False] * held + [True] * (len(moved) - held), text
+        for parameter in net.parameters():
+            parameter.requires_grad = True  # as a later epoch may have it
+        hold_frozen_norms(net)
+        assert all(layer.training for layer in net), text
 
 
 def check_pixels_of_published_weights():

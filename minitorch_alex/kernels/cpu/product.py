@@ -1,16 +1,16 @@
 """Matrix products with few columns, as small ones.
 
 BLAS copies its factors into an order of its own before it multiplies. Where the result has few
-columns, 32 say, each number of the large factor is used 32 times only, and the copy takes a third
-as long as the product. OpenBLAS has kernels without the copy for products of at most a million
-multiply-adds, on processors with AVX-512. So the large factor is handed over in pieces of 32 rows
-and fewer, as a stack of matrices, whose loop NumPy runs in C:
+columns, 32 say, each number of the large factor is used 32 times only, too few to hide the copy.
+OpenBLAS has kernels without the copy for products of at most a million multiply-adds, on
+processors with AVX-512. So the large factor is handed over in pieces of 32 rows and fewer, as a
+stack of matrices, whose loop NumPy runs in C:
 
     (P, K) @ (K, N)     ->     (P/rows, rows, K) @ (K, N)
 
-This makes convolutions of 32 kernels 10 to 40 % faster (in products of up to some 450 terms with
-the same bits: the order of the sum is the same). Elsewhere each piece would be copied with all of
-the small factor, so there the product stays whole.
+Sums of up to some 450 terms keep their bits, since BLAS adds those in one go; longer ones get
+another order. On other processors each piece would be copied with all of the small factor, so
+there the product stays whole.
 """
 import numpy as np
 
