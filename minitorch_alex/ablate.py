@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import plots, verdict
-from .claims import ALL, CLAIMS, Claim, Figure
+from .claims import ALL, CLAIMS, LONG, Claim, Figure
 from .errors import DivergedError, UsageError, UserError
 from .files import write_atomic
 from .training import cli, runs
@@ -81,7 +81,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _list_of_claims() -> str:
     texts = {name: claim.statement for name, claim in CLAIMS.items()}
-    texts["all"] = "all of these except stall, which needs a folder of photographs"
+    texts["all"] = ("all of these except stall, which needs a folder of photographs, and "
+                    f"{' and '.join(LONG)}, which take hours")
     lines = [textwrap.fill(text, 100, initial_indent=f"  {name:<18}", subsequent_indent=" " * 20)
              for name, text in texts.items()]
     return "\n".join(lines)

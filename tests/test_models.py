@@ -32,6 +32,16 @@ def test_at_24_the_small_nets_have_their_other_counts():
     assert parameters(models.build("net_18", image_size=24)) == 85_098
 
 
+def test_net_18_without_norms_differs_in_nothing_else():
+    whole, plain = (models.build("net_18", norms=norms) for norms in (True, False))
+    norms = [name for name, layer in whole.named_children() if isinstance(layer, nn.LocalResponseNorm)]
+    assert norms == ["rnorm1", "rnorm2"]
+    assert [name for name, _ in plain.named_children()] == [
+        name for name, _ in whole.named_children() if name not in norms]
+    assert (plain.layer_decay, plain.recipe) == (whole.layer_decay, whole.recipe)
+    assert plain.layer_decay != models.build("net_19").layer_decay
+
+
 def test_maps_shrink_by_ceiling_32_16_8_4_and_24_12_6():
     sizes = shapes(models.build("net_18"), 32)
     assert [sizes[f"pool{i}"] for i in (1, 2, 3)] == [(32, 16, 16), (32, 8, 8), (64, 4, 4)]

@@ -26,9 +26,12 @@ SMALL: dict[str, Callable[..., Network]] = {
     "conv_local_11": small.conv_local_11,
 }
 SMALL_FIELDS: dict[str, type] = {"image_size": int, "activation": str}
-LOCAL_FIELDS: dict[str, type] = {**SMALL_FIELDS, "lrn": bool, "local3": int, "fc10_decay": float}
+OWN_FIELDS: dict[str, dict[str, type]] = {  # of one small net each, besides SMALL_FIELDS
+    "net_18": {"norms": bool},
+    "conv_local_13": {"lrn": bool, "local3": int, "fc10_decay": float},
+}
 SMALL_EXAMPLES = {"image_size": "an integer like 32", "activation": "'relu' or 'tanh'",
-                  "lrn": "True or False", "local3": "an integer like 64",
+                  "norms": "True or False", "lrn": "True or False", "local3": "an integer like 64",
                   "fc10_decay": "a number like 0.01"}
 MODELS = (*ALEXNETS, *SMALL)
 
@@ -63,7 +66,7 @@ def build(name: str, num_classes: int = 10, **changes: Any) -> Network:
         config = replace(_config(name), num_classes=num_classes)
         return AlexNet(changed(config, **changes))
     _check_name(name)
-    kinds = LOCAL_FIELDS if name == "conv_local_13" else SMALL_FIELDS
+    kinds = SMALL_FIELDS | OWN_FIELDS.get(name, {})
     unknown = [field for field in changes if field not in kinds]
     if unknown:
         *most, last = kinds
