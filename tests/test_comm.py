@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ranks
 import strict_array
+from checks.parallel import assert_steps_on_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -292,6 +293,11 @@ def test_arrays_of_a_shared_gpu_go_through_the_host(size, device):
     """Through page-locked memory, and that is not given back before the copy from it is done."""
     on_ranks(size, lambda comm: ranks.check_device(comm, Staged(comm)))
     assert device.count("to host") > 0 and device.count("to device") == device.count("wait") > 0
+
+
+def test_steps_on_a_shared_gpu(device):
+    """The test of test_gpu_ranks.py on the stand-in: it notices an array that was left on the host."""
+    assert_steps_on_device()
 
 
 def test_a_twin_works_on_a_stream_of_its_own(device):
