@@ -20,7 +20,8 @@ import numpy as np
 
 from .classifier import Classifier, load
 from .data import Dataset, Transform, is_prepared, load_imagenet, prepared_classes, read_index
-from .data.layouts import folder_names, read_names
+from .data.layouts import folder_names
+from .data.lists import read_names
 from .data.picture_files import PictureFiles, list_part
 from .data.synsets import imagenet_names, imagenet_words, known_words, short_names
 from .errors import DataError, UsageError

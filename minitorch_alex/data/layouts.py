@@ -9,27 +9,25 @@
                 wnids.txt, words.txt
     imagenette  folders of ten known classes
 
-Tars are read without unpacking: an image is a span of bytes in them, and no name in them ever
-becomes a path.
+How folders are walked is in trees.py, how tars are read in tars.py, and the lists next to the
+images in lists.py.
 """
-import csv
 import re
-import tarfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from os import scandir
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from ..errors import DataError, UserError
-from ..files import read_lines, reason_of
+from ..errors import DataError
+from ..files import read_lines
 from .devkit import read_devkit
+from .lists import read_names, read_solution, split_fields
 from .synsets import known_words
+from .tars import class_tars, tar_members
 from .trees import (
-    SPECIAL,
     Member,
     Members,
     PassedOver,
@@ -38,19 +36,15 @@ from .trees import (
     images_in,
     note_outside,
     subfolders,
-    tell_name,
 )
 
 # The ten classes of Imagenette, by their numbers in WordNet.
 IMAGENETTE = {"n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916",
               "n03417042", "n03425413", "n03445777", "n03888257"}
 TRAIN_FOLDERS = ("train",)
-VAL_FOLDERS = ("val", "valid", "validation", "test")  # the first that there is counts
-# Lists of names next to the class folders.
-TINY_ANSWERS = "val_annotations.txt"
-NO_CLASS_TAR = "not tars of a class, such as n01440764.tar"
-NAME_LISTS = {"words.txt", "wnids.txt", "LOC_synset_mapping.txt"}
-WNID = re.compile(r"n\d{8}")
+VAL_FOLDERS = ("val", "valid", "validation", "test")  # the first one that exists is read
+TINY_ANSWERS = "val_annotations.txt"  # Tiny-ImageNet's labels
+NAME_LISTS = {"words.txt", "wnids.txt", "LOC_synset_mapping.txt"}  # next to the class folders
 
 
 @dataclass
@@ -120,7 +114,7 @@ def _layout_of(root: Path, flat: bool = False) -> str | None:
     return "imagenette" if set(classes) <= IMAGENETTE else "folders"
 
 
-# One function per layout.
+# One function per layout. Each raises DataError for a tree that lacks what its layout must have.
 
 
 def _read_kaggle(root: Path) -> Contents:
@@ -142,21 +136,9 @@ def _read_kaggle(root: Path) -> Contents:
     images = images_in(base / "val", "val/", passed)
     if not images:
         return Contents(names, train, val, [], passed)
-    labels = _read_solution(answers)
+    labels = read_solution(answers)
     notes = _add_labelled(val, images, lambda name: labels.get(name.rsplit(".", 1)[0]), answers)
     return Contents(names, train, val, notes, passed)
-
-
-def _read_solution(path: Path) -> dict[str, str]:
-    """{image: WNID} of Kaggle's LOC_val_solution.csv, whose lines are ImageId,PredictionString."""
-    lines = read_lines(path, "the labels of the validation images",
-                       "Kaggle has it next to the archive")
-    try:
-        rows = csv.DictReader(lines, delimiter=_separator(lines[0]), skipinitialspace=True)
-        return {row["ImageId"].strip(): row["PredictionString"].split()[0]
-                for row in rows if any(row.values())}
-    except (LookupError, AttributeError, ValueError, csv.Error):
-        raise DataError(f"{path} is damaged: expected lines of ImageId,PredictionString") from None
 
 
 def _read_official(root: Path) -> Contents:
@@ -168,7 +150,7 @@ def _read_official(root: Path) -> Contents:
         raise DataError(f"{root} has no ILSVRC2012_img_train.tar, which the official layout has")
     names, truth = read_devkit(kits[0]) if kits else ({}, [])
     passed = PassedOver()
-    train = Part(trains[0], _tar_of_tars(trains[0], passed),
+    train = Part(trains[0], class_tars(trains[0], passed),
                  f"expected tars such as n01440764.tar in {trains[0]}")
     expected = f"expected ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz in {root}"
     if not vals:
@@ -183,7 +165,7 @@ def _read_official(root: Path) -> Contents:
         return None
 
     val = Part(vals[0], {}, expected)
-    notes = _add_labelled(val, _tar_members(vals[0], passed), label, kits[0])
+    notes = _add_labelled(val, tar_members(vals[0], passed), label, kits[0])
     return Contents(names, train, val, notes, passed)
 
 
@@ -199,8 +181,8 @@ def _read_tiny(root: Path) -> Contents:
 def _tiny_validation(root: Path, folder: str, passed: PassedOver) -> tuple[Part, list[str]]:
     """(the images of Tiny-ImageNet's folder for validation, a note on those left out).
 
-    As published, they lie in val/images, and a list says their classes. Many people have sorted
-    them by class, into val/images/WNID/ or into val/WNID/, whole or in part.
+    As published, they are in val/images, and a list says their classes. Many people have sorted
+    them by class, into val/images/WNID/ or into val/WNID/, all or some of them.
     """
     place = f"{folder}/images"
     answers = root / folder / TINY_ANSWERS
@@ -250,8 +232,8 @@ def read_part(root: Path, names: Sequence[str], passed: PassedOver) -> Part:
 
 
 def part_folder(root: Path, names: Sequence[str]) -> str | None:
-    """The folder for one part of a set, by the first of `names` that has folders in it, or else
-    that is there at all; in capital letters too. None where there is none."""
+    """The folder for one part of a set, or None: of the folders that are called one of `names`, in
+    small or capital letters, the first one that has folders in it; else the first one."""
     folders = subfolders(root)
     there = [folder for name in names
              for folder in sorted(folders, key=lambda folder: folder != name)  # exactly so first
@@ -261,7 +243,8 @@ def part_folder(root: Path, names: Sequence[str]) -> str | None:
 
 
 def folder_names(root: Path) -> dict[str, str]:
-    """{WNID: name} of what lists there are for folders of classes; ImageNet's need none."""
+    """{WNID: name} for folders of classes: ImageNet's own names, and over them those of the lists
+    that are there."""
     names = read_names(root / "words.txt") | read_names(root / "LOC_synset_mapping.txt")
     classes = subfolders(root / (part_folder(root, TRAIN_FOLDERS) or "train"))
     return known_words(classes) | names
@@ -276,7 +259,7 @@ LAYOUTS: dict[str, Callable[[Path], Contents]] = {
 }
 
 
-# What they share: folders, tars, text files.
+# What they share.
 
 
 def _cls_loc(root: Path) -> Path | None:
@@ -319,96 +302,3 @@ def _class_folders(base: Path, split: str, passed: PassedOver,
                leave=False, disable=None)
     return {wnid: images_below(folder / wnid, f"{place}{wnid}/", passed, above)
             for wnid in bar if wnid not in purposes}
-
-
-def _tar_of_tars(path: Path, passed: PassedOver) -> Members:
-    """The images of each tar WNID.tar in a tar, as spans of the outer one: nothing is unpacked."""
-    members: Members = {}
-    with _open_tar(path) as outer:
-        for tar in tqdm(outer, total=1000, desc=f"listing {path.name}", unit="class", leave=False,
-                        disable=None):
-            wnid = Path(tar.name).stem
-            if not (tar.isreg() and tar.name.endswith(".tar") and WNID.fullmatch(wnid)):
-                if not tar.isdir():
-                    passed.add(NO_CLASS_TAR, f"{path.name}:{tar.name}")
-                continue
-            with _open_tar(path, outer.extractfile(tar), tar.name) as inner:
-                images = _tar_images(inner, f"{path.name}:{wnid}.tar:", tar.offset_data, passed)
-                members.setdefault(wnid, []).extend(images)
-    return members
-
-
-def _tar_members(path: Path, passed: PassedOver) -> list[Member]:
-    """The images of a tar."""
-    with _open_tar(path) as tar:
-        bar = tqdm(tar, desc=f"listing {path.name}", unit="image", leave=False, disable=None)
-        return list(_tar_images(bar, f"{path.name}:", 0, passed))
-
-
-def _tar_images(members: Iterable[tarfile.TarInfo], prefix: str, start: int,
-                passed: PassedOver) -> Iterator[Member]:
-    """The images among the members of a tar whose first byte is at `start`. A member's name serves
-    for sorting and for messages only."""
-    for member in members:
-        name = member.name.rsplit("/", 1)[-1]
-        if member.isdir():
-            continue
-        if not member.isreg() or member.issparse():
-            passed.add(SPECIAL, prefix + member.name)
-        elif tell_name(name, prefix + member.name, passed):
-            yield Member(name, prefix + member.name, start + member.offset_data, member.size)
-
-
-@contextmanager
-def _open_tar(path: Path, file: IO[bytes] | None = None,
-              inner: str = "") -> Iterator[tarfile.TarFile]:
-    """A tar, open for reading all of its members: `path`, or `file`, which is its member `inner`.
-    What goes wrong on the way is a DataError that names it."""
-    try:
-        with tarfile.open(path, "r:", file) as tar:
-            yield tar
-            _check_end(tar)
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # a damaged tar can fail in any way at all
-        name = f"{path}: {inner} in it" if inner else str(path)
-        raise DataError(f"{name} is cut short, damaged or not a tar ({reason_of(error)}); compare "
-                        "its size and md5 with those of the download page") from None
-
-
-def _check_end(tar: tarfile.TarFile) -> None:
-    """Look for the empty block after the last member: tarfile takes a file that was cut off there
-    for a whole one."""
-    file = tar.fileobj
-    assert file is not None
-    file.seek(tar.offset)  # where reading ended
-    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("it has no end")
-
-
-def read_names(path: Path) -> dict[str, str]:
-    """{WNID: name} of a file with one class per line; {} where there is no such file.
-
-    A tab, a space (Kaggle's), a semicolon or a comma ends the WNID.
-    """
-    if not path.is_file():
-        return {}
-    names = {}
-    for line in read_lines(path):
-        wnid, _, name = line.partition("\t")
-        if not name:
-            parts = re.split(r"[\s;,]+", line, maxsplit=1)
-            wnid, name = parts if len(parts) == 2 else (line, "")
-        if name.strip():
-            names[wnid.strip().strip('"')] = name.strip().strip('"')
-    return names
-
-
-def split_fields(line: str) -> list[str]:
-    """The fields of a line of a table, whichever of tab, semicolon, comma and blank separates
-    them."""
-    return [cell.strip().strip('"') for cell in line.split(_separator(line))]
-
-
-def _separator(line: str) -> str:
-    return next((mark for mark in "\t;," if mark in line), " ")
