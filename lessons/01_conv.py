@@ -561,7 +561,7 @@ lesson.answer(
 #   (exercise 1.4)
 # * `minitorch_alex/kernels/naive.py`: `conv2d`, the loops
 # * `minitorch_alex/functional/conv.py`: `conv2d`, with `ceil_mode`
-# * `minitorch_alex/data/dataset.py`: `Dataset.mean_image`; `minitorch_alex/data/transforms.py`:
+# * `minitorch_alex/data/dataset.py`: `Dataset.mean_image`; `minitorch_alex/data/transforms/windows.py`:
 #   `subtract_mean`
 # * `python -m minitorch_alex.profile alexnet` prints the costs of every layer
 

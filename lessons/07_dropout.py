@@ -844,8 +844,8 @@ lesson.show(fig, "gap")
 #
 # * `minitorch_alex/functional/dropout.py`: `dropout`; `kernels/naive.py`: `dropout`, whose mask is
 #   a hash, never stored
-# * `minitorch_alex/data/transforms.py`: `random_crop`, `horizontal_flip`, `fit_pca`, `add_color`,
-#   `ten_crop`
+# * `minitorch_alex/data/transforms/`: `random_crop`, `horizontal_flip`, `ten_crop` (windows.py),
+#   `fit_pca`, `add_color` (colors.py)
 # * `minitorch_alex/optim.py`: `SGD`, with the decay of each group; `models/recipe.py`: biases have
 #   none
 # * `minitorch_alex/nn.py`: `Module.train`, `Module.eval`

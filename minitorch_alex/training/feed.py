@@ -122,7 +122,7 @@ class Feed:
     def _augment_and_mix(self, images: Array, rows: Array, cols: Array, flips: Array,
                          shift: Array | None, partners: Array) -> Array:
         """As `_augment`, with images mixed before their colours are shifted: mix_images of
-        data/transforms.py in the operations of the device's array library."""
+        data/transforms/ in the operations of the device's array library."""
         x = self._augment(images, rows, cols, flips, None)
         xp = backend.xp_of(x)
         mixed = (partners != xp.arange(len(x)))[:, None, None, None]  # (N,) -> (N, 1, 1, 1)

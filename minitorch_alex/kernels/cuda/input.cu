@@ -33,7 +33,7 @@ extern "C" __global__ void enlarge(
     }
 }
 
-// From the bytes of a batch to the network's input in one pass: what data/transforms.py does on
+// From the bytes of a batch to the network's input in one pass: what data/transforms/ does on
 // the host, number for number, given the same draws. The batch crosses to the device as bytes, a
 // quarter of what floats would take.
 //
