@@ -267,10 +267,10 @@ def test_names_of_outputs_are_checked_before_anything_else(picture, tmp_path, ca
 
 def test_only_a_few_pictures_wait_for_the_network(tmp_path, run, monkeypatch):
     """Reading is at most READ_AHEAD ahead of what was taken, and the network gets BATCH_SIZE at a time."""
-    monkeypatch.setattr(predict, "READ_AHEAD", 3)
-    monkeypatch.setattr(predict, "available_cpus", lambda: 1)
+    monkeypatch.setattr(predict.pictures, "READ_AHEAD", 3)
+    monkeypatch.setattr(predict.pictures, "available_cpus", lambda: 1)
     reads, read = [], predict.read
-    monkeypatch.setattr(predict, "read", lambda *args: reads.append(args) or read(*args))
+    monkeypatch.setattr(predict.pictures, "read", lambda *args: reads.append(args) or read(*args))
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
     pictures = predict.read_ahead([predict.Source(str(tmp_path / "a.png"))] * 9, 32, False)
     for taken in range(1, 7):
