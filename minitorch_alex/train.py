@@ -9,7 +9,7 @@ Reads from top to bottom: `prepare` makes everything that a training needs, `tra
 
 What these call is in training/, one file for each question: what a training needs (session.py),
 whether everything fits together (preparation.py), the files of a run (saving.py), the lines on the
-screen (display.py), several processes (ranks.py). The flags, named as in pytorch/examples, are a
+screen (display.py), several processes (ranks/). The flags, named as in pytorch/examples, are a
 table in training/settings.py; what is told before the first step is in preview.py.
 """
 import argparse
@@ -124,7 +124,7 @@ def prepare(args: argparse.Namespace, given: set[str]) -> Job:
     # Sums over threads round differently: a run keeps its number of threads, or the last bits
     # would differ.
     config["threads"] = kernels.get_threads()
-    config |= ranks.kind(args, given, config, comm)
+    config |= ranks.parallel_entry(args, given, config, comm)
     recipe = Recipe.from_json(config["recipe"])
     logs.check(config.get("log"))
     remarks = {} if saved else preparation.begin(args, given, config, model, start)

@@ -2,6 +2,7 @@
 are in test_mpi.py."""
 import copy
 import json
+import os
 import threading
 
 import numpy as np
@@ -41,8 +42,8 @@ def test_the_processors_of_a_host_are_divided(monkeypatch):
     hosts = ["a", "a", "b", "c", "c"]
     cpus = [{0, 1, 2, 3}, {0, 1, 2, 3}, {0, 1}, {0}, {1}]
     own = threading.local()
-    monkeypatch.setattr(ranks.os, "sched_getaffinity", lambda process: own.cpus, raising=False)
-    monkeypatch.setattr(ranks, "available_cpus", lambda: len(own.cpus))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: own.cpus, raising=False)
+    monkeypatch.setattr(ranks.launching, "available_cpus", lambda: len(own.cpus))
 
     def body(comm):
         comm.host = hosts[comm.rank]
