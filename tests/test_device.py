@@ -39,7 +39,7 @@ class FakePool:
 
 
 def fake_cupy(available=True, capability="90", broken=None):
-    """A module that looks like CuPy to backend.py and training/cli.py."""
+    """A module that looks like CuPy to backend.py and training/cli/device.py."""
     def ones(shape, dtype):
         if broken:
             raise broken
@@ -227,11 +227,11 @@ def test_deterministic_fixes_cublas_workspace_before_it_starts_or_refuses(machin
     else:
         monkeypatch.delitem(sys.modules, "cupy", raising=False)
     if fixed:
-        cli._fix_workspace()
+        cli.device.fix_workspace()
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == (value or ":4096:8")
     else:
         with pytest.raises(UsageError, match="CUBLAS_WORKSPACE_CONFIG=:4096:8 in the environment"):
-            cli._fix_workspace()
+            cli.device.fix_workspace()
 
 
 @pytest.mark.parametrize("changes, text", (

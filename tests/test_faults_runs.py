@@ -566,13 +566,13 @@ def test_what_deterministic_sets_is_there_for_a_second_training_and_gone_afterwa
     cupy = object()
     for _ in range(2):
         with cli.guest_of_process():
-            cli._fix_workspace()
+            cli.device.fix_workspace()
             assert os.environ[cli.WORKSPACE_VARIABLE] in cli.WORKSPACES
             monkeypatch.setitem(sys.modules, "cupy", cupy)
         assert cli.WORKSPACE_VARIABLE not in os.environ
     monkeypatch.setitem(sys.modules, "cupy", object())
     with pytest.raises(UsageError, match="before CuPy starts"):
-        cli._fix_workspace()
+        cli.device.fix_workspace()
 
 
 def test_a_tilde_is_the_home_in_every_flag_that_names_a_path(trained, tmp_path, monkeypatch, capsys):
