@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
                       args.previous)
     passed = PassedOver()
     sources = find_pictures(args.images, passed)
-    # A table on the terminal is for another program: the remark must not stand in it.
+    # A table on the terminal may be piped into another program: the remark must not be part of it.
     to_program = STDIN in (args.json, args.csv)
     about = classifier.about
     if not classifier.is_named and "--classes" not in about:  # an old run says so itself
@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         draw(drawn, args)
     for note in passed.notes():
         print(f"note: {note}", file=sys.stderr)
-    if failures:
+    if failures:  # only now: everything that could be read has been reported
         raise DataError(f"{failures:,} of {len(sources):,} images could not be read, see above; "
                         "the others are predicted")
     return 0
@@ -130,7 +130,7 @@ def predict(classifier: Classifier, sources: Sequence[Source], args: argparse.Na
     """
     failures = 0
     pictures: list[Picture] = []
-    # Lines on the terminal show how far it is; a bar does where they go to a file.
+    # Lines on the terminal show the progress; where they go to a file, a bar does.
     to_file = STDIN not in (args.json, args.csv) and (args.json or args.csv)
     bar = tqdm(read_ahead(sources, classifier.side, bool(args.out)), total=len(sources),
                unit="image", leave=False, disable=cli.hide_bars() if to_file else True)
@@ -154,22 +154,23 @@ def predict(classifier: Classifier, sources: Sequence[Source], args: argparse.Na
 
 def report_batch(classifier: Classifier, pictures: Sequence[Picture], reports: Sequence[Report],
                  drawn: list[tuple[Picture, Prediction]]) -> None:
-    """What the model sees in a batch of pictures goes to the reports, and to `drawn` while there
-    is room."""
-    probs = classifier.probabilities(np.stack([picture.square for picture in pictures]))
+    """Hand what the model sees in a batch of pictures to the reports, and add it to `drawn` while
+    there is room."""
+    squares = np.stack([picture.square for picture in pictures])  # (N, side, side, 3)
+    probs = classifier.probabilities(squares)  # (N, K)
     for picture, row in zip(pictures, probs, strict=True):
-        seen = Prediction(row, classifier.classes)
+        prediction = Prediction(row, classifier.classes)
         for report in reports:
-            report(picture, seen)
+            report(picture, prediction)
         if len(drawn) < DRAWN and picture.thumbnail is not None:
             # its own copy of one row, so that the probabilities of the batch can go
-            drawn.append((picture, replace(seen, probabilities=row.copy())))
+            drawn.append((picture, replace(prediction, probabilities=row.copy())))
 
 
 def draw(drawn: Sequence[tuple[Picture, Prediction]], args: argparse.Namespace) -> None:
-    """The figure of --out."""
+    """Draw the figure of --out and print its name."""
     thumbnails = [picture.thumbnail for picture, _ in drawn if picture.thumbnail is not None]
-    probs = np.stack([seen.probabilities for _, seen in drawn])
+    probs = np.stack([prediction.probabilities for _, prediction in drawn])  # (N, K)
     titles = [Path(picture.name).name for picture, _ in drawn]
     plots.predictions(thumbnails, probs, drawn[0][1].classes, args.out, titles, args.top)
     print(f"\n{args.out}")

@@ -33,8 +33,8 @@ class Flag:
                therein, or "nowhere"
     on_resume  training only: whether a run that is resumed takes the flag: only with the "same"
                value, with "any", or "never"
-    options    what argparse's add_argument takes besides: type, metavar, action, choices, nargs,
-               const, dest
+    options    further arguments of argparse's add_argument: type, metavar, action, choices,
+               nargs, const, dest
     """
 
     names: str
@@ -58,6 +58,7 @@ class Flag:
 
     def check(self, value: Any) -> None:
         """Raises UsageError when the value is below the minimum."""
+        # "not >=" and not "<", which would let nan through
         if self.minimum is not None and value is not None and not value >= self.minimum:
             least = "0 or more" if self.minimum == 0 else f"at least {self.minimum:g}"
             raise UsageError(f"{self.name} must be {least}, got {value}")
@@ -65,6 +66,7 @@ class Flag:
     def add_to(self, parser: Any, default: Any = ...) -> None:
         """Add the flag to a parser or a group of one, with another default if one is given."""
         value = self.default if default is ... else default
+        # "(default: None)" or "(default: False)" would tell a user nothing
         silent = self.default is None or self.default is False or self.default == ()
         text = self.shown or ("" if silent else str(self.default))
         suffix = f" (default: {text})" if text else ""
