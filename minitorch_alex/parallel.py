@@ -14,6 +14,7 @@ parts are. The update is element by element, so cutting it changes no bit and sa
 rank. (Rajbhandari et al. 2020 call it ZeRO, stage 1.)
 """
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -57,7 +58,7 @@ class DataParallel:
         self.each = self.shards // comm.size  # pieces of a rank
         self.seconds = 0.0  # spent in sums; whoever reports them begins again at 0
         self._sums: list[tuple[int, Any]] = []  # (pieces, their gradients), as far as added up
-        self._done = 0      # pieces of this step
+        self._done = 0  # pieces of this step, until all are
         # With several pieces a gradient is complete only after the last one: nothing to overlap.
         overlaps = overlap and comm.size > 1 and self.each == 1
         self._overlap = _Overlap(optimizer, comm) if overlaps else None
@@ -78,10 +79,14 @@ class DataParallel:
     def add(self, loss: Tensor | None, share: float) -> None:
         """The gradients of one piece: of `share` times its loss; None for a piece without
         images."""
-        self.optimizer.zero_grad()
-        self._clear_frozen()
+        is_second = self._done % 2 == 1  # of two pieces: its gradients are added to the first's
+        if not is_second:
+            self.optimizer.zero_grad()
+            self._clear_frozen()
         if loss is None:
-            self._zeros()
+            self._zeros(is_second)
+        elif is_second:
+            self._backward_onto(loss, share)
         elif self._overlap is None:
             # The share goes in here: dividing the gradients afterwards would be one more pass over
             # memory.
@@ -90,9 +95,35 @@ class DataParallel:
             self._overlap.backward(loss, share)
         self._add_up()
 
-    def _zeros(self) -> None:
+    def _backward_onto(self, loss: Tensor, share: float) -> None:
+        """loss.backward(gradient=share) that adds each gradient to that of the piece before as
+        soon as it is there: so no copy of all gradients has to be kept aside."""
+        # A weight that is used twice gets two gradients. They are added to each other first, as
+        # on a rank that has this piece alone: rounding depends on which sums meet.
+        edges = leaf_edges(_root(loss))
+        waiting = {id(p): edges[id(p)] for p in self._parameters()
+                   if edges.get(id(p), 0) > 1 and p.grad is not None}
+        sums: dict[int, Any] = {}  # of those that wait for more, by id(p)
+
+        def add(leaf: Tensor, g: Any) -> None:
+            key = id(leaf)
+            if key in waiting:
+                waiting[key] -= 1
+                g = sums[key] + g if key in sums else g
+                sums[key] = g
+                if waiting[key]:
+                    return
+            autograd.accumulate(leaf, g)
+
+        _walk(loss, share, add)
+
+    def _zeros(self, is_second: bool) -> None:
         """Gradients of zero, for every parameter that has a gradient on other ranks."""
-        self.optimizer.flat_grad.fill(0)
+        grad = self.optimizer.flat_grad
+        if is_second:
+            grad += 0  # as every rank adds them: -0 + 0 is 0
+        else:
+            grad.fill(0)
         for p in self._parameters():
             # Without a gradient a parameter is left out of the update, on this rank alone.
             p.grad = p.grad_place if p.requires_grad else None
@@ -109,27 +140,29 @@ class DataParallel:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _add_up(self) -> None:
-        """Add the gradients of this piece to those of its neighbours, as far as the tree has them
-        side by side: a sum of 2^k pieces goes with the next sum of 2^k. The result is in
+        """Add the gradients of two pieces to those of their neighbours, as far as the tree has
+        them side by side: a sum of 2^k pieces goes with the next sum of 2^k. The result is in
         flat_grad.
 
-            piece           0     1        2       3
-            sums kept       0     01       01, 2   0123      binary counting: at most log2 of them
+            piece           0     1        2        3
+            flat_grad       0     01       2        23, then 0123
+            sums kept             01       01                        binary counting
         """
-        self._done += 1
+        self._done = (self._done + 1) % self.each
+        if self._done % 2:  # the first of two pieces: the second one's gradients come on top
+            return
         grad = self.optimizer.flat_grad
-        count = 1
+        count = 2
         while self._sums and self._sums[-1][0] == count:
             _, left = self._sums.pop()
             # Rounding depends on which sums meet, not on which of the two comes first.
             backend.xp_of(grad).add(left, grad, out=grad)
             count *= 2
-        if self._done < self.each:
+        if self._done:
             self._sums.append((count, grad.copy()))
 
     def update(self) -> None:
         """Sum over the ranks, and take the step."""
-        self._done = 0
         optimizer = self.optimizer
         if self.comm.size == 1:  # shards of one process: their sum is in flat_grad already
             optimizer.step()
@@ -212,12 +245,9 @@ class _Overlap:
     def backward(self, loss: Tensor, share: float) -> None:
         """loss.backward(gradient=share), which sends each bucket when its last gradient is
         there."""
-        root = loss.creator
-        if root is None:
-            raise UsageError("the loss depends on no parameter")
         self._sent = []
         # A weight that is used twice gets two gradients, a frozen one none: it waits for nothing.
-        waiting = leaf_edges(root)
+        waiting = leaf_edges(_root(loss))
         for bucket in self.buckets:
             bucket.missing = len(bucket.ids & waiting.keys())
 
@@ -228,8 +258,7 @@ class _Overlap:
                 self.home[id(leaf)].missing -= 1
                 self._send()
 
-        gradient = backend.xp_of(loss.data).full(loss.shape, share, loss.dtype)
-        autograd.walk(root, gradient, add)
+        _walk(loss, share, add)
         self._send()  # buckets of which everything is frozen, behind the last one
 
     def _send(self) -> None:
@@ -257,6 +286,19 @@ class _Overlap:
         for future in self._sent:
             future.result()
         self.comm.join()
+
+
+def _root(loss: Tensor) -> autograd.Function:
+    """What has made the loss. Raises UsageError when it depends on no parameter."""
+    if loss.creator is None:
+        raise UsageError("the loss depends on no parameter")
+    return loss.creator
+
+
+def _walk(loss: Tensor, share: float, add: Callable[[Tensor, Any], None]) -> None:
+    """loss.backward(gradient=share) that hands each leaf's gradients to `add`."""
+    gradient = backend.xp_of(loss.data).full(loss.shape, share, loss.dtype)
+    autograd.walk(_root(loss), gradient, add)
 
 
 def leaf_edges(root: autograd.Function) -> dict[int, int]:

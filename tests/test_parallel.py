@@ -186,7 +186,7 @@ def test_what_cannot_be_exact_is_refused(training, size, flags, text):
 def test_overlapped_sums_change_no_bit(size, bucket, monkeypatch):
     """In buckets of one parameter, of a few, and one of all; with 7 ranks two have no image."""
     monkeypatch.setattr(parallel_module, "BUCKET", bucket)
-    plain = Threads(size).run(lambda comm: steps_of(comm, overlap=False))
+    plain = Threads(size).run(steps_of)
     overlapped = Threads(size).run(lambda comm: steps_of(comm, overlap=True))
     for weights in (*plain, *overlapped):
         assert np.array_equal(weights, plain[0])

@@ -61,6 +61,7 @@ def check_data_parallel():
         for several in Threads(size).run(weights_after_steps):
             np.testing.assert_allclose(several, alone, atol=1e-4)
     shards = weights_after_steps(Alone(), shards=8)
+    np.testing.assert_allclose(shards, alone, atol=1e-4)
     for size in (2, 4):
         for several in Threads(size).run(lambda comm: weights_after_steps(comm, shards=8)):
             assert np.array_equal(several, shards)
@@ -95,7 +96,7 @@ class AtLast:
         return SimpleNamespace(result=lambda: function(*args))
 
 
-def steps_of(comm, overlap, thread=None):
+def steps_of(comm, overlap=False, thread=None, shards=0):
     """The weights after three steps of a net with a frozen layer and a shared weight, on one rank's images of 5."""
     mt.manual_seed(1)
     layers = [nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)]
@@ -103,7 +104,7 @@ def steps_of(comm, overlap, thread=None):
     layers[0].weight.requires_grad = False
     optimizer = SGD([{"params": [p for p in parameters if p.ndim > 1]},
                      {"params": [p for p in parameters if p.ndim == 1]}], lr=0.1, momentum=0.9)
-    parallel = DataParallel(optimizer, comm, overlap=overlap)
+    parallel = DataParallel(optimizer, comm, shards, overlap)
     if thread is not None:
         parallel._overlap.thread = thread
     rng = np.random.default_rng(0)
@@ -111,13 +112,39 @@ def steps_of(comm, overlap, thread=None):
         x = rng.standard_normal((5, 6)).astype(np.float32)
         labels = rng.integers(0, 3, 5)
         own = part(5, comm.rank, comm.size)
-        loss = None
-        if own.start < own.stop:
-            h = layers[1](F.relu(layers[0](on_device(x[own]))))
-            loss = F.cross_entropy(layers[2](F.relu(layers[1](h))), labels[own])  # layers[1] is used twice
-        parallel.add(loss, (own.stop - own.start) / 5)
+        for rows, _ in parallel.pieces(5):
+            loss = None
+            if rows.start < rows.stop:
+                h = layers[1](F.relu(layers[0](on_device(x[own][rows]))))
+                logits = layers[2](F.relu(layers[1](h)))  # layers[1] is used twice
+                loss = F.cross_entropy(logits, labels[own][rows])
+            parallel.add(loss, (rows.stop - rows.start) / 5)
         parallel.update()
     return backend.to_numpy(optimizer.flat.copy())
+
+
+def check_pieces_of_ranks():
+    """A rank's pieces add up to what as many ranks have: of a shared weight too, and of pieces without images."""
+    alone = steps_of(Alone(), shards=8)  # 5 images: the first piece is empty, the second of another pair
+    for size in (2, 4, 8):
+        for weights in Threads(size).run(lambda comm: steps_of(comm, shards=8)):
+            assert np.array_equal(weights, alone)
+
+
+def sum_with_an_empty_piece(comm):
+    """The bytes of the sum of a gradient of -0 and one of a piece without images."""
+    p = nn.Parameter(np.ones(3, np.float32))
+    optimizer = SGD([p], lr=0.1)
+    parallel = DataParallel(optimizer, comm, shards=2)
+    for piece in range(comm.rank * parallel.each, (comm.rank + 1) * parallel.each):
+        parallel.add((p * -0.0).sum() if piece == 0 else None, 1.0)
+    return comm.sum(optimizer.flat_grad).tobytes()
+
+
+def check_sign_of_zero():
+    """-0 + 0 is 0, on two ranks and on one."""
+    alone = sum_with_an_empty_piece(Alone())
+    assert Threads(2).run(sum_with_an_empty_piece) == [alone, alone]
 
 
 def assert_steps_on_device():
@@ -134,7 +161,7 @@ def assert_steps_on_device():
 def check_overlapped_sums():
     """Sums that travel during the backward pass, as early and as late as they can be: the bits of those after it."""
     with mock.patch.object(parallel, "BUCKET", 1):  # one for each parameter
-        plain = Threads(2).run(lambda comm: steps_of(comm, overlap=False))
+        plain = Threads(2).run(steps_of)
         for thread in (AtOnce(), AtLast()):
             for weights in Threads(2, timeout=2).run(lambda comm, thread=thread: steps_of(comm, True, thread)):
                 assert np.array_equal(weights, plain[0])
@@ -219,5 +246,5 @@ def check_evaluation():
             assert asked == -(-batches // size)
 
 
-CHECKS = (check_data_parallel, check_parts_of_batches, check_overlapped_sums, check_steps_of_ranks, check_saving,
-          check_evaluation)
+CHECKS = (check_data_parallel, check_parts_of_batches, check_pieces_of_ranks, check_sign_of_zero,
+          check_overlapped_sums, check_steps_of_ranks, check_saving, check_evaluation)
