@@ -3,7 +3,7 @@
     covariance of the RGB pixels of the training set  --eigh-->  axes V (3, 3), variances l (3,)
     three normal numbers per image  --along the axes, a tenth of their widths-->  a colour (3,)
 
-Which colour exactly, the paper and the released code do not agree on: see `add_color`.
+The paper and the released code disagree on how strong the noise is: see `add_color`.
 """
 from math import sqrt
 from typing import NamedTuple
