@@ -1,8 +1,10 @@
 """python -m benchmarks.scaling: two processes of one thread against one process of two threads.
 
 Every sample is a fresh job. Contenders take turns, and what is reported is the median of their
-ratios within a round (harness.py says why). On a machine that is busy with other things the ratios
-mean nothing: sums between processes are work for the same processors.
+ratios within a round (harness.py says why). Shards change a step by less than one job differs from
+the next, so within a job in shards its steps take turns with steps without them. On a machine that
+is busy with other things the ratios mean nothing: sums between processes are work for the same
+processors.
 
     2 ranks x 1 thread against 1 process x 2 threads      a step of net_18, alexnet_cifar, alexnet
     the same against 1 process x 1 thread                 efficiency; a point of docs/scaling.png
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,6 +33,8 @@ from minitorch_alex import comm, kernels, models, streams
 from minitorch_alex import functional as F
 from minitorch_alex.errors import UsageError
 from minitorch_alex.files import write_atomic
+from minitorch_alex.models import Network
+from minitorch_alex.optimizer import Optimizer
 from minitorch_alex.parallel import DataParallel
 from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import cli, convolution, cut, ranks, runs
@@ -40,12 +45,13 @@ GRADIENTS = 60_965_224  # parameters of alexnet, in float32: 244 MB
 # (network, images in a batch), and what is compared on it.
 WORKLOADS = (("net_18", 128), ("alexnet_cifar", 128), ("alexnet", 128), ("alexnet", 32))
 NAMES = [*(f"{network}-b{images}" for network, images in WORKLOADS), "sum"]
+IN_SHARDS = "2 ranks, --shards 4"
 # name -> (ranks, threads of each, what else)
 CONTENDERS: dict[str, tuple[int, int, dict[str, Any]]] = {
     "1 process x 1 thread": (1, 1, {}),
     "1 process x 2 threads": (1, 2, {}),
     "2 ranks x 1 thread": (2, 1, {}),
-    "2 ranks, --shards 4": (2, 1, {"shards": 4}),
+    IN_SHARDS: (2, 1, {"shards": 4}),
     "2 ranks, two columns": (2, 1, {"kind": "columns"}),
 }
 
@@ -53,8 +59,23 @@ CONTENDERS: dict[str, tuple[int, int, dict[str, Any]]] = {
 # In each rank.
 
 
+def ways_of(job: dict[str, Any], model: Network, optimizer: Optimizer,
+            group: comm.Comm) -> list[tuple[Any, dict[str, Any]]]:
+    """[(what a step goes through, None in one process; the setting of its convolutions)]; of a job
+    in shards, then the same without them, for steps that take turns."""
+    setting = {"conv": "auto", "deterministic": False, "shards": 0}  # as `train` without a flag
+    if job.get("kind") == "columns":
+        return [(cut.CutParallel("columns", model, optimizer, group), setting)]
+    if group.size == 1:
+        return [(None, setting)]
+    numbers = [job["shards"], 0] if "shards" in job else [0]
+    return [(DataParallel(optimizer, group, shards), setting | {"shards": shards})
+            for shards in numbers]
+
+
 def time_training(job: dict[str, Any]) -> dict[str, float]:
-    """The median step in seconds, and the share of it that was spent in sums."""
+    """The median step in seconds, and the share of it that was spent in sums; of a job in shards
+    also that of the steps without them ("without")."""
     group = comm.start(timeout=600)
     kernels.set_threads(job["threads"])
     kernels.keep_freed_memory()
@@ -62,15 +83,10 @@ def time_training(job: dict[str, Any]) -> dict[str, float]:
     model = models.build(job["network"], 1000 if job["network"] == "alexnet" else 10)
     optimizer = models.build_optimizer(model, model.recipe)
     n = job["batch"]
-    is_cut = job.get("kind") == "columns"
-    parallel: Any = None
-    if is_cut:
-        parallel = cut.CutParallel("columns", model, optimizer, group)
-    elif group.size > 1:
-        parallel = DataParallel(optimizer, group, job.get("shards", 0))
+    ways = ways_of(job, model, optimizer, group)
+    parallel = ways[0][0]
+    is_cut = isinstance(parallel, cut.CutParallel)
     networks = [model, parallel.net] if is_cut else [model]
-    setting = {"conv": "auto", "deterministic": False, "shards": job.get("shards", 0)}
-    convolution.use(setting, networks, n, group)  # as `train` without a flag
     own = slice(0, n) if is_cut else comm.part(n, group.rank, group.size)
     rng = np.random.default_rng(0)
     shape = (n, model.image_size, model.image_size, 3)
@@ -78,9 +94,9 @@ def time_training(job: dict[str, Any]) -> dict[str, float]:
     labels = rng.integers(0, 10, n)[own]
     progress = Progress()
 
-    def step() -> None:
-        if parallel is not None:
-            ranks.take_step(parallel, model, F.cross_entropy, x, labels, progress, n)
+    def step(way: Any) -> None:
+        if way is not None:
+            ranks.take_step(way, model, F.cross_entropy, x, labels, progress, n)
             return
         streams.set_step(progress.step)
         optimizer.zero_grad()
@@ -89,25 +105,27 @@ def time_training(job: dict[str, Any]) -> dict[str, float]:
         kernels.trim_memory()
         progress.step += 1
 
-    times = []
+    times: list[list[float]] = [[] for _ in ways]
     for i in range(job["steps"] + 2):
         if i == 2 and parallel is not None:  # the first two steps make arrays
             parallel.seconds = 0.0
-        group.collect(None)  # all begin together
-        begin = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begin)
-    seconds = times[2:]
-    in_sums = parallel.seconds / sum(seconds) if parallel is not None else 0.0
-    slowest = max(group.collect(median(seconds)))
-    return {"seconds": slowest, "exchange": in_sums}
+        for (way, setting), seconds in zip(ways, times, strict=True):
+            convolution.use(setting, networks, n, group)  # what it has chosen the first time
+            group.collect(None)  # all begin together
+            begin = time.perf_counter()
+            step(way)
+            seconds.append(time.perf_counter() - begin)
+    in_sums = parallel.seconds / sum(times[0][2:]) if parallel is not None else 0.0
+    slowest = [max(group.collect(median(seconds[2:]))) for seconds in times]
+    result = {"seconds": slowest[0], "exchange": in_sums}
+    return result | {"without": slowest[1]} if len(ways) > 1 else result
 
 
 def time_sum(job: dict[str, Any]) -> dict[str, float]:
     """The best of several sums of 244 MB over the ranks, by this package or by gloo."""
     group = comm.start(timeout=600)
     a = np.full(job["numbers"], 1.0, np.float32)
-    add = group.sum
+    add: Callable[[Any], Any] = group.sum
     if job["by"] == "gloo":
         import torch
         import torch.distributed as dist
@@ -116,8 +134,10 @@ def time_sum(job: dict[str, Any]) -> dict[str, float]:
                                 world_size=group.size)
         tensor = torch.from_numpy(a)
 
-        def add(_: Any) -> Any:
+        def all_reduce(_: Any) -> Any:
             return dist.all_reduce(tensor)
+
+        add = all_reduce
 
     times = []
     for _ in range(job["steps"] + 1):
@@ -195,6 +215,15 @@ def ratio(rows: dict[str, list[dict[str, float]]], slow: str, fast: str) -> floa
     return round(median(a["seconds"] / b["seconds"] for a, b in pairs), 3)
 
 
+def ratio_of_shards(rows: dict[str, list[dict[str, float]]]) -> float | None:
+    """The median over the jobs in shards of how many times as long a step takes as without; from
+    job to job in records from before these steps took turns."""
+    turns = [row for row in rows.get(IN_SHARDS, []) if "without" in row]
+    if not turns:
+        return ratio(rows, IN_SHARDS, "2 ranks x 1 thread")
+    return round(median(row["seconds"] / row["without"] for row in turns), 3)
+
+
 def summary(results: dict[str, Any]) -> dict[str, Any]:
     """The ratios that the targets are about, and the points of docs/scaling.png."""
     table: dict[str, Any] = {}
@@ -208,7 +237,7 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
         table[workload] = {
             "2 ranks, over 2 threads": ratio(rows, "1 process x 2 threads", "2 ranks x 1 thread"),
             "columns, over 2 threads": ratio(rows, "1 process x 2 threads", "2 ranks, two columns"),
-            "--shards 4, longer by": ratio(rows, "2 ranks, --shards 4", "2 ranks x 1 thread"),
+            "--shards 4, longer by": ratio_of_shards(rows),
             "efficiency of 2 ranks": round((double or 0) / 2, 3),
             "exchange, share of a step": round(median(row["exchange"] for row in pair), 3),
         }
