@@ -96,37 +96,52 @@ def rows(runs: Iterable[Run]) -> list[list[str]]:
 
 def draw(runs: Sequence[Run], path: Path) -> None:
     """Training error over the epochs on the axes of the paper: a solid line for ReLU, a dashed one
-    for tanh."""
+    for tanh, and a dot where a run reaches the level."""
     from matplotlib.figure import Figure
 
     with styled():
         figure = Figure(figsize=(7, 4.6), dpi=160, layout="constrained")
         axes = figure.subplots()
         axes.axhline(LEVEL / 100, color=INK, linewidth=1, linestyle=(0, (2, 3)))
-        labelled = set()
-        heights: list[float] = []  # of the labels of this activation, which keep a distance
-        longest_first = sorted(runs, key=lambda run: -len(run["train_error"]))
-        for run in sorted(longest_first, key=lambda run: run["activation"]):
-            kind = run["activation"]
-            rate = f"{run['lr']:g}"
-            errors = [error / 100 for error in run["train_error"]]
-            axes.plot(range(1, len(errors) + 1), errors, color=COLOURS[kind], linewidth=1.5,
-                      linestyle="solid" if kind == "relu" else (0, (5, 2)), alpha=0.8,
-                      label=None if kind in labelled else kind)
-            if (kind, rate) not in labelled:  # one label for all seeds of a rate
-                height = errors[-1]
-                while any(abs(height - other) < 0.022 for other in heights):
-                    height -= 0.002
-                heights.append(height)
-                axes.annotate(rate, (len(errors), height), (4, 0), fontsize=8, va="center",
-                              textcoords="offset points", color=COLOURS[kind],
-                              annotation_clip=False)
-            labelled |= {kind, (kind, rate)}
+        for kind, style in (("relu", "solid"), ("tanh", (0, (5, 2)))):
+            label = kind  # of the first line of its kind
+            for run in runs:
+                if run["activation"] == kind:
+                    draw_run(axes, run, style, label)
+                    label = ""
+        label_rates(axes, runs)
         axes.set(xlabel="epochs", ylabel="training error rate", xlim=(0, None), ylim=(0, 0.75))
         axes.set_title("quick_26 on CIFAR-10, without regularisation, by learning rate",
                        fontsize=12, fontweight="bold")
         axes.legend(frameon=False, loc="upper right")
         write(figure, path)
+
+
+def draw_run(axes: Any, run: Run, style: Any, label: str) -> None:
+    """The line of one run, and the dot where it reaches LEVEL."""
+    colour = COLOURS[run["activation"]]
+    errors = [error / 100 for error in run["train_error"]]
+    axes.plot(range(1, len(errors) + 1), errors, color=colour, linewidth=1.5, linestyle=style,
+              alpha=0.8, label=label)
+    reached = epochs_to_level(run)
+    if reached:
+        axes.plot(reached, errors[reached - 1], "o", color=colour, markersize=4)
+
+
+def label_rates(axes: Any, runs: Sequence[Run]) -> None:
+    """The learning rate behind the longest line of each rate, apart from others that end there."""
+    longest: dict[tuple[str, float], Run] = {}
+    for run in sorted(runs, key=lambda run: len(run["train_error"])):
+        longest[run["activation"], run["lr"]] = run
+    taken: list[tuple[int, float]] = []  # (epochs, height) of the labels so far
+    for (kind, rate), run in sorted(longest.items()):
+        epochs = len(run["train_error"])
+        height = run["train_error"][-1] / 100
+        while any(abs(epochs - x) < 5 and abs(height - y) < 0.022 for x, y in taken):
+            height -= 0.002
+        taken.append((epochs, height))
+        axes.annotate(f"{rate:g}", (epochs, height), (5, 0), fontsize=8, va="center",
+                      textcoords="offset points", color=COLOURS[kind], annotation_clip=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

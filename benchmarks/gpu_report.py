@@ -279,6 +279,7 @@ def kernel_table(contents: dict[str, dict], name: str, estimates: dict | None = 
 RESULTS = harness.ROOT / "results"
 BEFORE = RESULTS / "gpu_kernels_before.json"
 SPEED = "gpu_speed.json"
+OTHER_CARD = "gpu_speed_{}.json"  # of another GPU than that of SPEED, by its name
 # What else benchmarks/on_gpu.sh leaves: trainings, and a claim.
 TRAININGS = ("gpu_cifar.json", "gpu_224.json", "gpu_local.json", "gpu_local13.json")
 NORM = "gpu_norm.json"
@@ -295,10 +296,15 @@ def latest() -> dict[str, Any]:
     return _load(path if path.exists() else BEFORE)
 
 
+def other_cards() -> list[dict[str, Any]]:
+    """The measurements on other GPUs than that of gpu_speed.json."""
+    return [_load(path) for path in sorted(RESULTS.glob(OTHER_CARD.format("*")))]
+
+
 def speed_block() -> str:
-    """For the README: the short table, and what it was measured on."""
-    content = latest()
-    return f"{summary(content)}\n\n{_machine(content)}"
+    """For the README: the short table of each GPU, and what it was measured on."""
+    return "\n\n".join(f"{summary(content)}\n\n{_machine(content)}"
+                       for content in (latest(), *other_cards()))
 
 
 def tables_block() -> str:
@@ -423,8 +429,8 @@ def filled(page: str, blocks: dict[str, Callable[[], str]]) -> str:
 
 
 def take(directory: Path) -> list[Path]:
-    """Copy the records that on_gpu.sh left in a directory to results/, and what it printed. Speeds
-    of the same GPU that were not measured again stay as they were.
+    """Copy the records that on_gpu.sh left in a directory to results/, and what it printed. Each
+    GPU has a file of its own for its speeds, in which those that were not measured again stay.
 
     Raises UsageError when there are none, or when one does not name its commit.
     """
@@ -437,10 +443,13 @@ def take(directory: Path) -> list[Path]:
         content = _load(record)
         if not content.get("commit"):
             raise UsageError(f"{record} names no commit: run on_gpu.sh with MINITORCH_COMMIT set")
+        target = RESULTS / record.name
         text = record.read_bytes()
-        if record.name == SPEED and (RESULTS / SPEED).exists():
-            text = (json.dumps(merged(_load(RESULTS / SPEED), content), indent=1) + "\n").encode()
-        write_atomic(RESULTS / record.name, [text])
+        if record.name == SPEED:
+            target = place_of(content)
+            if target.exists():
+                text = (json.dumps(merged(_load(target), content), indent=1) + "\n").encode()
+        write_atomic(target, [text])
     summary = directory / "summary.txt"
     # A session without the tests leaves the summary of the last one that had them.
     if summary.exists() and re.search(r"^tests: .*\d+ passed", summary.read_text(), re.MULTILINE):
@@ -448,10 +457,19 @@ def take(directory: Path) -> list[Path]:
     return records
 
 
+def place_of(content: dict) -> Path:
+    """The file of this GPU's speeds: gpu_speed.json belongs to the first GPU, gpu_speed_h100.json
+    to an "NVIDIA H100 80GB HBM3"."""
+    card = content["machine"].get("gpu")
+    first = RESULTS / SPEED
+    if not card or not first.exists() or _load(first)["machine"].get("gpu") == card:
+        return first
+    word = card.removeprefix("NVIDIA ").split()[0].lower()
+    return RESULTS / OTHER_CARD.format(re.sub(r"[^a-z0-9]+", "-", word))
+
+
 def merged(old: dict, new: dict) -> dict:
-    """What `new` measured, and of `old` what it did not measure, if both are of one GPU."""
-    if old["machine"].get("gpu") != new["machine"].get("gpu"):
-        return new
+    """What `new` measured, and of `old` what it did not measure."""
     sections = ("runs", "ceilings", "speed", "kernels", "layers", "feed")
     parts = {name: {**old.get(name, {}), **new.get(name, {})} for name in sections
              if name in old or name in new}

@@ -82,7 +82,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def _list_of_claims() -> str:
     texts = {name: claim.statement for name, claim in CLAIMS.items()}
     texts["all"] = ("all of these except stall, which needs a folder of photographs, and "
-                    f"{' and '.join(LONG)}, which take hours")
+                    "those at their full size, which take hours: "
+                    f"{', '.join(LONG)}")
     lines = [textwrap.fill(text, 100, initial_indent=f"  {name:<18}", subsequent_indent=" " * 20)
              for name, text in texts.items()]
     return "\n".join(lines)
@@ -266,7 +267,9 @@ def draw(record: Record, path: Path) -> None:
             plots.race(lines, path, verdict.LEVEL, title)
         case "fit":
             logs = {v: mean_curve(trainings) for v, trainings in variants.items()}
-            plots.curves(logs, path, f"{name}: means of {record['seeds']} seeds")
+            seeds = record["seeds"]
+            title = "one seed each" if seeds == 1 else f"means of {seeds} seeds"
+            plots.curves(logs, path, f"{name}: {title}")
         case _:  # dots, views
             errors = {v: [t["test_error"] for t in trainings] for v, trainings in variants.items()}
             plots.dots(errors, path, "test error, %", f"{name}: each seed, and the mean")

@@ -514,8 +514,15 @@ def test_records_are_taken_into_the_results_and_the_pages(tmp_path, monkeypatch,
     (out / "summary.txt").write_text("norm: exit 0, 20 s: 3 passed\n")
     gpu_report.take(out)
     assert "321 tests passed" in gpu_report.passed_block(), "a session without tests"
-    other = later | {"machine": {**later["machine"], "gpu": "another"}}
-    assert gpu_report.merged(content, other) == other, "speeds of two kinds of GPU do not mix"
+    # Another GPU has a file of its own, and its table follows in the README.
+    other = later | {"machine": {**later["machine"], "gpu": "NVIDIA H999 80GB", "setting": "NVIDIA H999 80GB"}}
+    for commit in ("1111111", "2222222"):
+        (out / "gpu_speed.json").write_text(json.dumps(other | {"commit": commit}))
+        assert gpu_report.main(["--records", str(out)]) == 0
+    assert json.loads((root / "results" / "gpu_speed.json").read_text()) == taken, "speeds of two GPUs do not mix"
+    assert json.loads((root / "results" / "gpu_speed_h999.json").read_text())["commit"] == "2222222"
+    text = (root / "README.md").read_text()
+    assert text.index("NVIDIA H200") < text.index("NVIDIA H999 80GB; PyTorch")
     with pytest.raises(UsageError, match="the page has no markers <!-- gpu --> and <!-- /gpu -->"):
         gpu_report.filled("nothing", {"gpu": str})
 
