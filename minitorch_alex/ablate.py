@@ -3,7 +3,8 @@
 Every training is an ordinary run under RUNS/ablate, made by `train` in a process of its own. So
 this command can be stopped at any time and run again: finished trainings are kept, and one that
 was interrupted is resumed. The directory of a run is named after its flags, so a training that
-several claims need is done once.
+several claims need is done once. With --jobs several trainings run at a time: one of a small network
+leaves most of a GPU idle.
 
 The claims are data in claims.py; verdict.py says what the trainings show.
 """
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +52,7 @@ class Training(NamedTuple):
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The arguments; flags of `train`, those after "--", as `args.flags`.
 
-    Raises UsageError for an unknown claim, and when --seeds is less than 1.
+    Raises UsageError for an unknown claim, and when --seeds or --jobs is less than 1.
     """
     parser = cli.parser(
         "minitorch_alex.ablate",
@@ -62,6 +64,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help="trainings per variant (default: 3)")
     parser.add_argument("--runs-dir", type=cli.home, default="runs", metavar="DIR",
                         help="keep the trainings in DIR/ablate (default: runs)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help="trainings at a time, each with its output in a file (default: 1, with "
+                             "its output here)")
     parser.add_argument("--out", type=cli.path, metavar="DIR",
                         help="write the numbers and the figure here (default: RUNS/ablate-NAME)")
     parser.add_argument("--dry-run", action="store_true",
@@ -74,8 +79,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.name not in (*CLAIMS, "all"):
         raise UsageError(f"there is no claim {args.name!r}; choose one of: {', '.join(CLAIMS)}, "
                          "all")
-    if args.seeds < 1:
-        raise UsageError(f"--seeds must be at least 1, got {args.seeds}")
+    for flag, value in (("--seeds", args.seeds), ("--jobs", args.jobs)):
+        if value < 1:
+            raise UsageError(f"{flag} must be at least 1, got {value}")
     return args
 
 
@@ -114,26 +120,33 @@ def _training(variant: str, seed: int, flags: Sequence[str], difference: str,
     return Training(variant, seed, folder / name, [*flags, *own])
 
 
-def call(module: str, flags: Sequence[str], directory: Path) -> None:
-    """Run `python -m minitorch_alex.<module>`.
+def call(module: str, flags: Sequence[str], directory: Path, log: Path | None = None) -> None:
+    """Run `python -m minitorch_alex.<module>`, its output in the file `log` if there is one.
 
     Raises UserError with its exit code when it fails.
     """
     # A process of its own: its memory and threads end with it, and Ctrl-C reaches both processes.
     command = [sys.executable, "-m", f"minitorch_alex.{module}", *flags]
-    code = subprocess.run(command).returncode
+    if log is None:
+        code = subprocess.run(command).returncode
+    else:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file,
+                                  stderr=subprocess.STDOUT).returncode
     if code:
-        error = UserError(f"{module} in {directory} ended with exit code {code}; run the same "
+        where = f" (see {log})" if log else ""
+        error = UserError(f"{module} in {directory} ended with exit code {code}{where}; run the same "
                           "command again to resume")
         error.exit_code = code
         raise error
 
 
-def train(directory: Path, flags: list[str]) -> None:
+def train(directory: Path, flags: list[str], log: Path | None = None) -> None:
     """Do one training, or resume it where it was interrupted, unless it is finished."""
     run = runs.Run(directory)
     if not run.result.exists():
-        call("train", ["--resume", str(directory)] if run.exists() else flags, directory)
+        call("train", ["--resume", str(directory)] if run.exists() else flags, directory, log)
 
 
 def evaluate(directory: Path) -> dict[str, dict[str, float]]:
@@ -301,7 +314,7 @@ def main(argv: list[str] | None = None) -> int:
         claim = CLAIMS[name]
         print(f"{name}: {claim.statement}\npublished: {claim.published}")
         try:
-            run(trainings, started, total, args.dry_run)
+            run(trainings, started, total, args.dry_run, args.jobs)
             if not args.dry_run:
                 report(name, claim, trainings, args)
         except UserError as error:
@@ -318,18 +331,42 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def run(trainings: Sequence[Training], started: set[Path], total: int, dry_run: bool) -> None:
-    """Do the trainings that are not yet in `started`, add them to it, and announce all."""
-    for variant, seed, directory, flags in trainings:
-        if directory in started:
-            print(f"\n        {variant}, seed {seed}: shared, {directory}")
-            continue
-        started.add(directory)
-        # flush: the output of the training, another process, must come after this line
-        print(f"\n[{len(started)}/{total}] {variant}, seed {seed}: train {shlex.join(flags)}",
-              flush=True)
-        if not dry_run:
-            train(directory, flags)
+def run(trainings: Sequence[Training], started: set[Path], total: int, dry_run: bool,
+        jobs: int) -> None:
+    """Do the trainings that are not yet in `started`, add them to it, and announce all.
+
+    With several jobs, the first that fails lets the others that are under way end, and none is
+    begun any more. Raises its UserError, see `call`.
+    """
+    under_way: set[Future[None]] = set()
+    with ThreadPoolExecutor(jobs) as pool:  # whose threads wait for processes
+        for variant, seed, directory, flags in trainings:
+            if directory in started:
+                print(f"\n        {variant}, seed {seed}: shared, {directory}")
+                continue
+            started.add(directory)
+            # flush: the output of the training, another process, must come after this line
+            print(f"\n[{len(started)}/{total}] {variant}, seed {seed}: train {shlex.join(flags)}",
+                  flush=True)
+            if dry_run:
+                continue
+            if jobs == 1:
+                train(directory, flags)
+                continue
+            log = directory.parent / f"{directory.name}.txt"
+            under_way.add(pool.submit(train, directory, flags, log))
+            if len(under_way) == jobs:
+                under_way = first_to_end(under_way)
+        while under_way:
+            under_way = first_to_end(under_way)
+
+
+def first_to_end(under_way: set[Future[None]]) -> set[Future[None]]:
+    """Wait until one of the trainings ends; the others. Raises what it raised."""
+    ended, others = wait(under_way, return_when=FIRST_COMPLETED)
+    for future in ended:
+        future.result()
+    return others
 
 
 if __name__ == "__main__":

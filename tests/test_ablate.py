@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_an_ablation_runs_resumes_and_reports(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def in_this_process(monkeypatch, fewer_shapes):
     """Trainings in this process: they start faster."""
-    def call(module, flags, directory):
+    def call(module, flags, directory, log=None):
         assert importlib.import_module(f"minitorch_alex.{module}").main(flags) == 0
 
     monkeypatch.setattr(ablate, "call", call)
@@ -150,6 +151,48 @@ def test_a_training_that_fails_ends_it_with_its_code(tmp_path, monkeypatch):
     assert caught.value.exit_code == 2
 
 
+def test_several_trainings_at_a_time(tmp_path, monkeypatch, capsys):
+    """As many as there are jobs and no more, each with a log; the record is that of one at a time."""
+    at_once, most = [0], [0]
+    trained = {}
+
+    def call(module, flags, directory, log=None):
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        time.sleep(0.05)
+        at_once[0] -= 1
+        trained[directory] = log
+        if "--lr" in flags:
+            raise UserError("slow is too slow")
+
+    monkeypatch.setattr(ablate, "call", call)
+    monkeypatch.setattr(ablate, "report", lambda *_: None)
+    monkeypatch.setitem(CLAIMS, "tiny", replace(TINY, variants={"plain": ""}))
+    argv = ["tiny", "--runs-dir", str(tmp_path)]
+    assert ablate.main([*argv, "--seeds", "5", "--jobs", "3"]) == 0
+    assert most == [3] and len(trained) == 5
+    assert all(log.name == f"{directory.name}.txt" for directory, log in trained.items())
+    trained.clear()
+    assert ablate.main([*argv, "--seeds", "2"]) == 0
+    assert list(trained.values()) == [None, None]
+    # After one that fails, those under way end, and none begins.
+    trained.clear()
+    monkeypatch.setitem(CLAIMS, "tiny", TINY)
+    with pytest.raises(UserError, match="slow is too slow"):
+        ablate.main([*argv, "--seeds", "5", "--jobs", "2"])
+    assert 2 <= len(trained) <= 4 and at_once == [0]
+
+
+def test_a_training_of_several_leaves_its_output_in_a_file(tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(CLAIMS, "tiny", TINY)
+    with pytest.raises(UserError, match=r"exit code 2 \(see .*base-[^/]*-0\.txt\); run the same") as caught:
+        ablate.main(["tiny", "--jobs", "2", "--seeds", "1", "--runs-dir", str(tmp_path), "--", "--threads", "-3"])
+    assert caught.value.exit_code == 2
+    logs = sorted((tmp_path / "ablate").glob("*.txt"))
+    assert len(logs) == 2 and all("--threads" in log.read_text() for log in logs)
+    assert "must be" not in "".join(capfd.readouterr())
+
+
 def test_of_all_claims_those_after_one_that_diverges_are_run(tmp_path, monkeypatch):
     monkeypatch.setitem(CLAIMS, "wild", replace(TINY, variants={"too fast": "--lr 1e12"}))
     monkeypatch.setitem(CLAIMS, "tiny", replace(TINY, variants={"plain": ""}))
@@ -167,7 +210,7 @@ def test_a_record_names_no_place_on_the_machine():
     assert ablate.without_paths(command) == expected
 
 
-@pytest.mark.parametrize("argv", (["nothing"], ["lrn", "--seeds", "0"]))
+@pytest.mark.parametrize("argv", (["nothing"], ["lrn", "--seeds", "0"], ["lrn", "--jobs", "0"]))
 def test_wrong_usage(argv):
     with pytest.raises(UsageError):
         ablate.main(argv)
