@@ -62,6 +62,19 @@ def test_the_speed_tables_are_what_the_record_says():
     assert page.endswith(report.tables(older) + "\n")
 
 
+def test_the_newest_speeds_are_what_the_record_says():
+    content = json.loads((ROOT / "results" / "cpu_speed_now.json").read_text())
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert f"\n\n{report.summary(content)}\n\nIn inference ours" in page and content["commit"][:7] in page
+    rows = {name: entry["summary"] for name, entry in content["speed"].items()}
+    told = re.search(r"\((0\.\d+) and (0\.\d+) of its speed, \[cpu_speed_now", " ".join(README.split())).groups()
+    assert [float(number) for number in told] == [
+        round(rows[name]["torch"]["train_ratio"][0], 2) for name in ("net_18-b128", "net_w2-b128")]
+    inference = [f"{rows[name]['torch-best']['inference_ratio'][0]:.2f}"
+                 for name in ("alexnet-b128", "alexnet-b32", "alexnet_torchvision-b128")]
+    assert "{}, {} and {} of PyTorch at its best".format(*inference) in " ".join(page.split())
+
+
 def test_the_table_of_ranks_is_what_the_record_says():
     content = json.loads((ROOT / "results" / "scaling.json").read_text())
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
