@@ -3,8 +3,8 @@
 Every training is an ordinary run under RUNS/ablate, made by `train` in a process of its own. So
 this command can be stopped at any time and run again: finished trainings are kept, and one that
 was interrupted is resumed. The directory of a run is named after its flags, so a training that
-several claims need is done once. With --jobs several trainings run at a time: one of a small network
-leaves most of a GPU idle.
+several claims need is done once. With --jobs several trainings run at a time: one of a small
+network leaves most of a GPU idle.
 
 The claims are data in claims.py; verdict.py says what the trainings show.
 """
@@ -65,8 +65,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs-dir", type=cli.home, default="runs", metavar="DIR",
                         help="keep the trainings in DIR/ablate (default: runs)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N",
-                        help="trainings at a time, each with its output in a file (default: 1, with "
-                             "its output here)")
+                        help="trainings at a time, each with its output in a file (default: 1, "
+                             "with its output here)")
     parser.add_argument("--out", type=cli.path, metavar="DIR",
                         help="write the numbers and the figure here (default: RUNS/ablate-NAME)")
     parser.add_argument("--dry-run", action="store_true",
@@ -90,7 +90,9 @@ def _list_of_claims() -> str:
     texts["all"] = ("all of these except stall, which needs a folder of photographs, and "
                     "those at their full size, which take hours: "
                     f"{', '.join(LONG)}")
-    lines = [textwrap.fill(text, 100, initial_indent=f"  {name:<18}", subsequent_indent=" " * 20)
+    width = max(map(len, texts)) + 2
+    lines = [textwrap.fill(text, 100, initial_indent=f"  {name:<{width}}",
+                           subsequent_indent=" " * (width + 2))
              for name, text in texts.items()]
     return "\n".join(lines)
 
@@ -136,8 +138,8 @@ def call(module: str, flags: Sequence[str], directory: Path, log: Path | None = 
                                   stderr=subprocess.STDOUT).returncode
     if code:
         where = f" (see {log})" if log else ""
-        error = UserError(f"{module} in {directory} ended with exit code {code}{where}; run the same "
-                          "command again to resume")
+        error = UserError(f"{module} in {directory} ended with exit code {code}{where}; run the "
+                          "same command again to resume")
         error.exit_code = code
         raise error
 
