@@ -109,6 +109,21 @@ def test_the_epochs_on_two_cores_took_what_the_page_says():
     assert "took 914 and 948 seconds" in claims.TWO_CORES and "58 images per second" in record["note"]
     page = claims.page({"cpu_224": record})
     assert "| the same on two cores, two ranks | 58.92 % | 931 | 2 | Intel" in page
+    assert "1 thread on each of 2 ranks |" in page
+
+
+def test_how_the_bundled_network_was_chosen_is_told_with_its_records():
+    records = claims.load(claims.ROOT / "results")
+    parts = {name: records[name] for name in ("alexnet_cifar", "alexnet_cifar-45000", "alexnet_cifar-border")}
+    page = " ".join(claims.page(parts).split())
+    assert "had 11.9 % wrong in the end" in page and "seen on the test images" in page
+    errors = [record["test"]["top1_error"] for record in parts.values()]
+    assert min(errors) == errors[0] and round(sorted(errors)[1] - errors[0], 1) == 0.6  # "half a point"
+    ends = [0, *(epoch["seconds"] for epoch in parts["alexnet_cifar"]["curve"])]
+    times = sorted(ends[i + 1] - ends[i] for i in range(36))
+    assert f"the median epoch took {(times[17] + times[18]) / 2:.0f} seconds" in page
+    del parts["alexnet_cifar-border"]
+    assert "had 11.9 % wrong" not in claims.page(parts)
 
 
 def test_figure_1_says_how_far_tanh_came(tmp_path):
