@@ -351,17 +351,18 @@ def nets(records: Records) -> str:
 
 
 BUNDLED = (
-    "`alexnet_cifar` is the network that comes with the package. Its dropout and its hidden layers "
-    "are those of `alexnet_cifar-24`, chosen on 5,000 training images that were held out "
+    "`alexnet_cifar` is the network that comes with the package. Its dropout and its hidden "
+    "layers are those of `alexnet_cifar-24`, chosen on 5,000 training images that were held out "
     "([alexnet_cifar-24-choice.json](../results/alexnet_cifar-24-choice.json)); the place of its "
     "norms and its rate were chosen by the training loss in the first steps of five tries. "
     "`alexnet_cifar-45000` then learnt from nine tenths of the training images and was watched on "
-    "the others, of which it had {watched:.1f} % wrong in the end. The bundled network repeats its "
-    "recipe on all of them, and `alexnet_cifar-border` does so with a border of two pixels around each image; both "
-    "were trained by two ranks of one thread, each with half of every batch. The test images "
-    "decided nothing within a training, and each network was tested when it was finished. But the "
-    "bundled network was the last of the three, after the tests of the other two: that it is the "
-    "best of them was seen on the test images, so that its lead of half a point can be chance.")
+    "the others, of which it had {watched:.1f} % wrong in the end. The bundled network repeats "
+    "its recipe on all of them, and `alexnet_cifar-border` does so with a border of two pixels "
+    "around each image; both were trained by two ranks of one thread, each with half of every "
+    "batch. The test images decided nothing within a training, and each network was tested when "
+    "it was finished. But the bundled network was the last of the three, after the tests of the "
+    "other two: that it is the best of them was seen on the test images, so that its lead of half "
+    "a point can be chance.")
 
 
 def bundled(records: Records) -> str:
