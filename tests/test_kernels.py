@@ -10,6 +10,7 @@ import checks
 import numpy as np
 import pytest
 from checks import NormCase, WindowCase, assert_close, normal
+from checks.cases import POOL_CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -436,6 +437,24 @@ def test_a_batch_smaller_than_the_pieces(threads, monkeypatch):
     checks.conv2d_weight_gradient(case)
     checks.conv2d_input_gradient(replace(case, stride=(2, 2)))
     checks.max_pool2d(replace(case, groups=1))
+
+
+@pytest.mark.parametrize("case", POOL_CASES, ids=str)
+def test_pools_give_the_same_bits_on_one_thread_as_on_several(case, threads):
+    """One thread copies columns apart. And NumPy's buffer is afterwards what it was."""
+    x = np.random.default_rng(0).integers(-2, 3, case.x_shape).astype(np.float32)
+    x.reshape(-1)[-1:] = np.nan
+    results = []
+    size = np.getbufsize()
+    for count in (1, 3):
+        threads(count)
+        y, won = cpu.max_pool2d(x, case.win)
+        results.append((y, *won, cpu.max_pool2d_values(x, case.win)[0],
+                        cpu.max_pool2d_backward(y, won, x.shape, case.win),
+                        cpu.avg_pool2d(x, case.win, True)))
+    for one, other in zip(*results, strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert np.getbufsize() == size
 
 
 def test_activations_come_out_contiguous_in_the_dtype_of_the_input():

@@ -1,11 +1,41 @@
 """Pooling. A window's maximum is the maximum of its rows' maxima, so each axis is done by itself:
 K + K comparisons per output in place of K K. The same holds for sums."""
+from collections.abc import Callable
+
 import numpy as np
 
-from ..window import Window
-from .blocks import as_bits, image_blocks, tiles
+from ..window import Window, ceil_div
+from ..workers import get_threads, parallel_for
+from .blocks import BLOCK, TILE, as_bits, tiles
 
 Winners = tuple[np.ndarray, np.ndarray]  # which tap won: along the columns, along the rows
+
+# NumPy copies operands with gaps through a buffer, several rows at a time, if rows are shorter than
+# the buffer: by default up to 8,192 numbers, which takes two to three times as long as to calculate
+# with rows of some hundred where they are. Rows of a few dozen numbers are faster through a buffer.
+BUFFER = 1024
+
+
+def _pool_blocks(total: int, image_bytes: int, body: Callable[[int, int], object]) -> None:
+    """`image_blocks` with NumPy's buffer of BUFFER numbers, and blocks of another size.
+
+    One thread takes a third of a block: with intermediate results and truth values that fits the
+    second-level cache. Several threads take two, because the fewer the calls of NumPy, the less
+    often they wait for Python's lock, and that costs them more than the slower memory.
+    """
+    block = BLOCK // 3 if get_threads() == 1 else 2 * BLOCK
+    step = max(1, block // max(1, image_bytes))
+    least = ceil_div(4 * TILE, max(1, image_bytes))  # images that make a float32 tile
+
+    def piece(start: int, stop: int) -> None:
+        before = np.setbufsize(BUFFER)  # of this thread alone
+        try:
+            for n0 in range(start, stop, step):
+                body(n0, min(n0 + step, stop))
+        finally:
+            np.setbufsize(before)
+
+    parallel_for(total, piece, least)
 
 
 def _at(axis: int, part: slice) -> tuple[slice, ...]:
@@ -38,7 +68,7 @@ def max_pool2d(x: np.ndarray, win: Window) -> tuple[np.ndarray, Winners]:
             if not np.isnan(y[n0:n1].max(initial=-np.inf)):  # y is small: cheap to ask
                 break
 
-    image_blocks(N, 2 * H * W * C * x.itemsize, body)
+    _pool_blocks(N, 2 * H * W * C * x.itemsize, body)
     return y, (won_column, won_row)
 
 
@@ -74,8 +104,33 @@ def max_pool2d_values(x: np.ndarray, win: Window) -> tuple[np.ndarray, None]:
         _max_along(x[n0:n1], win, 0, middle)
         _max_along(middle, win, 1, y[n0:n1])
 
-    image_blocks(N, 2 * H * W * C * x.itemsize, body)
+    _pool_blocks(N, 2 * H * W * C * x.itemsize, body)
     return y, None
+
+
+def _phases(cells: np.ndarray, win: Window, axis: int) -> list[np.ndarray]:
+    """Rows (axis 0) or columns (axis 1) of images, those with the same remainder modulo the stride
+    S together: what a tap sees lies in one phase, without gaps. S = 2, K = 3 on 7 columns:
+
+        phase 0   0 2 4 6     tap 0 sees 0 2 4, tap 2 sees 2 4 6
+        phase 1   1 3 5       tap 1 sees 1 3 5
+
+    Rows stay where they are. Columns are copied: next to each other they are one stretch of
+    memory, but with gaps NumPy's loops have only C steps each, and to start a loop takes as long
+    as a hundred steps. Several threads do without: they would wait for Python's lock at the copies.
+    """
+    S = win.stride[axis]
+    phases = [cells[_at(axis, slice(r, None, S))] for r in range(S)]
+    if axis == 1 and win.kernel[axis] > S > 1 and get_threads() == 1:
+        return [phase.copy() for phase in phases]
+    return phases
+
+
+def _tap(win: Window, axis: int, k: int, size: int, out: int) -> tuple[slice, int, slice]:
+    """`Window.tap` in phases: (slice of outputs, phase, slice of its rows or columns)."""
+    S = win.stride[axis]
+    outs, ins = win.tap(axis, k, size, out)
+    return outs, ins.start % S, slice(ins.start // S, (ins.stop - 1) // S + 1)
 
 
 def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray,
@@ -87,27 +142,47 @@ def _max_along(source: np.ndarray, win: Window, axis: int, best: np.ndarray,
     """
     size = source.shape[axis + 1]
     out = best.shape[axis + 1]
-    taps = range(win.kernel[axis])
-    outs, ins = win.tap(axis, 0, size, out)
-    if won is not None:
+    phases = _phases(source, win, axis)
+    taps = []
+    for k in range(win.kernel[axis]):
+        outs, phase, cells = _tap(win, axis, k, size, out)
+        taps.append((k, outs, phases[phase][_at(axis, cells)]))
+    full = [outs == slice(0, out) for _, outs, _ in taps[:2]]  # the tap is a pixel in every window
+    if won is not None and full != [True, True]:
         won.fill(0)
-    if outs == slice(0, out):  # tap 0 is a pixel in every window: start from it
-        np.copyto(best, source[_at(axis, ins)])
+    if full == [True, True]:  # compare these two: nothing has to be copied or filled first
+        first = taps[0][2]
+        second = taps[1][2]
+        if won is not None:
+            _larger(second, first, with_nan, out=_truths(won))  # true is 1: tap 1
+        np.maximum(first, second, out=best)
+        taps = taps[2:]
+    elif full[0]:
+        np.copyto(best, taps[0][2])
         taps = taps[1:]
     else:
         best.fill(-np.inf)  # what lies in the padding never wins, not even where all is -inf
         if won is not None:
             _start_at_pixels(won, win, axis, size)
-    for k in taps:
-        outs, ins = win.tap(axis, k, size, out)
+    for k, outs, there in taps:
         here = best[_at(axis, outs)]
-        there = source[_at(axis, ins)]
         if won is not None:
-            larger = there > here
-            if with_nan:
-                larger |= np.isnan(there)
-            _note_winner(won[_at(axis, outs)], larger, k)
+            _note_winner(won[_at(axis, outs)], _larger(there, here, with_nan), k)
         np.maximum(here, there, out=here)
+
+
+def _truths(won: np.ndarray) -> np.ndarray:
+    """What a comparison may write to: the bytes of `won` as truth values, where it has bytes."""
+    return won.view(bool) if won.itemsize == 1 else won
+
+
+def _larger(there: np.ndarray, here: np.ndarray, with_nan: bool,
+            out: np.ndarray | None = None) -> np.ndarray:
+    """Where `there` is larger than `here`, or NaN, if asked."""
+    larger = np.greater(there, here, out=out)
+    if with_nan:
+        np.logical_or(larger, np.isnan(there), out=larger)
+    return larger
 
 
 def _start_at_pixels(won: np.ndarray, win: Window, axis: int, size: int) -> None:
@@ -152,7 +227,7 @@ def max_pool2d_backward(gy: np.ndarray, saved: Winners, x_shape: tuple[int, ...]
         _give_to_winners(gy[n0:n1], won_row[n0:n1], win, 0, middle)
         _give_to_winners(middle, won_column[n0:n1], win, 1, gx[n0:n1])
 
-    image_blocks(N, 2 * H * W * C * gy.itemsize, body)
+    _pool_blocks(N, 2 * H * W * C * gy.itemsize, body)
     return gx
 
 
@@ -216,7 +291,7 @@ def avg_pool2d(x: np.ndarray, win: Window, count_include_pad: bool) -> np.ndarra
         sum_along(middle, win, 0, y[n0:n1])
         y[n0:n1] /= cells
 
-    image_blocks(N, 2 * H * W * C * x.itemsize, body)
+    _pool_blocks(N, 2 * H * W * C * x.itemsize, body)
     return y
 
 
@@ -236,7 +311,7 @@ def avg_pool2d_backward(gy: np.ndarray, x_shape: tuple[int, ...], win: Window,
         spread_along(gy[n0:n1] / cells, win, 0, middle)
         spread_along(middle, win, 1, gx[n0:n1])
 
-    image_blocks(N, 2 * H * W * C * gy.itemsize, body)
+    _pool_blocks(N, 2 * H * W * C * gy.itemsize, body)
     return gx
 
 
