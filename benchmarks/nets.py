@@ -14,7 +14,7 @@ from minitorch_alex import backend, kernels, models, nn, optim, profile, streams
 from minitorch_alex.autograd import no_grad
 from minitorch_alex.functional.layout import to_nchw, to_nhwc
 from minitorch_alex.kernels import Window, cpu
-from minitorch_alex.kernels.cpu import algorithms
+from minitorch_alex.kernels.cpu import algorithms, by_rows
 from minitorch_alex.models.alexnet import Scale
 from minitorch_alex.tensor import Tensor
 from minitorch_alex.training import cli, convolution
@@ -52,6 +52,8 @@ def change(idea: str) -> None:
             kernels.workers._SingleThreadedBlas = contextlib.nullcontext
         case "no blocks in im2col":
             _set_in_kernels("BLOCK", 1 << 40)
+        case "whole windows in im2col":
+            by_rows.suits = lambda *_: False
         case "no tiles":
             _set_in_kernels("TILE", 1 << 40)
         case "freed memory given back":

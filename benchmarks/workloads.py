@@ -122,6 +122,7 @@ IDEAS = {
     "one thread": {},
     "threads of BLAS, not ours": {},
     "no blocks in im2col": {},
+    "whole windows in im2col": {},
     "no tiles": {},
     "freed memory given back": {},
     "BLAS without AVX-512": {"OPENBLAS_CORETYPE": "Haswell"},

@@ -570,6 +570,7 @@ lesson.answer(
 # * `minitorch_alex/kernels/im2col.py`: `conv2d`, the whole batch in one product
 # * `minitorch_alex/kernels/cpu/conv.py`: `conv2d` (blocks and products), `add_taps` (col2im)
 # * `minitorch_alex/kernels/cpu/blocks.py`: `plan` (how large a block), `windows` (the view)
+# * `minitorch_alex/kernels/cpu/by_rows.py`: a fifth of the copies, where windows overlap
 # * `minitorch_alex/kernels/cpu/winograd.py`: fewer multiplications
 # * `minitorch_alex/profile/`: `python -m minitorch_alex.profile alexnet` has a column for im2col
 # * `docs/speed.md`: where the rest of the time goes

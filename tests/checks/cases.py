@@ -75,6 +75,7 @@ CONV_CASES = (
 )
 # Layers of the paper's net with fewer channels out: blocks that are a part of an image or several.
 LARGE_CONV_CASES = (
+    WindowCase(N=2, H=40, W=40, C=16, O=8, groups=2, kernel=(5, 5), padding=(2, 2)),
     WindowCase(N=2, H=27, W=27, C=32, O=8, groups=2, kernel=(5, 5), padding=(2, 2)),
     WindowCase(N=1, H=227, W=227, C=3, O=8, kernel=(11, 11), stride=(4, 4)),
     WindowCase(N=5, H=13, W=13, C=64, O=16, kernel=(3, 3), padding=(1, 1)),

@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 
 from minitorch_alex.kernels import Window, cpu, im2col, naive, set_winograd, workers
-from minitorch_alex.kernels.cpu import blocks, product
+from minitorch_alex.kernels.cpu import blocks, by_rows, product
 
 from .cases import CONV_CASES, LARGE_CONV_CASES, LRN_CASES, POOL_CASES, WINOGRAD_CASES
 from .compare import assert_close, dot, in_precision, normal
@@ -171,6 +171,25 @@ def check_the_oracles_of_conv2d():
 def check_conv2d_at_the_size_of_layers():
     for case in LARGE_CONV_CASES:
         conv2d_of_a_layer(case)
+
+
+def check_conv2d_by_rows():
+    """Row by row of the kernel, also where im2col is taken for being faster: every case without a
+    stride from row to row, shared by two threads, however little work it is."""
+    cases = [replace(case, N=5) for case in CONV_CASES if case.stride[0] == 1 < case.kernel[0]]
+    cases.append(replace(cases[0], padding=(7, 1)))  # each row of the kernel sees only padding somewhere
+    before = workers.get_threads()
+    workers.set_threads(2)
+    try:
+        with mock.patch.object(by_rows, "WIDTH", 1), mock.patch.object(blocks, "GRAIN", 1):
+            for case in cases:
+                x = np.empty(case.x_shape)
+                assert by_rows.suits(x, case.O * case.groups, case.win, case.groups)
+                conv2d_forward(case)
+                conv2d_weight_gradient(case)
+                conv2d_input_gradient(case)
+    finally:
+        workers.set_threads(before)
 
 
 def check_winograd():
@@ -387,6 +406,7 @@ CHECKS = (
     check_narrow_products,
     check_the_oracles_of_conv2d,
     check_conv2d_at_the_size_of_layers,
+    check_conv2d_by_rows,
     check_winograd,
     check_locally_connected2d,
     check_max_pool2d,

@@ -8,7 +8,8 @@ carry the speed:
    transpose.
 2. Blocks (blocks.py). im2col copies windows into a matrix of BLOCK bytes that stays in the cache,
    one matrix product reads it, and the next block overwrites it. The whole matrix would be up to
-   25 times the image. The backward pass gathers again.
+   25 times the image; where windows overlap, by_rows.py does with 5 times. The backward pass
+   gathers again.
 3. Threads (kernels/workers.py). Each takes a share of the batch, with BLAS at one thread.
 4. Tiles. Chains of element-wise steps run over TILE elements at a time, so that each step finds in
    the cache what the last one wrote.

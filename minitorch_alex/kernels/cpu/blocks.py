@@ -71,6 +71,10 @@ class Block(NamedTuple):
         """Output rows in all: those of each image times the images."""
         return (self.n1 - self.n0) * (self.r1 - self.r0)
 
+    def places(self, OH: int, OW: int) -> slice:
+        """Its rows of the output matrix (N*OH*OW, O)."""
+        return slice((self.n0 * OH + self.r0) * OW, ((self.n1 - 1) * OH + self.r1) * OW)
+
 
 def plan(N: int, OH: int, OW: int, window_bytes: int, scale: int = 1) -> list[Block]:
     """Cut a batch into blocks whose im2col matrices have about `scale` x BLOCK bytes.
@@ -161,3 +165,24 @@ def windows(image: np.ndarray, win: Window, rows: int, OW: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(
         image, (image.shape[0], rows, OW, KH, KW, image.shape[3]),
         (n, h * SH, w * SW, h * DH, w * DW, c), writeable=False)
+
+
+def columns(x: np.ndarray, win: Window, groups: int,
+            blocks: list[Block]) -> Iterator[tuple[Block, int, np.ndarray]]:
+    """im2col, a block at a time: yields (block, group, col) with col (windows, KH KW C/G).
+
+    The matrix `col` is overwritten by the next step: it lies in the cache when the product reads
+    it.
+    """
+    if not blocks:
+        return
+    OH, OW = win.out(*x.shape[1:3])
+    width = win.kernel[0] * win.kernel[1] * (x.shape[3] // groups)
+    buffer = np.empty((max(block.rows for block in blocks) * OW, width), x.dtype)
+    for block, image in zip(blocks, padded_images(x, win, (OH, OW), groups, blocks)):
+        col = buffer[:block.rows * OW]
+        for g in range(groups):
+            view = windows(image[g], win, block.r1 - block.r0, OW)
+            # (n*rows*OW, KH*KW*C/G) -> (n, rows, OW, KH, KW, C/G)
+            np.copyto(col.reshape(view.shape), view)
+            yield block, g, col

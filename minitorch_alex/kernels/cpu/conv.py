@@ -2,7 +2,6 @@
 
 `kernels/im2col.py` has the same idea without blocks, in a dozen lines; read it first.
 """
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from ..window import Pair, Window, group_slices
 from ..workers import parallel_for, parallel_list, pieces
-from . import algorithms, winograd
-from .blocks import Block, blocks_per_thread, padded_images, plan, windows
+from . import algorithms, by_rows, winograd
+from .blocks import Block, blocks_per_thread, columns, plan
 from .product import matmul_narrow
 
 NARROW = 24   # numbers in a row of a window; copying fewer at a time costs as much as the product
@@ -39,6 +38,8 @@ def _conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, gro
             relu: bool) -> np.ndarray:
     if algorithms.use_winograd("outputs", x, len(w), win, groups):
         return winograd.conv2d(x, w, b, win, groups, relu)
+    if by_rows.suits(x, len(w), win, groups):
+        return by_rows.conv2d(x, w, b, win, groups, relu)
     t = outputs_per_window(x, len(w), win, groups)
     if t > 1:
         return _conv2d_wide(x, w, b, win, t, relu)
@@ -59,8 +60,8 @@ def _conv2d_blocks(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Wind
     blocks = _blocks(x, win, groups)
 
     def body(start: int, stop: int) -> None:
-        for g, rows, col in _columns(x, win, groups, blocks[start:stop]):
-            part = flat[rows, outs[g]]
+        for block, g, col in columns(x, win, groups, blocks[start:stop]):
+            part = flat[block.places(OH, OW), outs[g]]
             matmul_narrow(col, mats[g], out=part)
             if b is not None:
                 part += b[outs[g]]
@@ -78,29 +79,6 @@ def _blocks(x: np.ndarray, win: Window, groups: int) -> list[Block]:
     return plan(len(x), OH, OW, window_bytes)
 
 
-def _columns(x: np.ndarray, win: Window, groups: int,
-             blocks: list[Block]) -> Iterator[tuple[int, slice, np.ndarray]]:
-    """im2col, a block at a time: yields (group, rows, col) with col (windows, KH KW C/G).
-
-    `rows` are these windows' rows of the output matrix (N OH OW, O). The matrix `col` is
-    overwritten by the next step: it lies in the cache when the product reads it.
-    """
-    if not blocks:
-        return
-    OH, OW = win.out(*x.shape[1:3])
-    width = win.kernel[0] * win.kernel[1] * (x.shape[3] // groups)
-    buffer = np.empty((max(block.rows for block in blocks) * OW, width), x.dtype)
-    for block, image in zip(blocks, padded_images(x, win, (OH, OW), groups, blocks)):
-        n0, n1, r0, r1 = block
-        rows = slice((n0 * OH + r0) * OW, ((n1 - 1) * OH + r1) * OW)
-        col = buffer[:block.rows * OW]
-        for g in range(groups):
-            view = windows(image[g], win, r1 - r0, OW)
-            # (n*rows*OW, KH*KW*C/G) -> (n, rows, OW, KH, KW, C/G)
-            np.copyto(col.reshape(view.shape), view)
-            yield g, rows, col
-
-
 # Weight gradient
 
 
@@ -111,6 +89,8 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
     """
     if algorithms.use_winograd("weights", x, gy.shape[3], win, groups):
         return winograd.conv2d_backward_weight(x, gy, win, groups)
+    if by_rows.suits(x, gy.shape[3], win, groups):
+        return by_rows.conv2d_backward_weight(x, gy, win, groups)
     t = outputs_per_window(x, gy.shape[3], win, groups)
     if t > 1:
         return _backward_weight_wide(x, gy, win, t)
@@ -124,7 +104,7 @@ def _backward_weight_blocks(x: np.ndarray, gy: np.ndarray, win: Window, groups: 
     Each piece of the batch sums into a matrix of its own, and these are added in order: the result
     does not depend on which thread was faster.
     """
-    O = gy.shape[3]
+    OH, OW, O = gy.shape[1:]
     cg = x.shape[3] // groups
     KH, KW = win.kernel
     flat = gy.reshape(-1, O)  # (N, OH, OW, O) -> (N*OH*OW, O)
@@ -135,8 +115,9 @@ def _backward_weight_blocks(x: np.ndarray, gy: np.ndarray, win: Window, groups: 
 
     def job(start: int, stop: int, total: np.ndarray) -> None:
         product = np.empty_like(total[0])
-        for g, rows, col in _columns(x, win, groups, blocks[start:stop]):
-            total[g] += np.matmul(col.T, flat[rows, outs[g]], out=product)
+        for block, g, col in columns(x, win, groups, blocks[start:stop]):
+            part = flat[block.places(OH, OW), outs[g]]
+            total[g] += np.matmul(col.T, part, out=product)
 
     parallel_list([partial(job, start, stop, total)
                    for (start, stop), total in zip(cuts, sums, strict=True)])
@@ -268,9 +249,9 @@ def _col2im(gy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], win: Window
         for block in plan(stop - start, OH, OW, mats[0][0].nbytes):
             n0 = start + block.n0
             n1 = start + block.n1
-            rows = slice((n0 * OH + block.r0) * OW, ((n1 - 1) * OH + block.r1) * OW)
+            places = Block(n0, n1, block.r0, block.r1).places(OH, OW)
             for g in range(groups):
-                gcol = flat[rows, outs[g]] @ mats[g]
+                gcol = flat[places, outs[g]] @ mats[g]
                 # (n*rows*OW, KH*KW*C/G) -> (n, rows, OW, KH, KW, C/G)
                 gcol = gcol.reshape(n1 - n0, block.r1 - block.r0, OW, *win.kernel, cg)
                 add_taps(gx[n0:n1, :, :, ins[g]], gcol, win, OH, OW, block.r0)

@@ -23,16 +23,19 @@ LEAST_ROWS = 8
 
 
 def matmul_narrow(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """out = a @ b for a b of few columns: (P, K) @ (K, N) -> (P, N)."""
+    """out = a @ b for a b of few columns: (P, K) @ (K, N) -> (P, N), or with several such b in a
+    stack (S, K, N) -> (S, P, N)."""
     P, K = a.shape
-    N = b.shape[1]
+    N = b.shape[-1]
     rows = _rows_of_a_piece(K, N) if a.dtype == np.float32 else 0
     stop = P // rows * rows if rows else 0
     if stop:
-        # (P', K) -> (P'/rows, rows, K), a view, as is that of `out`: written there, it stands in it
-        np.matmul(a[:stop].reshape(-1, rows, K), b, out=out[:stop].reshape(-1, rows, N))
+        small = a[:stop].reshape(-1, rows, K)  # (P', K) -> (P'/rows, rows, K)
+        # (..., P', N) -> (..., P'/rows, rows, N), a view: written there, it stands in `out`
+        small_out = out[..., :stop, :].reshape(*out.shape[:-2], -1, rows, N)
+        np.matmul(small, b[..., None, :, :], out=small_out)
     if stop < P:
-        np.matmul(a[stop:], b, out=out[stop:])
+        np.matmul(a[stop:], b, out=out[..., stop:, :])
 
 
 def _rows_of_a_piece(K: int, N: int) -> int:
