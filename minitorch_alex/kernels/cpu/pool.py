@@ -10,9 +10,9 @@ from .blocks import BLOCK, TILE, as_bits, tiles
 
 Winners = tuple[np.ndarray, np.ndarray]  # which tap won: along the columns, along the rows
 
-# NumPy copies operands with gaps through a buffer, several rows at a time, if rows are shorter than
-# the buffer: by default up to 8,192 numbers, which takes two to three times as long as to calculate
-# with rows of some hundred where they are. Rows of a few dozen numbers are faster through a buffer.
+# NumPy copies an operand with gaps into a buffer, several rows at a time, where a row is shorter
+# than the buffer. For rows of some hundred numbers this takes longer than calculating where they
+# are; for rows of a few dozen it is faster. NumPy's own buffer has 8,192 numbers.
 BUFFER = 1024
 
 
