@@ -100,11 +100,17 @@ def plan(N: int, OH: int, OW: int, window_bytes: int, scale: int = 1) -> list[Bl
     if N < threads:
         share = OH * N // threads  # the rows of a thread
         rows = min(rows, max(ceil_div(MIN_WINDOWS_SHARED, OW), share))
+    # As many blocks for each thread, and all of a size to within an image or a row.
+    shares = BLOCKS_PER_THREAD * threads
+    batches = min(N, ceil_div(ceil_div(N, images), shares) * shares)
     bands = ceil_div(OH, rows)
-    edges = [OH * i // bands for i in range(bands + 1)]  # bands of equal height, to within a row
+    return [Block(n0, n1, r0, r1) for n0, n1 in _cut(N, batches) for r0, r1 in _cut(OH, bands)]
 
-    return [Block(n0, min(n0 + images, N), r0, r1)
-            for n0 in range(0, N, images) for r0, r1 in zip(edges, edges[1:])]
+
+def _cut(total: int, number: int) -> list[tuple[int, int]]:
+    """range(total) in `number` parts of equal size, to within one."""
+    edges = [total * i // number for i in range(number + 1)] if number else []
+    return list(zip(edges, edges[1:]))
 
 
 def blocks_per_thread(blocks: list[Block], multiply_adds: int) -> int:
