@@ -23,7 +23,7 @@ from minitorch_alex.training import cli, runs
 from minitorch_alex.verdict import Record, grid
 
 from . import figure1 as race
-from . import own_pictures
+from . import own_pictures, under_way
 
 ROOT = Path(__file__).parent.parent
 Records = Mapping[str, Record]  # by the name of the file, without .json
@@ -347,7 +347,30 @@ def nets(records: Records) -> str:
               "\"ten views\" the window and its mirror image. The times depend on what else the "
               "machine was doing."),
         grid(head, rows, left=4),
+        curves_so_far(records),
         bundled(records)]).rstrip()
+
+
+def trainings_under_way(records: Records) -> dict[str, Record]:
+    """Trainings that have not ended yet, by network; without those that have a record by now."""
+    runs = records.get("under_way", {}).get("runs", [])
+    return {run["model"]: run for run in runs if run["model"] not in records}
+
+
+def curves_so_far(records: Records) -> str:
+    """The curves of the trainings under way, and what is left of them."""
+    runs = trainings_under_way(records)
+    if not runs:
+        return ""
+    record = records["under_way"]
+    names = " and ".join(f"`{name}`" for name in runs)
+    hours = ", ".join(f"about {HOURS[name]:g} hours for {name}" for name in runs if name in HOURS)
+    return "\n\n".join([
+        prose(f"{names} by their own procedures, as far as they have come ({record['device']}; "
+              f"commit {record['commit']}, {record['date']}). {record['note']} On one core the "
+              f"whole trainings take {hours}. The training error of an epoch is that of the images "
+              "as they were cut and mirrored, while the weights moved:"),
+        "![training errors so far](../results/under_way.png)"])
 
 
 BUNDLED = (
@@ -377,8 +400,10 @@ def net_row(net: Net, records: Records) -> list[str]:
     """The cells of one network."""
     record = records.get(net.name)
     if record is None:
-        return [f"`{net.name}`", net.images, not_run(net.name), "", net.published,
-                *[""] * 6]
+        unfinished = trainings_under_way(records).get(net.name)
+        state = under_way.progress(unfinished) if unfinished else not_run(net.name)
+        link = "[under_way.json](../results/under_way.json)" if unfinished else ""
+        return [f"`{net.name}`", net.images, state, link, net.published, *[""] * 6]
     views = records.get(f"{net.name}-evaluate", {}).get("views", {})
     averages = [f"{views[kind]['top1_error']:.2f} %" if kind in views else ""
                 for kind in ("nine", "ten")]

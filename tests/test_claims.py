@@ -112,6 +112,19 @@ def test_the_epochs_on_two_cores_took_what_the_page_says():
     assert "1 thread on each of 2 ranks |" in page
 
 
+def test_trainings_under_way_are_told_as_far_as_they_have_come():
+    records = claims.load(claims.ROOT / "results")
+    record = records["under_way"]
+    page = " ".join(claims.page({"under_way": record}).split())
+    for run in record["runs"]:
+        errors = run["train_error"]
+        assert (f"| under way: {errors[-1]:.1f} % training error after {len(errors)} of {run['epochs']} epochs | "
+                "[under_way.json]") in page
+    assert record["device"] in page and "about 6 hours for conv_local_13, about 20 hours for conv_local_11" in page
+    finished = {"under_way": record, "conv_local_13": records["net_18"], "conv_local_11": records["net_18"]}
+    assert "under way" not in claims.page(finished)
+
+
 def test_how_the_bundled_network_was_chosen_is_told_with_its_records():
     records = claims.load(claims.ROOT / "results")
     parts = {name: records[name] for name in ("alexnet_cifar", "alexnet_cifar-45000", "alexnet_cifar-border")}
