@@ -25,7 +25,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PYTHON=python3.12 chooses the Python (3.11 or newer), ARGS='--epochs 5' adds flags to the training"
 
-# im2col gave the same bits on both processors that it was run on; which algorithm is faster, --conv auto, depends on it.
+# im2col: with --conv auto the clock would decide, and the numbers would depend on the processor.
 train: $(VENV)/installed  ## train a narrow AlexNet on drawn shapes, about two minutes on two cores; see runs/first
 	$(RUN) -m minitorch_alex.train --data shapes --set "channels=(24,64,96,96,64)" --set "hidden=(256,256)" \
 	  --epochs 12 --set "milestones=(8,11)" --conv im2col --name first --overwrite $(ARGS)

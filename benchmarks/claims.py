@@ -23,7 +23,7 @@ from minitorch_alex.training import cli, runs
 from minitorch_alex.verdict import Record, grid
 
 from . import figure1 as race
-from . import own_pictures, under_way
+from . import own_pictures, unfinished
 
 ROOT = Path(__file__).parent.parent
 Records = Mapping[str, Record]  # by the name of the file, without .json
@@ -337,11 +337,12 @@ def nets(records: Records) -> str:
         prose("One seed each. \"Published\" is the error that cuda-convnet's files give for the "
               "same network: of September 2011 for quick_26, net_18 and net_19, of December 2011 "
               "for conv_local_13 (by nine views), of March 2012 for conv_local_11 (by ten). The "
-              "14.2 % beside net_18 are of net_19, which has no normalisation; the file does not "
-              "say by how many views. When it was written, tests knew nine views, none mirrored; "
-              "the ten came in March 2012 (see [2012.md](2012.md)). So compare them with our nine. "
-              "Records from before November 2026 let the biases' rate drop with that of the "
-              "weights; the files drop epsW only. Deviations are differences "
+              "14.2 % next to net_18 is the error of net_19, which has no normalisation; the file "
+              "does not say by how many views. When it was written, tests knew nine views, none mirrored; "
+              "the ten came in March 2012 (see [2012.md](2012.md)). So compare it with our nine views. "
+              "In records from before November 2026 (\"bias_constant no\") the rate of the biases "
+              "drops with that of the weights; by cuda-convnet's files only that of the weights, "
+              "epsW, drops. Deviations are differences "
               "from the network's own recipe, which `train --dry-run` prints. A network trained "
               "on whole images has a single window: its \"nine views\" are that window, its "
               "\"ten views\" the window and its mirror image. The times depend on what else the "
@@ -351,26 +352,31 @@ def nets(records: Records) -> str:
         bundled(records)]).rstrip()
 
 
-def trainings_under_way(records: Records) -> dict[str, Record]:
-    """Trainings that have not ended yet, by network; without those that have a record by now."""
-    runs = records.get("under_way", {}).get("runs", [])
+def unfinished_runs(records: Records) -> dict[str, Record]:
+    """Unfinished trainings by network, without those that have a record by now."""
+    runs = records.get("unfinished", {}).get("runs", [])
     return {run["model"]: run for run in runs if run["model"] not in records}
 
 
 def curves_so_far(records: Records) -> str:
-    """The curves of the trainings under way, and what is left of them."""
-    runs = trainings_under_way(records)
+    """The curves of the unfinished trainings, and how long they would take."""
+    runs = unfinished_runs(records)
     if not runs:
         return ""
-    record = records["under_way"]
+    record = records["unfinished"]
     names = " and ".join(f"`{name}`" for name in runs)
     hours = ", ".join(f"about {HOURS[name]:g} hours for {name}" for name in runs if name in HOURS)
+    text = [
+        f"{names} by their own procedures, as far as they came ({record['device']}; commit "
+        f"{record['commit']}, {record['date']}).",
+        record["note"],
+        f"On one core the whole trainings would take {hours}." if hours else "",
+        "The training error of an epoch is that of the images as they were cut and mirrored, "
+        "while the weights moved:",
+    ]
     return "\n\n".join([
-        prose(f"{names} by their own procedures, as far as they have come ({record['device']}; "
-              f"commit {record['commit']}, {record['date']}). {record['note']} On one core the "
-              f"whole trainings take {hours}. The training error of an epoch is that of the images "
-              "as they were cut and mirrored, while the weights moved:"),
-        "![training errors so far](../results/under_way.png)"])
+        prose(" ".join(sentence for sentence in text if sentence)),
+        "![training errors so far](../results/unfinished.png)"])
 
 
 BUNDLED = (
@@ -384,8 +390,8 @@ BUNDLED = (
     "around each image; both were trained by two ranks of one thread, each with half of every "
     "batch. The test images decided nothing within a training, and each network was tested when "
     "it was finished. But the bundled network was the last of the three, after the tests of the "
-    "other two: that it is the best of them was seen on the test images, so that its lead of half "
-    "a point can be chance.")
+    "other two: it was chosen because it is the best of the three on the test images, so its lead "
+    "of half a point may be chance.")
 
 
 def bundled(records: Records) -> str:
@@ -400,9 +406,9 @@ def net_row(net: Net, records: Records) -> list[str]:
     """The cells of one network."""
     record = records.get(net.name)
     if record is None:
-        unfinished = trainings_under_way(records).get(net.name)
-        state = under_way.progress(unfinished) if unfinished else not_run(net.name)
-        link = "[under_way.json](../results/under_way.json)" if unfinished else ""
+        run = unfinished_runs(records).get(net.name)
+        state = unfinished.progress(run) if run else not_run(net.name)
+        link = "[unfinished.json](../results/unfinished.json)" if run else ""
         return [f"`{net.name}`", net.images, state, link, net.published, *[""] * 6]
     views = records.get(f"{net.name}-evaluate", {}).get("views", {})
     averages = [f"{views[kind]['top1_error']:.2f} %" if kind in views else ""
@@ -458,10 +464,9 @@ def sizes(records: Records) -> str:
 
 
 TWO_CORES = (
-    "On two cores the two epochs took 914 and 948 seconds while tests ran on the machine too; where "
-    "the cores were free it trained on about 58 images per second, 860 seconds per epoch, so the M1 "
-    "Max, whose GPU does the work, is faster than these two cores in NumPy "
-    "([cpu_224.json](../results/cpu_224.json)).")
+    "On two cores, with nothing else running on them, the two epochs took 810 and 795 seconds, about "
+    "62 images per second; the M1 Max, whose GPU does the work, takes 5 % less per epoch than these "
+    "two cores in NumPy ([cpu_224.json](../results/cpu_224.json)).")
 
 
 USUAL_EPOCH = (

@@ -37,14 +37,21 @@ PLACES = re.compile(r" --(data-dir|runs-dir) \S+")
 Run = Mapping[str, Any]  # of the record: activation, lr, seed, seconds, finished, train_error
 
 
-def read_run(directory: Path) -> dict[str, Any]:
-    """One run of the race, from its directory. Raises DataError when it is not such a run."""
+def read_epochs(directory: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The settings of a run, and the epochs in its log. Raises DataError when it is not a run."""
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         lines = (directory / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{directory} is not the directory of a run: {error}") from None
-    epochs = [row for row in map(json.loads, lines) if row["kind"] == "epoch"]
+        rows = [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{directory} is not the directory of a run: {error}; expected a "
+                        "config.json and a log.jsonl of whole lines") from None
+    return config, [row for row in rows if row["kind"] == "epoch"]
+
+
+def read_run(directory: Path) -> dict[str, Any]:
+    """One run of the race, from its directory. Raises DataError when it is not such a run."""
+    config, epochs = read_epochs(directory)
     if config["model"] != "quick_26" or not epochs:
         raise DataError(f"{directory} holds {len(epochs)} epochs of {config['model']}, expected at "
                         "least one of quick_26")

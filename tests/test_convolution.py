@@ -184,7 +184,8 @@ def test_profile_says_what_computes_each_layer(monkeypatch, capsys):
 
 
 def test_a_machine_remembers_what_was_faster(monkeypatch):
-    """By problem, batch, threads; a damaged file counts as none, and one that cannot be written does not matter."""
+    """By problem, batch, threads and kernels; a damaged file counts as none, and one that cannot be written does not
+    matter."""
     model = models.build("alexnet_cifar", 10)
     raced = []
     monkeypatch.setattr(tuning, "race", lambda problem, images: raced.append(images) or tuning.Race(2.0, 1.0))
@@ -201,8 +202,11 @@ def test_a_machine_remembers_what_was_faster(monkeypatch):
     convolution.memory_file().write_text('{"a": 1}')
     convolution.faster(layers, 31)
     assert len(raced) == 4 * once
+    monkeypatch.setattr(tuning, "EDITION", tuning.EDITION + 1)
+    convolution.faster(layers, 31)
+    assert len(raced) == 5 * once
     monkeypatch.setattr(convolution, "memory_file", lambda: Path("/dev/null/convolutions.json"))
-    assert convolution.faster(layers, 31) == first and len(raced) == 5 * once
+    assert convolution.faster(layers, 31) == first and len(raced) == 6 * once
 
 
 @pytest.mark.parametrize("config, policy", (

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from minitorch_alex.errors import UsageError
 from minitorch_alex.kernels import Window, cpu, im2col, naive, naive_later, set_winograd, workers
-from minitorch_alex.kernels.cpu import conv, product
+from minitorch_alex.kernels.cpu import by_rows, conv, product
 from minitorch_alex.kernels.window import ceil_div, group_slices
 
 drawn = settings(deadline=None, derandomize=True, max_examples=40, database=None)
@@ -172,6 +172,20 @@ def test_how_many_outputs_share_a_window(size, C, O, K, changes, t):
     groups = changes.pop("groups", 1)
     win = Window((K, K), padding=(K // 2, K // 2), **changes)
     assert conv.outputs_per_window(np.empty((1, size, size, C), np.float32), O, win, groups) == t
+
+
+@pytest.mark.parametrize(("N", "size", "C", "O", "K", "changes", "suits"), [
+    (4, 16, 32, 32, 5, {}, True), (4, 13, 384, 256, 3, {"groups": 2}, True), (4, 8, 32, 64, 3, {}, True),
+    (4, 32, 3, 32, 5, {}, False), (4, 16, 16, 16, 5, {}, False),    # narrow rows
+    (4, 16, 32, 32, 5, {"padding": (0, 0)}, False),                 # a third more rows than outputs
+    (4, 16, 32, 32, 5, {"stride": (2, 2)}, False), (4, 16, 128, 32, 1, {}, False),
+    (4, 112, 64, 64, 3, {}, False), (1, 16, 32, 32, 5, {}, False)])  # a large image; one for two threads
+def test_which_layers_are_computed_row_by_row(N, size, C, O, K, changes, suits, monkeypatch):
+    monkeypatch.setattr(by_rows, "get_threads", lambda: 2)
+    groups = changes.get("groups", 1)
+    settings = {"padding": (K // 2, K // 2)} | {key: value for key, value in changes.items() if key != "groups"}
+    x = np.empty((N, size, size, C), np.float32)
+    assert by_rows.suits(x, O, Window((K, K), **settings), groups) is suits
 
 
 def test_winograd_is_what_runs_when_it_is_switched_on():

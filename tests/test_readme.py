@@ -67,7 +67,7 @@ def test_the_newest_speeds_are_what_the_record_says():
     page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert f"\n\n{report.summary(content)}\n\nIn inference ours" in page and content["commit"][:7] in page
     rows = {name: entry["summary"] for name, entry in content["speed"].items()}
-    told = re.search(r"\((0\.\d+) and (0\.\d+) of its speed, \[cpu_speed_now", " ".join(README.split())).groups()
+    told = re.search(r"\((\d\.\d+) and (\d\.\d+) of its speed, \[cpu_speed_now", " ".join(README.split())).groups()
     assert [float(number) for number in told] == [
         round(rows[name]["torch"]["train_ratio"][0], 2) for name in ("net_18-b128", "net_w2-b128")]
     inference = [f"{rows[name]['torch-best']['inference_ratio'][0]:.2f}"

@@ -131,9 +131,12 @@ def pieces(total: int, least: int = 1) -> list[tuple[int, int]]:
     cut depends on `total` and the thread count alone: sums over pieces are repeatable."""
     wanted = 1 if _team.count == 1 else PIECES_PER_THREAD * _team.count
     number = max(1, min(wanted, total // max(1, least)))
-    if number == 1:
-        return [(0, total)]
-    edges = [total * i // number for i in range(number + 1)]
+    return cut(total, number)
+
+
+def cut(total: int, number: int) -> list[tuple[int, int]]:
+    """range(total) as `number` parts (start, stop) of one size, to within one; none if 0."""
+    edges = [total * i // number for i in range(number + 1)] if number else []
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .style import INK, drawable, heading, load_matplotlib, new_figure, place, styled, write
+from .style import (
+    INK,
+    drawable,
+    heading,
+    heading_width,
+    load_matplotlib,
+    new_figure,
+    place,
+    styled,
+    write,
+)
 
 NOTE = "#66707a"
 HEAT = "inferno"   # perceptually uniform: twice as bright is twice as much
@@ -61,8 +71,10 @@ def sheet(columns: Sequence[Sequence[Panel]], path: str | os.PathLike, title: st
     heights = [SIDE + 0.1 + LINE * count for count in lines]  # of each row, with its captions
     band = sum(heights) + LINE * keys + 0.12
     above = 0.08 + 0.3 * bool(title) + 0.25 * bool(note)
-    width = max(0.3 + across * (SIDE + GAP) - GAP + 0.75 * (bar is not None), 4.2)
+    width = 0.3 + across * (SIDE + GAP) - GAP + 0.75 * (bar is not None)
+    title = drawable(title, path)
     with styled():
+        width = max(width, heading_width(title, note))
         figure = new_figure(figsize=(width, above + bands * band + 0.06), dpi=150)
         for i, column in enumerate(columns):
             left = 0.15 + i % across * (SIDE + GAP)
@@ -72,7 +84,7 @@ def sheet(columns: Sequence[Sequence[Panel]], path: str | os.PathLike, title: st
                 _draw_panel(figure, panel, left, low, path)
                 if bar is not None and row == bar.row and i % across == across - 1:
                     _draw_bar(figure, bar, left + SIDE + 0.12, low)
-        heading(figure, drawable(title, path), note)
+        heading(figure, title, note)
         write(figure, path)
 
 

@@ -169,13 +169,30 @@ def rgb(colour: str) -> tuple[float, float, float]:
     return to_rgb(colour)
 
 
+TITLE_SIZE = 13.0  # points
+NOTE_SIZE = 9.5
+
+
+def heading_width(title: str, note: str) -> float:
+    """The inches that `heading` needs, with a margin at both sides; to be called inside `styled`."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    widths = [0.0]
+    for text, size, weight in ((title, TITLE_SIZE, "bold"), (note, NOTE_SIZE, "normal")):
+        if text.strip():
+            line = TextPath((0, 0), text, size, prop=FontProperties(weight=weight))
+            widths.append(line.get_extents().x1)
+    return 2 * 0.14 + max(widths) / 72  # points -> inches
+
+
 def heading(figure: Any, title: str, note: str) -> None:
     """The title, bold, and a note below it, both at the upper left, at a fixed distance from the
     edge."""
     x = 0.14 / figure.get_figwidth()
     inch = 1 / figure.get_figheight()
-    figure.text(x, 1 - 0.12 * inch, title, fontsize=13, fontweight="bold", va="top")
-    figure.text(x, 1 - (0.40 if title else 0.14) * inch, note, fontsize=9.5, color="#66707a",
+    figure.text(x, 1 - 0.12 * inch, title, fontsize=TITLE_SIZE, fontweight="bold", va="top")
+    figure.text(x, 1 - (0.40 if title else 0.14) * inch, note, fontsize=NOTE_SIZE, color="#66707a",
                 va="top")
 
 

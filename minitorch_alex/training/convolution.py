@@ -63,13 +63,14 @@ def faster(layers: Iterable[Iterable[Problem]], images: int) -> Choices:
     """The faster algorithm of every problem of some layers for which there is a choice, on batches
     of so many images.
 
-    What a machine has not met before is timed, and kept in a file: times are never twice the same,
-    but a second training shall give the same bits as the first.
+    What a machine has not met before, with these kernels, is timed, and kept in a file: times are
+    never twice the same, but a second training shall give the same bits as the first.
     """
     images = min(images, tuning.MAX_IMAGES)
     problems = {str(problem): problem for layer in layers for problem in layer
                 if tuning.is_open(problem)}
-    machine = f"{runs.cpu_name()}, {kernels.get_threads()} threads, numpy {np.__version__}"
+    machine = (f"{runs.cpu_name()}, {kernels.get_threads()} threads, numpy {np.__version__}, "
+               f"kernels {tuning.EDITION}")
     memory = _read_memory()
     known = memory.setdefault(machine, {})
     choices: Choices = {}

@@ -11,7 +11,14 @@ import numpy as np
 from minitorch_alex.kernels import Window, cpu, im2col, naive, set_winograd, workers
 from minitorch_alex.kernels.cpu import blocks, by_rows, product
 
-from .cases import CONV_CASES, LARGE_CONV_CASES, LRN_CASES, POOL_CASES, WINOGRAD_CASES
+from .cases import (
+    CONV_CASES,
+    LARGE_CONV_CASES,
+    LRN_CASES,
+    POOL_CASES,
+    WINOGRAD_CASES,
+    WindowCase,
+)
 from .compare import assert_close, dot, in_precision, normal
 
 
@@ -154,13 +161,14 @@ def check_narrow_products():
     rng = np.random.default_rng(0)
     for P, K, N in ((70, 9, 32), (64, 40, 64), (5, 9, 32), (50, 600, 64), (41, 3000, 32), (33, 20, 96), (20, 7, 10)):
         a = rng.standard_normal((P, K + 3)).astype(np.float32)[:, 2:-1]
-        b = rng.standard_normal((K, N)).astype(np.float32)
-        out = np.full((P, N + 5), np.nan, np.float32)
-        for names in ({"SkylakeX"}, {"Haswell"}, set()):
-            with mock.patch.object(product, "blas_architectures", lambda names=names: frozenset(names)):
-                product.matmul_narrow(a, b, out[:, 3:-2])
-            assert_close(out[:, 3:-2], a.astype(float) @ b, 1e-5, f"{P} x {K} x {N}, {names}")
-            assert np.isnan(out[:, :3]).all() and np.isnan(out[:, -2:]).all()
+        for stack in ((), (3,)):
+            b = rng.standard_normal((*stack, K, N)).astype(np.float32)
+            out = np.full((*stack, P, N + 5), np.nan, np.float32)
+            for names in ({"SkylakeX"}, {"Haswell"}, set()):
+                with mock.patch.object(product, "blas_architectures", lambda names=names: frozenset(names)):
+                    product.matmul_narrow(a, b, out[..., 3:-2])
+                assert_close(out[..., 3:-2], a.astype(float) @ b, 1e-5, f"{P} x {K} x {N}, {names}")
+                assert np.isnan(out[..., :3]).all() and np.isnan(out[..., -2:]).all()
 
 
 def check_the_oracles_of_conv2d():
@@ -177,17 +185,23 @@ def check_conv2d_by_rows():
     """Row by row of the kernel, also where im2col is taken for being faster: every case without a
     stride from row to row, shared by two threads, however little work it is."""
     cases = [replace(case, N=5) for case in CONV_CASES if case.stride[0] == 1 < case.kernel[0]]
-    cases.append(replace(cases[0], padding=(7, 1)))  # each row of the kernel sees only padding somewhere
+    cases.append(replace(cases[0], padding=(7, 1)))  # each row of the kernel sees padding in some window
+    # the first and the last row of the kernel see nothing else
+    cases.append(WindowCase(N=5, H=2, kernel=(3, 2), padding=(2, 0), dilation=(2, 1)))
     before = workers.get_threads()
     workers.set_threads(2)
     try:
-        with mock.patch.object(by_rows, "WIDTH", 1), mock.patch.object(blocks, "GRAIN", 1):
+        with (mock.patch.object(by_rows, "MIN_WIDTH", 1), mock.patch.object(by_rows, "MAX_HEIGHTS", np.inf),
+              mock.patch.object(blocks, "GRAIN", 1)):
             for case in cases:
                 x = np.empty(case.x_shape)
                 assert by_rows.suits(x, case.O * case.groups, case.win, case.groups)
                 conv2d_forward(case)
                 conv2d_weight_gradient(case)
                 conv2d_input_gradient(case)
+                x, w, b, _ = case.arrays()
+                y = cpu.conv2d(x, w, b, case.win, case.groups)
+                assert np.array_equal(cpu.conv2d_relu(x, w, b, case.win, case.groups), np.maximum(y, 0))
     finally:
         workers.set_threads(before)
 

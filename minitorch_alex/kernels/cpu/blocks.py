@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..window import Pair, Window, ceil_div
-from ..workers import get_threads, parallel_for
+from ..workers import cut, get_threads, parallel_for
 
 BLOCK = 3 << 20   # bytes of one block: about the second-level cache
 TILE = 1 << 17    # elements of one tile; in smaller ones the waiting for Python's lock shows
@@ -13,7 +13,7 @@ TILE_ALONE = 1 << 15  # of one thread, which does not wait: several arrays stay 
 GRAIN = 1 << 24   # multiply-adds that are worth a hand-over to a thread: 0.1 to 0.2 ms
 
 # The windows of a block are the rows of a matrix product, and BLAS is slow where there are few.
-MIN_WINDOWS = 256        # at least, when an image is cut because it is larger than a block
+MIN_WINDOWS = 256        # about as many, when an image is cut because it is larger than a block
 MIN_WINDOWS_SHARED = 64  # at least, when it is cut to give each thread a part: thin beats idle
 BLOCKS_PER_THREAD = 2    # at least: when one thread is slow, another takes its second block
 
@@ -24,9 +24,10 @@ def as_bits(array: np.ndarray) -> np.ndarray:
     return array.view(f"i{array.itemsize}")
 
 
-def image_blocks(total: int, image_bytes: int, body: Callable[[int, int], object]) -> None:
-    """parallel_for over images, a cache-sized handful at a time."""
-    step = max(1, BLOCK // max(1, image_bytes))
+def image_blocks(total: int, image_bytes: int, body: Callable[[int, int], object],
+                 block: int = BLOCK) -> None:
+    """parallel_for over images, a handful of about `block` bytes at a time."""
+    step = max(1, block // max(1, image_bytes))
     least = ceil_div(4 * TILE, max(1, image_bytes))  # images that make a float32 tile
 
     def piece(start: int, stop: int) -> None:
@@ -72,16 +73,17 @@ class Block(NamedTuple):
         return (self.n1 - self.n0) * (self.r1 - self.r0)
 
     def places(self, OH: int, OW: int) -> slice:
-        """Its rows of the output matrix (N*OH*OW, O)."""
+        """Its rows of the output matrix (N*OH*OW, O): one stretch, since a block of several images
+        has all of their rows."""
         return slice((self.n0 * OH + self.r0) * OW, ((self.n1 - 1) * OH + self.r1) * OW)
 
 
 def plan(N: int, OH: int, OW: int, window_bytes: int, scale: int = 1) -> list[Block]:
-    """Cut a batch into blocks whose im2col matrices have about `scale` x BLOCK bytes.
+    """Cut a batch into blocks whose im2col matrices have at most about `scale` x BLOCK bytes.
 
     Small images are put together, large ones are cut into bands of rows:
 
-        images 0 1 2 | 3 4 5 | 6 7            or        image 0  ---- r0 to r1 = 0 to 9
+        images 0 1 | 2 3 | 4 5 | 6 7          or        image 0  ---- r0 to r1 = 0 to 9
                                                                  ---- 9 to 18
                                                                  ---- 18 to 27
     """
@@ -100,17 +102,11 @@ def plan(N: int, OH: int, OW: int, window_bytes: int, scale: int = 1) -> list[Bl
     if N < threads:
         share = OH * N // threads  # the rows of a thread
         rows = min(rows, max(ceil_div(MIN_WINDOWS_SHARED, OW), share))
-    # As many blocks for each thread, and all of a size to within an image or a row.
+    # The same number of blocks for each thread, all of one size to within an image or a row.
     shares = BLOCKS_PER_THREAD * threads
     batches = min(N, ceil_div(ceil_div(N, images), shares) * shares)
     bands = ceil_div(OH, rows)
-    return [Block(n0, n1, r0, r1) for n0, n1 in _cut(N, batches) for r0, r1 in _cut(OH, bands)]
-
-
-def _cut(total: int, number: int) -> list[tuple[int, int]]:
-    """range(total) in `number` parts of equal size, to within one."""
-    edges = [total * i // number for i in range(number + 1)] if number else []
-    return list(zip(edges, edges[1:]))
+    return [Block(n0, n1, r0, r1) for n0, n1 in cut(N, batches) for r0, r1 in cut(OH, bands)]
 
 
 def blocks_per_thread(blocks: list[Block], multiply_adds: int) -> int:

@@ -1,25 +1,26 @@
-"""Convolution by the rows of the kernel: of a 5 x 5 kernel's im2col a fifth of the copying.
+"""Convolution by the rows of the kernel: a fifth of im2col's copying for a 5 x 5 kernel.
 
-im2col copies each pixel KH KW times. Here the windows are one row high, so that a pixel is copied
-KW times; each row of the image is multiplied with each row of the kernel, and the products are
-added where they belong:
+im2col copies each pixel KH KW times. Here the windows are one row high, so a pixel is copied KW
+times; each row of the image is multiplied with each row of the kernel, and the products are added
+where they belong:
 
     z[kh] = rows(x) @ w[kh]                     (n H OW, KW C) @ (KW C, O)
     y[oh] = sum over kh of z[kh][oh + kh D - P]
 
-For KH = 3, D = 1 and P = 1, on four rows of an image (a dot is padding, which nobody multiplies):
+For KH = 3, D = 1 and P = 1, on four rows of an image (a dot is a row of padding, for which nothing
+is added):
 
     z[0]   . 0 1 2          The additions are of whole rows of outputs, which lie one after the
-    z[1]   0 1 2 3          other in memory: they cost a fraction of what the copies did. The number
-    z[2]   1 2 3 .          of multiplications is that of im2col, or less, by the padding.
-    -----------------
-    y      0 1 2 3
+    z[1]   0 1 2 3          other in memory: they cost a fraction of what the copies did. There are
+    z[2]   1 2 3 .          H / OH times as many multiplications as in im2col: as many where the
+    -----------------       padding keeps the height (two products above belong to no output, and
+    y      0 1 2 3          two dots are not multiplied), more without padding.
 
 The gradient of the weights is a product of the same windows with the gradients of the outputs that
 each row of the image contributed to, side by side:
 
-    gw = rows(x)^T @ below(gy)                  (KW C, n H OW) @ (n H OW, KH O)
-    below(gy)[h, kh] = gy[h - kh D + P]
+    gw = rows(x)^T @ shifted(gy)                (KW C, n H OW) @ (n H OW, KH O)
+    shifted(gy)[h, kh] = gy[h - kh D + P], or 0 where there is no such output
 """
 from dataclasses import replace
 from functools import partial
@@ -31,24 +32,30 @@ from ..workers import get_threads, parallel_for, parallel_list, pieces
 from .blocks import BLOCK, Block, blocks_per_thread, columns, plan
 from .product import matmul_narrow
 
-WIDTH = 96  # numbers in a row of a window; products with fewer are too thin to gain
+MIN_WIDTH = 96     # numbers in a row of a window; products with fewer are too thin to gain
+MAX_HEIGHTS = 1.1  # H / OH, how many times as many multiplications as in im2col
 
-Tap = tuple[slice, slice]  # of a row of the kernel: output rows, and the image rows they look at
+Tap = tuple[slice, slice]  # of one row of the kernel: output rows, and the image rows they look at
 
 
 def suits(x: np.ndarray, O: int, win: Window, groups: int) -> bool:
-    """Whether it is faster than im2col: windows that overlap from row to row and are not too
-    narrow, and images small enough for a block (the bands of larger ones would overlap too)."""
+    """Whether this is faster than im2col. It is where windows overlap from row to row and are not
+    too narrow, where the padding about keeps the height, where an image fits into a block (the
+    bands of larger ones would overlap, too), and where each thread has at least one image, so never
+    for an empty batch."""
     N, H, W, C = x.shape
     KH, KW = win.kernel
-    if KH == 1 or win.stride[0] > 1 or KW * C // groups < WIDTH or get_threads() > N:
+    if KH == 1 or win.stride[0] > 1 or KW * C // groups < MIN_WIDTH or get_threads() > N:
         return False
-    OW = win.out(H, W)[1]
+    OH, OW = win.out(H, W)
+    if H > MAX_HEIGHTS * OH:
+        return False
     return H * OW * _place_bytes(x, O, win, groups) <= BLOCK
 
 
 def _place_bytes(x: np.ndarray, O: int, win: Window, groups: int) -> int:
-    """Of one place in the image: its window, and the products with all rows of the kernel."""
+    """The bytes of one place in the image: its window, and its products with all rows of the
+    kernel, or as many gradients."""
     KH, KW = win.kernel
     return (KW * (x.shape[3] // groups) + KH * (O // groups)) * x.itemsize
 
@@ -71,7 +78,7 @@ def _taps(win: Window, H: int, OH: int) -> list[Tap]:
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int,
            relu: bool) -> np.ndarray:
-    """y[n,oh,ow,o] = b[o] + sum over the window of x w, and if asked max(y, 0) of it.
+    """y[n,oh,ow,o] = b[o] + sum over the window of x w; with `relu` the larger of that and 0.
 
     x (N,H,W,C)  w (O,C/G,KH,KW)  b (O,) or None  ->  y (N,OH,OW,O)
     """
@@ -102,8 +109,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, grou
             if relu:
                 np.maximum(part, 0, out=part)
 
-    if blocks:
-        parallel_for(len(blocks), body, blocks_per_thread(blocks, y.size * w[0].size))
+    parallel_for(len(blocks), body, blocks_per_thread(blocks, y.size * w[0].size))
     return y
 
 
@@ -127,7 +133,7 @@ def _add_rows(z: np.ndarray, taps: list[Tap], bias: np.ndarray | None, y: np.nda
 
 
 def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: int) -> np.ndarray:
-    """gw[o,c,kh,kw] = sum over windows of x gy. Threads add up matrices of their own, which are
+    """gw[o,c,kh,kw] = sum over windows of x gy. Each thread adds up a matrix of its own; these are
     summed in order, as in conv.py.
 
     x (N,H,W,C)  gy (N,OH,OW,O)  ->  gw (O,C/G,KH,KW)
@@ -145,14 +151,14 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
 
     def job(start: int, stop: int, total: np.ndarray) -> None:
         product = np.empty_like(total[0])
-        most = max((block.rows for block in blocks[start:stop]), default=0)
+        most = max(block.rows for block in blocks[start:stop])
         buffer = np.empty((most * OW, KH * og), x.dtype)
         for block, g, col in columns(x, _row_window(win), groups, blocks[start:stop]):
-            below = buffer[:len(col)]
+            shifted = buffer[:len(col)]
             # (n*H*OW, KH*O/G) -> (n, H, OW, KH, O/G)
-            places = below.reshape(block.n1 - block.n0, H, OW, KH, og)
-            _gather_below(gy[block.n0:block.n1, :, :, outs[g]], taps, places)
-            total[g] += np.matmul(col.T, below, out=product)
+            images = shifted.reshape(block.n1 - block.n0, H, OW, KH, og)
+            _shift_rows(gy[block.n0:block.n1, :, :, outs[g]], taps, images)
+            total[g] += np.matmul(col.T, shifted, out=product)
 
     parallel_list([partial(job, start, stop, total)
                    for (start, stop), total in zip(cuts, sums, strict=True)])
@@ -163,10 +169,11 @@ def conv2d_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window, groups: i
     return gw.reshape(O, cg, KH, KW)  # (G, O/G, C/G, KH, KW) -> (O, C/G, KH, KW)
 
 
-def _gather_below(gy: np.ndarray, taps: list[Tap], below: np.ndarray) -> None:
-    """below (n, H, OW, KH, o): for each row of the image and of the kernel the gradients gy
-    (n, OH, OW, o) of the outputs that they were multiplied for, zeros where there are none."""
+def _shift_rows(gy: np.ndarray, taps: list[Tap], shifted: np.ndarray) -> None:
+    """shifted (n, H, OW, KH, o) = for each row of the image and each row of the kernel the
+    gradients gy (n, OH, OW, o) of the outputs to which their product was added, zeros where there
+    are none."""
     for kh, (outs, ins) in enumerate(taps):
-        below[:, :ins.start, :, kh] = 0
-        below[:, ins, :, kh] = gy[:, outs]
-        below[:, ins.stop:, :, kh] = 0
+        shifted[:, :ins.start, :, kh] = 0
+        shifted[:, ins, :, kh] = gy[:, outs]
+        shifted[:, ins.stop:, :, kh] = 0

@@ -1,6 +1,7 @@
 """Convolution by im2col in blocks: copy windows to a matrix in the cache, one product per block.
 
-`kernels/im2col.py` has the same idea without blocks, in a dozen lines; read it first.
+`kernels/im2col.py` has the same idea without blocks, in a dozen lines; read it first. Windows that
+overlap from row to row need less copying: by_rows.py computes those layers where it can.
 """
 from dataclasses import replace
 from functools import partial
@@ -132,8 +133,9 @@ def _backward_weight_blocks(x: np.ndarray, gy: np.ndarray, win: Window, groups: 
 #
 # A row of a window over three colours is a dozen numbers, and copying so few at a time costs as
 # much as the product. And a product with 32 kernels uses each number that was copied 32 times only.
-# So t neighbouring outputs share one window, which is t - 1 columns wider. It has t times the
-# kernels, each shifted by one column and zero elsewhere, and is copied for every t-th output only.
+# by_rows.py takes the layers with wide rows. In the others t neighbouring outputs share one window,
+# which is t - 1 columns wider. It has t times the kernels, each shifted by one column and zero
+# elsewhere, and is copied for every t-th output only.
 # For KW = 3 and t = 2:
 #
 #     pixels                   x0 x1 x2 x3 x4 x5

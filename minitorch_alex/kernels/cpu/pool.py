@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..window import Window, ceil_div
-from ..workers import get_threads, parallel_for
-from .blocks import BLOCK, TILE, as_bits, tiles
+from ..window import Window
+from ..workers import get_threads
+from .blocks import BLOCK, as_bits, image_blocks, tiles
 
 Winners = tuple[np.ndarray, np.ndarray]  # which tap won: along the columns, along the rows
 
@@ -23,19 +23,15 @@ def _pool_blocks(total: int, image_bytes: int, body: Callable[[int, int], object
     second-level cache. Several threads take two, because the fewer the calls of NumPy, the less
     often they wait for Python's lock, and that costs them more than the slower memory.
     """
-    block = BLOCK // 3 if get_threads() == 1 else 2 * BLOCK
-    step = max(1, block // max(1, image_bytes))
-    least = ceil_div(4 * TILE, max(1, image_bytes))  # images that make a float32 tile
-
-    def piece(start: int, stop: int) -> None:
+    def with_buffer(n0: int, n1: int) -> None:
         before = np.setbufsize(BUFFER)  # of this thread alone
         try:
-            for n0 in range(start, stop, step):
-                body(n0, min(n0 + step, stop))
+            body(n0, n1)
         finally:
             np.setbufsize(before)
 
-    parallel_for(total, piece, least)
+    block = BLOCK // 3 if get_threads() == 1 else 2 * BLOCK
+    image_blocks(total, image_bytes, with_buffer, block)
 
 
 def _at(axis: int, part: slice) -> tuple[slice, ...]:
@@ -91,7 +87,8 @@ def max_pool2d_of_relu(x: np.ndarray, win: Window) -> tuple[np.ndarray, Winners]
 
 def max_pool2d_values(x: np.ndarray, win: Window) -> tuple[np.ndarray, None]:
     """`max_pool2d` where no backward pass follows. No winners are noted, so the order does not
-    matter, and rows go first: whole rows of memory are compared, and half of the columns are left.
+    matter, and rows go first: whole rows of memory are compared, and at stride 2 the pass along the
+    columns has only half of the rows to do.
 
     x (N,H,W,C)  ->  y (N,OH,OW,C), saved: None
     """
@@ -115,9 +112,10 @@ def _phases(cells: np.ndarray, win: Window, axis: int) -> list[np.ndarray]:
         phase 0   0 2 4 6     tap 0 sees 0 2 4, tap 2 sees 2 4 6
         phase 1   1 3 5       tap 1 sees 1 3 5
 
-    Rows stay where they are. Columns are copied: next to each other they are one stretch of
-    memory, but with gaps NumPy's loops have only C steps each, and to start a loop takes as long
-    as a hundred steps. Several threads do without: they would wait for Python's lock at the copies.
+    Rows stay where they are. Columns are copied where windows overlap (K > S), on one thread: side
+    by side they are one stretch of memory, whereas with gaps each of NumPy's loops has only C steps,
+    and starting a loop takes as long as a hundred steps. On several threads the copies would cost
+    more, in waiting for Python's lock, than they save.
     """
     S = win.stride[axis]
     phases = [cells[_at(axis, slice(r, None, S))] for r in range(S)]
