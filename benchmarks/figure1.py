@@ -137,9 +137,12 @@ def draw_run(axes: Any, run: Run, style: Any, label: str) -> None:
 
 def label_rates(axes: Any, runs: Sequence[Run]) -> None:
     """The learning rate behind the longest line of each rate, apart from others that end there."""
+    from matplotlib.patheffects import withStroke
+
     longest: dict[tuple[str, float], Run] = {}
     for run in sorted(runs, key=lambda run: len(run["train_error"])):
         longest[run["activation"], run["lr"]] = run
+    halo = withStroke(linewidth=3, foreground="white")  # where a label stands on another line
     taken: list[tuple[int, float]] = []  # (epochs, height) of the labels so far
     for (kind, rate), run in sorted(longest.items()):
         epochs = len(run["train_error"])
@@ -147,8 +150,10 @@ def label_rates(axes: Any, runs: Sequence[Run]) -> None:
         while any(abs(epochs - x) < 5 and abs(height - y) < 0.022 for x, y in taken):
             height -= 0.002
         taken.append((epochs, height))
-        axes.annotate(f"{rate:g}", (epochs, height), (5, 0), fontsize=8, va="center",
-                      textcoords="offset points", color=COLOURS[kind], annotation_clip=False)
+        label = axes.annotate(f"{rate:g}", (epochs, height), (5, 0), fontsize=8, va="center",
+                              textcoords="offset points", color=COLOURS[kind],
+                              annotation_clip=False)
+        label.set_path_effects([halo])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,8 +88,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def _list_of_claims() -> str:
     texts = {name: claim.statement for name, claim in CLAIMS.items()}
     texts["all"] = ("all of these except stall, which needs a folder of photographs, and "
-                    "those at their full size, which take hours: "
-                    f"{', '.join(LONG)}")
+                    f"those on all of CIFAR-10, which take longer: {', '.join(LONG)}")
     width = max(map(len, texts)) + 2
     lines = [textwrap.fill(text, 100, initial_indent=f"  {name:<{width}}",
                            subsequent_indent=" " * (width + 2))
@@ -218,13 +217,14 @@ def record_of(name: str, claim: Claim, trainings: Sequence[Training],
     first = results[0]
     config = runs.Run(trainings[0].directory).read_config()
     source = runs.provenance(0)
-    # The trainings may be older than this command: name their machine and their commits.
-    machine = {key: first[key] for key in ("backend", "device", "numpy", "python") if key in first}
+    # The trainings may be older than this command: name their machines and their commits.
+    machine = {key: first[key] for key in ("backend", "numpy", "python") if key in first}
     record = {
         **source,
         "command": without_paths(source["command"]),
         **machine,
-        "commit": ", ".join(dict.fromkeys(str(result["commit"]) for result in results)),
+        "device": distinct("device", results, "; "),
+        "commit": distinct("commit", results, ", "),
         "name": name,
         "claim": claim.statement,
         "published": claim.published,
@@ -239,6 +239,11 @@ def record_of(name: str, claim: Claim, trainings: Sequence[Training],
     }
     record["verdict"] = verdict.table(record)
     return record
+
+
+def distinct(key: str, results: Sequence[Mapping[str, Any]], between: str) -> str:
+    """The different values under a key, each once, in the order of the results."""
+    return between.join(dict.fromkeys(str(result[key]) for result in results))
 
 
 def without_paths(command: str) -> str:
