@@ -103,7 +103,7 @@ SUMMARY = (
 
 # The claims of which the summaries speak.
 FULLY_SUMMARISED = ("norm-within", "dropout-full", "dropout-twice", "overlapping-pool-full",
-                    "groups-full", "augmentation-full", "color-divisor-full", "update-rule-full")
+                    "groups-full", "augmentation-full", "color-divisor", "update-rule-full")
 SUMMARISED = ("relu-vs-tanh", "lrn", "overlapping-pool", "dropout", "augmentation", "groups",
               "update-rule", "ten-view")
 
@@ -154,7 +154,6 @@ NOTES = {
 HOURS = {
     "conv_local_11": 10,
     "net_19-crops": 2,
-    "color-divisor": 0.3,
     "warm-restart": 0.3,
 }
 

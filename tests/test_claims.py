@@ -177,7 +177,7 @@ def test_the_summary_of_the_trainings_on_all_images_agrees_with_their_records():
     small = {row.variant: row for row in claims.verdict.verdict(records["ablate-augmentation"])}
     assert small["none"].change < 0
     for name, variant in (("overlapping-pool-full", "2 at stride 2"), ("augmentation-full", "and PCA colour"),
-                          ("color-divisor-full", "by the root of 1.01"), ("update-rule-full", "torch")):
+                          ("color-divisor", "by the root of 1.01"), ("update-rule-full", "torch")):
         row = rows[f"ablate-{name}"][variant]
         assert not row.separate and abs(round(row.change, 1)) <= 0.1
     small = {row.variant: row for row in claims.verdict.verdict(records["ablate-overlapping-pool"])}
