@@ -1,7 +1,7 @@
 """The claims about AlexNet that `ablate` reruns, as data: the statement, and trainings to test it.
 
 The trainings of a claim differ in one thing. They are small, so that anybody can repeat them:
-about a minute each on two cores, but for those of `stall` and `batch-norm` (seven minutes on one
+one to two minutes each on one core, but for those of `stall` and `batch-norm` (seven minutes on one
 core), and those of LONG, which are on all of CIFAR-10: 30 epochs (from ten minutes on one core) or
 whole recipes (hours on one core, minutes on a GPU).
 """
@@ -86,7 +86,9 @@ FULL_NORMS = "-a net_18 --data cifar10 --val-split 0"
 
 # A fifth of the epochs of conv_local_13's own recipe.
 LOCAL = "-a conv_local_13 --data cifar10 --val-split 0 --epochs 30 --set milestones=(22,28)"
+
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+
 # After the 16 epochs of CIFAR, which end at a hundredth of 0.01: a tenth of it again, and a
 # hundredth from 20 on.
 RESTART = ", ".join(f"{epoch} {layer}.lr={rate}"
@@ -254,7 +256,8 @@ CLAIMS = {
     ),
     "color-divisor": Claim(
         statement="PCA colour and the divisor: 1.1 makes training images a tenth weaker than test "
-                  "images, the root of 1.01 keeps their scale",
+                  "images, the root of 1.01 keeps their scale; here the narrow net, all images, 30 "
+                  "epochs",
         published="the released code divides by 1.1 (convdata.py:205; docs/2012.md)",
         base=ALL_IMAGES,
         variants={
@@ -327,7 +330,7 @@ def _on_all_images(claim: Claim) -> Claim:
     """A small claim with all images and 30 epochs."""
     return replace(
         claim,
-        statement=f"All images, 30 epochs: {claim.statement}",
+        statement=f"{claim.statement}; here the narrow net, all images, 30 epochs",
         base=ALL_IMAGES,
         figure="dots",
     )
@@ -335,7 +338,7 @@ def _on_all_images(claim: Claim) -> Claim:
 
 CLAIMS |= {f"{name}-full": _on_all_images(CLAIMS[name]) for name in ON_ALL_IMAGES}
 
-# What `ablate all` runs: stall needs a folder of photographs, and these are on all of CIFAR-10.
+# Claims on all of CIFAR-10, which take long.
 LONG = (
     "norm-within",
     "dropout-full",
@@ -344,4 +347,5 @@ LONG = (
     "color-divisor",
     *(f"{name}-full" for name in ON_ALL_IMAGES),
 )
+# What `ablate all` runs: neither these nor stall, which needs a folder of photographs.
 ALL = [name for name in CLAIMS if name != "stall" and name not in LONG]
