@@ -220,10 +220,17 @@ def test_figure_1_says_how_far_tanh_came(tmp_path):
     record = {"device": "a GPU", "date": "today", "commit": "1", "runs": [
         run("relu", 0, 60, 25), run("tanh", 0, 60, 50, 40, 30), run("tanh", 1, 60, 50, 40, 30, 20, 10)]}
     page = " ".join(claims.page({"figure1": record}, tmp_path).split())
-    assert "Tanh gets there in epoch 5 at 0.002 (one seed): 2.5 times as many epochs as ReLU" in page
+    assert ("ReLU is at 25 % training error in epoch 2 at 0.002 (one seed). Tanh gets there in epoch 5 at 0.002 (one "
+            "seed). At its best rate, 0.002, it takes 2.5 times as many epochs as ReLU at its best, 0.002.") in page
+    assert "The best rate of" not in page  # only one was tried
     more = [run("tanh", 2, 60, 50, 40, 25), run("tanh", 3, 60, 50, 25) | {"lr": 0.004}]
     page = " ".join(claims.page({"figure1": {**record, "runs": record["runs"] + more}}, tmp_path).split())
-    assert "in epoch 4 to 5 at 0.002 (2 seeds) and 3 at 0.004 (one seed): 2.2 and 1.5 times as many" in page
+    assert "in epoch 4 to 5 at 0.002 (2 seeds) and 3 at 0.004 (one seed). At its best rate, 0.004, it takes 1.5" in page
+    assert "The best rate of tanh is the largest one" in page
+    slow = run("tanh", 0, 60, 50, 40, 30, 25) | {"lr": 0.008}
+    page = " ".join(claims.page({"figure1": {**record, "runs": record["runs"] + more + [slow]}}, tmp_path).split())
+    assert "0.002 (2 seeds), 3 at 0.004 (one seed) and 5 at 0.008 (one seed). At its best rate, 0.004" in page
+    assert "The best rate of tanh" not in page
     record["runs"][2] = run("tanh", 1, 60, 50, 40) | {"device": "a CPU"}
     page = " ".join(claims.page({"figure1": record}, tmp_path).split())
     assert "the best stood at 30.0 % after 4 epochs, which makes the factor at least 2.0" in page
