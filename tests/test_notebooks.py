@@ -92,6 +92,7 @@ def texts(notebook):
     return "\n".join(shown)
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_in_an_empty_folder_and_checks_what_is_written_in_a_cell(tmp_path, monkeypatch):
     pytest.importorskip("ipykernel")
     wrong = "def unbroadcast(g, shape):\n    return g\nassert not kit.check('3.1')"
