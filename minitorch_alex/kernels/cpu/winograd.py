@@ -266,21 +266,23 @@ def _transformed_tiles(x: np.ndarray, BT: np.ndarray, groups: int, tiling: Tilin
 
 
 def _transformed_kernels(w: np.ndarray, G: np.ndarray, groups: int) -> np.ndarray:
-    """U = G w G^T: w (O,C/G,r,r) -> (groups, s*s, C/G, O/G). Threads share the input channels."""
+    """U = G w G^T: w (O,C/G,r,r) -> (groups, s*s, C/G, O/G). Threads share the input channels.
+
+    The r*r taps of a kernel stay side by side: the product takes them as columns, and channels
+    that have to change places move r*r numbers at a time, not one.
+    """
     O, cg, r, _ = w.shape
-    values = len(G)
-    outs = group_slices(O, groups)
-    U = np.empty((groups, values, cg, O // groups), w.dtype)
+    og = O // groups
+    taps = w.transpose(1, 0, 2, 3)  # (O, C/G, r, r) -> (C/G, O, r, r)
+    U = np.empty((groups, len(G), cg * og), w.dtype)
 
     def body(c0: int, c1: int) -> None:
-        for g, o in enumerate(outs):
-            # (O/G, c, r, r) -> (r, r, c, O/G) -> (r*r, c*O/G)
-            part = np.ascontiguousarray(w[o, c0:c1].transpose(2, 3, 1, 0)).reshape(r * r, -1)
-            # (s*s, c*O/G) -> (s*s, c, O/G)
-            U[g, :, c0:c1] = np.matmul(G, part).reshape(values, c1 - c0, -1)
+        for g, o in enumerate(group_slices(O, groups)):
+            part = taps[c0:c1, o].reshape(-1, r * r)  # (c, O/G, r, r) -> (c*O/G, r*r)
+            np.matmul(G, part.T, out=U[g, :, c0 * og:c1 * og])  # (s*s, r*r) @ (r*r, c*O/G)
 
     parallel_for(cg, body)
-    return U
+    return U.reshape(groups, len(G), cg, og)  # (G, s*s, C/G*O/G) -> (G, s*s, C/G, O/G)
 
 
 def _multiply(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, win: Window, groups: int,
@@ -357,16 +359,16 @@ def _kernel_gradient(sums: list[np.ndarray], G: np.ndarray, kernel: Pair) -> np.
     the input channels; the sums are added in order, so that the result is the same each time."""
     groups, values, cg, og = sums[0].shape
     r = kernel[0]
-    gw = np.empty((groups, og, cg, r, r), sums[0].dtype)
+    gw = np.empty((groups, og, cg, r * r), sums[0].dtype)
 
     def body(c0: int, c1: int) -> None:
         total = sums[0][:, :, c0:c1]
         for other in sums[1:]:
             total += other[:, :, c0:c1]
-        # (G, s*s, c, O/G) -> (G, s*s, c*O/G), times G^T -> (G, r*r, c*O/G)
-        part = np.matmul(G.T, total.reshape(groups, values, -1))
-        # (G, r*r, c*O/G) -> (G, r, r, c, O/G) -> (G, O/G, c, r, r)
-        gw[:, :, c0:c1] = part.reshape(groups, r, r, c1 - c0, -1).transpose(0, 4, 3, 1, 2)
+        # (G, s*s, c, O/G) -> (G, s*s, c*O/G) -> (G, c*O/G, s*s), times G -> (G, c*O/G, r*r)
+        part = np.matmul(total.reshape(groups, values, -1).transpose(0, 2, 1), G)
+        # (G, c*O/G, r*r) -> (G, c, O/G, r*r) -> (G, O/G, c, r*r)
+        gw[:, :, c0:c1] = part.reshape(groups, c1 - c0, og, r * r).transpose(0, 2, 1, 3)
 
     parallel_for(cg, body)
-    return gw.reshape(groups * og, cg, r, r)  # (G, O/G, C/G, r, r) -> (O, C/G, r, r)
+    return gw.reshape(groups * og, cg, r, r)  # (G, O/G, C/G, r*r) -> (O, C/G, r, r)
