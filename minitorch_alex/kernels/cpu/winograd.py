@@ -336,9 +336,12 @@ def _multiply_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window,
     AT, G, BT = transforms_2d(win.kernel[0], x.dtype)
     outs = group_slices(O, groups)
     cuts = pieces(len(tiling.blocks))
-    sums = [np.zeros((groups, values, cg, O // groups), x.dtype) for _ in cuts]
+    # The first product of a sum is written into its place: these arrays are many megabytes.
+    new = np.empty if tiling.blocks else np.zeros
+    sums = [new((groups, values, cg, O // groups), x.dtype) for _ in cuts]
 
     def job(start: int, stop: int, total: np.ndarray) -> None:
+        product = np.empty_like(total[0]) if stop - start > 1 else None
         for g, block, V in _transformed_tiles(x, BT, groups, tiling, tiling.blocks[start:stop]):
             n0, n1, t0, t1 = block
             tiles = np.zeros((m * m, n1 - n0, t1 - t0, tiling.across, O // groups), x.dtype)
@@ -347,7 +350,10 @@ def _multiply_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window,
             # (m*m, n, rows, across, O/G) -> (m*m, tiles*O/G), times A -> (s*s, tiles, O/G)
             Z = np.matmul(AT.T, tiles.reshape(m * m, -1)).reshape(values, -1, O // groups)
             # V: (s*s, tiles, C/G) -> (s*s, C/G, tiles)
-            total[g] += np.matmul(V.transpose(0, 2, 1), Z)
+            if block is tiling.blocks[start]:
+                np.matmul(V.transpose(0, 2, 1), Z, out=total[g])
+            else:
+                total[g] += np.matmul(V.transpose(0, 2, 1), Z, out=product)
 
     parallel_list([partial(job, start, stop, total)
                    for (start, stop), total in zip(cuts, sums, strict=True)])
