@@ -32,6 +32,24 @@ def test_at_24_the_small_nets_have_their_other_counts():
     assert parameters(models.build("net_18", image_size=24)) == 85_098
 
 
+def test_from_the_scaled_start_values_keep_their_size():
+    """The outputs of quick_26's layers, for noise as large as CIFAR-10's pixels; by its file they nearly vanish."""
+    x = mt.Tensor(np.random.default_rng(0).normal(0, 64, (16, 3, 32, 32)).astype(np.float32))
+    for start, smallest, largest in (("file", 0, 0.1), ("scaled", 0.2, 2)):
+        mt.manual_seed(0)
+        model = models.build("quick_26", activation="tanh", start=start)
+        assert parameters(model) == 145_578
+        sizes = []
+        y = x
+        for name, layer in model.named_children():
+            y = layer(y)
+            if name.startswith(("conv", "fc")):
+                sizes.append(float(y.data.std()))
+        assert all(smallest < size < largest for size in sizes), sizes
+    with pytest.raises(UsageError, match="start is '2012', expected 'file' or 'scaled'"):
+        models.build("quick_26", start="2012")
+
+
 def test_net_18_without_norms_differs_in_nothing_else():
     whole, plain = (models.build("net_18", norms=norms) for norms in (True, False))
     norms = [name for name, layer in whole.named_children() if isinstance(layer, nn.LocalResponseNorm)]

@@ -27,10 +27,12 @@ SMALL: dict[str, Callable[..., Network]] = {
 }
 SMALL_FIELDS: dict[str, type] = {"image_size": int, "activation": str}
 OWN_FIELDS: dict[str, dict[str, type]] = {  # of one small net each, besides SMALL_FIELDS
+    "quick_26": {"start": str},
     "net_18": {"norms": bool},
     "conv_local_13": {"lrn": bool, "local3": int, "fc10_decay": float},
 }
 SMALL_EXAMPLES = {"image_size": "an integer like 32", "activation": "'relu' or 'tanh'",
+                  "start": "'file' or 'scaled'",
                   "norms": "True or False", "lrn": "True or False", "local3": "an integer like 64",
                   "fc10_decay": "a number like 0.01"}
 MODELS = (*ALEXNETS, *SMALL)

@@ -3,14 +3,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-import numpy as np
-
-from .. import backend, nn
+from .. import nn
 from ..errors import UsageError
 from ..init import Init, constant, gaussian, he
 from ..kernels.window import Window
-from ..tensor import Tensor
-from .network import Network
+from .network import Network, Scale
 from .recipe import Recipe
 
 Five = tuple[int, int, int, int, int]
@@ -268,19 +265,6 @@ class AlexNetConfig:
         differences = self.differences(AlexNetConfig.paper())
         return [f"{name}: {own} (paper: {papers})" for name, (own, papers) in differences.items()
                 if name not in ("num_classes", "image_size")]
-
-
-class Scale(nn.Module):
-    """x times a constant, or times one constant for each channel of (N, 3, H, W)."""
-
-    def __init__(self, factor: float | Three) -> None:
-        self.factor = factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not isinstance(self.factor, tuple):
-            return x * self.factor
-        factors = np.array(self.factor, x.dtype)[:, None, None]  # (3,) -> (3, 1, 1)
-        return x * Tensor(backend.asarray(factors))
 
 
 class AlexNet(Network):

@@ -1,7 +1,12 @@
-"""Network: what every model of this package has, besides its layers."""
+"""Network: what every model of this package has, besides its layers; and a layer that scales
+images."""
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from .. import backend
 from ..nn import Module, Sequential
+from ..tensor import Tensor
 from .recipe import Recipe
 
 
@@ -22,3 +27,16 @@ class Network(Sequential):
         self.layer_decay = dict(layer_decay)
         self.deviations = list(deviations)
         super().__init__(**layers)  # refuses a layer by the name of one of these
+
+
+class Scale(Module):
+    """x times a constant, or times one constant for each channel of (N, 3, H, W)."""
+
+    def __init__(self, factor: float | tuple[float, float, float]) -> None:
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.factor, tuple):
+            return x * self.factor
+        factors = np.array(self.factor, x.dtype)[:, None, None]  # (3,) -> (3, 1, 1)
+        return x * Tensor(backend.asarray(factors))

@@ -30,7 +30,7 @@ from .. import nn
 from ..errors import UsageError
 from ..init import constant, gaussian
 from ..kernels.window import Window
-from .network import Network
+from .network import Network, Scale
 from .recipe import Recipe
 
 
@@ -85,21 +85,38 @@ def _pooled(size: int, times: int) -> int:
     return size
 
 
-def quick_26(num_classes: int = 10, image_size: int = 32,
-             activation: str = "relu") -> CifarNet:
+def quick_26(num_classes: int = 10, image_size: int = 32, activation: str = "relu",
+             start: str = "file") -> CifarNet:
     """layers-80sec.cfg: "26% error on CIFAR-10 in 80 seconds" on a GPU of 2011. The rate falls to
     a tenth after 8 epochs (layer-params-80sec.cfg:2); that the training ends after 10 stands in no
-    file. 145,578 parameters."""
+    file. 145,578 parameters.
+
+    With `start` "scaled", values keep their size from layer to layer: pixels are divided by 64,
+    about their standard deviation, and the weights of a layer with n inputs per output are drawn
+    with a standard deviation of sqrt(1 / n). Everything else is as it was.
+
+    Raises UsageError for another start or activation."""
+    if start not in ("file", "scaled"):
+        raise UsageError(f"start is {start!r}, expected 'file' or 'scaled'")
+    scaled = start == "scaled"
     end = _pooled(image_size, 3)
+    inputs = {"conv1": 5 * 5 * 3, "conv2": 5 * 5 * 32, "conv3": 5 * 5 * 32, "fc64": 64 * end * end,
+              "fc10": 64}
+    std = {"conv1": 0.0001, "conv2": 0.01, "conv3": 0.01, "fc64": 0.1, "fc10": 0.1}
+    if scaled:
+        std = {name: n ** -0.5 for name, n in inputs.items()}
+    first: dict[str, Any] = {"scale": Scale(1 / 64)} if scaled else {}
     return CifarNet(
         image_size,
         {"conv1": 0.004, "conv2": 0.004, "conv3": 0.004, "fc64": 0.03, "fc10": 0.03},
         Recipe(epochs=10, lr=0.001, milestones=(8,), bias_constant=True),
-        conv1=_conv(3, 32, 0.0001), pool1=_max(), relu1=_neuron(activation),
-        conv2=_conv(32, 32, 0.01), relu2=_neuron(activation), pool2=_avg(),
-        conv3=_conv(32, 64, 0.01), relu3=_neuron(activation), pool3=_avg(), flatten=nn.Flatten(),
-        fc64=_fc(64 * end * end, 64, 0.1), relu4=_neuron(activation),
-        fc10=_fc(64, num_classes, 0.1))
+        **first,
+        conv1=_conv(3, 32, std["conv1"]), pool1=_max(), relu1=_neuron(activation),
+        conv2=_conv(32, 32, std["conv2"]), relu2=_neuron(activation), pool2=_avg(),
+        conv3=_conv(32, 64, std["conv3"]), relu3=_neuron(activation), pool3=_avg(),
+        flatten=nn.Flatten(),
+        fc64=_fc(inputs["fc64"], 64, std["fc64"]), relu4=_neuron(activation),
+        fc10=_fc(64, num_classes, std["fc10"]))
 
 
 # "Reduce all learning rates by factor of 10 after 120 epochs. Then another factor of 10 after 10

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..models.alexnet import Scale
+from ..models.network import Scale
 from ..nn import (
     AdaptiveAvgPool2d,
     AvgPool2d,
