@@ -11,6 +11,12 @@ quick_26 with the initial weights of its file, on all 50,000 images, raw pixels 
 The training error of an epoch is that of the images as they were trained on, while the weights
 moved. A run that was stopped counts as far as it went.
 
+What the factor hangs on shows a second race, from a scaled start, with a record and a figure of its
+own: the same command with --set start=scaled, and
+
+    python -m benchmarks.figure1 runs/f1s-* --record results/figure1_scaled.json \\
+        --figure results/figure1_scaled.png --device ... --commit ... --date ...
+
 With --add the runs join those of the record, each with the device, commit and date that it was made
 with; one of the same non-linearity, rate and seed is replaced.
 """
@@ -57,6 +63,7 @@ def read_run(directory: Path) -> dict[str, Any]:
                         "least one of quick_26")
     return {
         "activation": config["model_fields"].get("activation", "relu"),
+        "start": config["model_fields"].get("start", "file"),
         "lr": config["recipe"]["lr"],
         "seed": config["seed"],
         "command": PLACES.sub("", config["command"]),
@@ -118,10 +125,16 @@ def draw(runs: Sequence[Run], path: Path) -> None:
                     label = ""
         label_rates(axes, runs)
         axes.set(xlabel="epochs", ylabel="training error rate", xlim=(0, None), ylim=(0, 0.75))
-        axes.set_title("quick_26 on CIFAR-10, without regularisation, by learning rate",
-                       fontsize=12, fontweight="bold")
+        axes.set_title(title(runs), fontsize=12, fontweight="bold")
         axes.legend(frameon=False, loc="upper right")
         write(figure, path)
+
+
+def title(runs: Sequence[Run]) -> str:
+    """What the runs have in common."""
+    starts = {run.get("start", "file") for run in runs}
+    scaled = ", from a scaled start" if starts == {"scaled"} else ""
+    return f"quick_26 on CIFAR-10{scaled}, without regularisation, by rate"
 
 
 def draw_run(axes: Any, run: Run, style: Any, label: str) -> None:

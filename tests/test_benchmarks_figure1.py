@@ -8,10 +8,11 @@ from benchmarks import figure1
 from minitorch_alex.errors import DataError
 
 
-def a_run(folder, name, errors, activation="relu", model="quick_26", finished=True):
+def a_run(folder, name, errors, activation="relu", model="quick_26", finished=True, **fields):
     directory = folder / name
     directory.mkdir()
-    fields = {} if activation == "relu" else {"activation": activation}
+    if activation != "relu":
+        fields["activation"] = activation
     config = {"model": model, "model_fields": fields, "recipe": {"lr": 0.002}, "seed": 3,
               "command": "python -m minitorch_alex.train"}
     (directory / "config.json").write_text(json.dumps(config))
@@ -59,6 +60,13 @@ def test_runs_join_a_record_and_replace_their_like(tmp_path):
     assert [(run["activation"], run["device"], run["commit"]) for run in runs] == [
         ("relu", "one", "1"), ("tanh", "two", "2")]
     assert runs[1]["train_error"] == [70.0, 24.0]
+
+
+def test_a_race_from_another_start_says_so(tmp_path):
+    runs = [figure1.read_run(a_run(tmp_path, name, [60.0, 24.0], **fields))
+            for name, fields in (("a", {}), ("b", {"start": "scaled"}))]
+    assert [run["start"] for run in runs] == ["file", "scaled"]
+    assert "from a scaled start" in figure1.title(runs[1:]) and "scaled" not in figure1.title(runs[:1])
 
 
 def test_what_is_not_a_run_of_the_race_is_refused(tmp_path):

@@ -227,6 +227,11 @@ def test_figure_1_says_how_far_tanh_came(tmp_path):
     page = " ".join(claims.page({"figure1": {**record, "runs": record["runs"] + more}}, tmp_path).split())
     assert "in epoch 4 to 5 at 0.002 (2 seeds) and 3 at 0.004 (one seed). At its best rate, 0.004, it takes 1.5" in page
     assert "The best rate of tanh is the largest one" in page
+    assert "What the factor hangs on is the start" not in page
+    scaled = {**record, "runs": [run("relu", 0, 40, 25), run("tanh", 0, 25)]}
+    page = " ".join(claims.page({"figure1": record, "figure1_scaled": scaled}, tmp_path).split())
+    assert "2.5 times as many epochs" in page and "(--set start=scaled). ReLU is at 25 %" in page
+    assert "it takes 0.5 times as many epochs" in page and "[figure1_scaled.json]" in page
     slow = run("tanh", 0, 60, 50, 40, 30, 25) | {"lr": 0.008}
     page = " ".join(claims.page({"figure1": {**record, "runs": record["runs"] + more + [slow]}}, tmp_path).split())
     assert "0.002 (2 seeds), 3 at 0.004 (one seed) and 5 at 0.008 (one seed). At its best rate, 0.004" in page
