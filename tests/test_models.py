@@ -263,7 +263,7 @@ def test_unknown_names_and_values_of_the_wrong_kind_are_refused():
         models.build("alexnet_cifar", lrn_sise=3)
     with pytest.raises(UsageError, match="lr is 'high', expected a number"):
         models.changed(models.build("quick_26").recipe, lr="high")
-    with pytest.raises(UsageError, match="quick_26 has no field lrn_size; its fields are image_size and activation"):
+    with pytest.raises(UsageError, match="no field lrn_size; its fields are image_size, activation and start"):
         models.build("quick_26", lrn_size=3)
     with pytest.raises(UsageError, match="activation is 3, expected 'relu' or 'tanh'"):
         models.build("quick_26", activation=3)
