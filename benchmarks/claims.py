@@ -576,8 +576,8 @@ FROM_SCALED = (
     "standard deviation of sqrt(1 / n), so that values keep their size from layer to layer (--set "
     "start=scaled). {race}")
 OTHER_RACES = (
-    "The narrow race below, with another network, fewer images and smaller batches, turns it around "
-    "too; lesson 5 changes the start alone, as here.")
+    "In the narrow race below, with another network, fewer images and smaller batches, tanh is even "
+    "ahead. Lesson 5 changes the start alone, as here.")
 RELU_ARRIVES = "ReLU is at 25 % training error in epoch {relu}."
 TANH_ARRIVES = (
     "Tanh gets there in epoch {arrivals}. At its best rate, {tanh_rate:g}, it takes {factor:.1f} times "
@@ -608,7 +608,7 @@ def race_parts(records: Records, name: str, text: str) -> list[str]:
     origins = sorted({origin_of(run, record) for run in runs})
     return [
         prose(text.format(race=told)),
-        f"![Figure 1](../results/{name}.png)",
+        f"![{name}](../results/{name}.png)",
         grid(head, race.rows(runs)),
         prose(f"[{name}.json](../results/{name}.json). {' '.join(origins)}"),
     ]

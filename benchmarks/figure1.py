@@ -133,8 +133,9 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 def title(runs: Sequence[Run]) -> str:
     """What the runs have in common."""
     starts = {run.get("start", "file") for run in runs}
-    scaled = ", from a scaled start" if starts == {"scaled"} else ""
-    return f"quick_26 on CIFAR-10{scaled}, without regularisation, by rate"
+    if starts == {"scaled"}:
+        return "quick_26 on CIFAR-10 from a scaled start, by learning rate"
+    return "quick_26 on CIFAR-10, without regularisation, by learning rate"
 
 
 def draw_run(axes: Any, run: Run, style: Any, label: str) -> None:
@@ -156,11 +157,12 @@ def label_rates(axes: Any, runs: Sequence[Run]) -> None:
     for run in sorted(runs, key=lambda run: len(run["train_error"])):
         longest[run["activation"], run["lr"]] = run
     halo = withStroke(linewidth=3, foreground="white")  # where a label stands on another line
+    width = max(len(run["train_error"]) for run in runs) / 13  # of a label, in epochs
     taken: list[tuple[int, float]] = []  # (epochs, height) of the labels so far
     for (kind, rate), run in sorted(longest.items()):
         epochs = len(run["train_error"])
         height = run["train_error"][-1] / 100
-        while any(abs(epochs - x) < 5 and abs(height - y) < 0.022 for x, y in taken):
+        while any(abs(epochs - x) < width and abs(height - y) < 0.022 for x, y in taken):
             height -= 0.002
         taken.append((epochs, height))
         label = axes.annotate(f"{rate:g}", (epochs, height), (5, 0), fontsize=8, va="center",
@@ -190,7 +192,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         taken = [read_run(directory) | origin for directory in args.runs]
         if args.add:
             taken += others(json.loads(args.record.read_text(encoding="utf-8")), taken)
-        content = {"command": "python -m benchmarks.figure1 runs/f1-*", **origin,
+        command = "python -m benchmarks.figure1 RUN..."
+        if args.record.name != RECORD.name:
+            command += f" --record {args.record.name} --figure {args.figure.name}"
+        content = {"command": command, **origin,
                    "seed": min(run["seed"] for run in taken), "level": LEVEL,
                    "runs": sorted(taken, key=order)}
         write_atomic(args.record, [(json.dumps(content, indent=1) + "\n").encode()])

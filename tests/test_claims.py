@@ -142,6 +142,14 @@ def test_the_step_from_13_to_11_percent_is_told_with_its_records():
     assert "Ours are 12.3 %" not in claims.page(records)
 
 
+def test_what_the_start_does_to_the_race_is_told_with_its_records():
+    page = " ".join(claims.page(claims.load(claims.ROOT / "results")).split())
+    changes = " ".join((claims.ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split())
+    for factor, rates in ((4.2, "0.008"), (1.3, "0.02")):
+        assert f"At its best rate, {rates}, it takes {factor} times as many epochs" in page
+    assert "tanh takes 4.2 times the epochs of ReLU from the start of 2011, and 1.3 times from this one" in changes
+
+
 def test_how_the_bundled_network_was_chosen_is_told_with_its_records():
     records = claims.load(claims.ROOT / "results")
     parts = {name: records[name] for name in ("alexnet_cifar", "alexnet_cifar-45000", "alexnet_cifar-border")}
