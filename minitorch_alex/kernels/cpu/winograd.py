@@ -349,11 +349,11 @@ def _multiply_backward_weight(x: np.ndarray, gy: np.ndarray, win: Window,
                 tiles[cell, :, :place.shape[1], :place.shape[2]] = place
             # (m*m, n, rows, across, O/G) -> (m*m, tiles*O/G), times A -> (s*s, tiles, O/G)
             Z = np.matmul(AT.T, tiles.reshape(m * m, -1)).reshape(values, -1, O // groups)
-            # V: (s*s, tiles, C/G) -> (s*s, C/G, tiles)
+            V = V.transpose(0, 2, 1)  # (s*s, tiles, C/G) -> (s*s, C/G, tiles)
             if block is tiling.blocks[start]:
-                np.matmul(V.transpose(0, 2, 1), Z, out=total[g])
+                np.matmul(V, Z, out=total[g])
             else:
-                total[g] += np.matmul(V.transpose(0, 2, 1), Z, out=product)
+                total[g] += np.matmul(V, Z, out=product)
 
     parallel_list([partial(job, start, stop, total)
                    for (start, stop), total in zip(cuts, sums, strict=True)])
