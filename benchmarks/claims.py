@@ -79,8 +79,8 @@ FULL_SIZE = (
     "anybody waited. The trainings of 30 epochs were begun by the flags of the small claims, followed "
     "by others that override them (among them --limit 50000); the commands below say the same in "
     "fewer words, but are not the ones that ran. Most of the paper's claims are about ImageNet and "
-    "a network of 61 million parameters, for which these stand in; Figure 1, above, and the step from 13 to 11 % are about "
-    "CIFAR-10 itself.")
+    "a network of 61 million parameters, for which these stand in; Figure 1, above, and the step "
+    "from 13 to 11 % are about CIFAR-10 itself.")
 FULL_SUMMARY = (
     "As the paper claims, two columns beat a single column of half the width, here by 3.2 points (a "
     "merged network of the full width is better still, by 1.6 points), and without crops and flips "
